@@ -1,0 +1,73 @@
+//! One byte per call number: what the library asks before every call, without touching the table.
+
+use crate::entry::{Entry, Runs, Waits};
+use crate::lookup::ENTRIES;
+
+const KNOWN: u8 = 1;
+const MOVABLE: u8 = 1 << 1;
+const MAY_WAIT: u8 = 1 << 2;
+const RELATIVE: u8 = 1 << 3;
+
+/// Numbers from 512 on belong to the x32 calls, which are not in the table.
+const NUMBERS: usize = 512;
+
+static CLASSES: [u8; NUMBERS] = {
+    let mut classes = [0; NUMBERS];
+    let mut i = 0;
+    while i < ENTRIES.len() {
+        classes[ENTRIES[i].nr as usize] = bits(&ENTRIES[i]);
+        i += 1;
+    }
+    classes
+};
+
+/// The facts about a call that decide how it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class(u8);
+
+impl Class {
+    /// Whether the table has a row for the number.
+    #[inline(always)]
+    pub const fn known(self) -> bool {
+        self.0 & KNOWN != 0
+    }
+
+    /// Whether the call may be made on another kernel thread: [`Runs::Anywhere`].
+    #[inline(always)]
+    pub const fn movable(self) -> bool {
+        self.0 & MOVABLE != 0
+    }
+
+    /// Whether the call may sleep: anything but [`Waits::Never`].
+    #[inline(always)]
+    pub const fn may_wait(self) -> bool {
+        self.0 & MAY_WAIT != 0
+    }
+
+    /// Whether the call has a time limit that counts, or may count, from the moment it is made, so
+    /// that making it again needs the rest: `Timeout::may_be_relative`.
+    #[inline(always)]
+    pub const fn has_relative_timeout(self) -> bool {
+        self.0 & RELATIVE != 0
+    }
+}
+
+/// The class of call number `nr`. Of an unknown number nothing is true.
+#[inline(always)]
+pub const fn class(nr: u32) -> Class {
+    if (nr as usize) < NUMBERS { Class(CLASSES[nr as usize]) } else { Class(0) }
+}
+
+const fn bits(entry: &Entry) -> u8 {
+    let mut bits = KNOWN;
+    if matches!(entry.runs, Runs::Anywhere) {
+        bits |= MOVABLE;
+    }
+    if !matches!(entry.waits, Waits::Never) {
+        bits |= MAY_WAIT;
+    }
+    if entry.timeout.may_be_relative() {
+        bits |= RELATIVE;
+    }
+    bits
+}

@@ -1,0 +1,200 @@
+//! The facts that would hurt most if they were wrong, row by row.
+
+use syslet_catalog::{
+    Cancel, Dir, Entry, Events, Kind, Length, Makes, Runs, Timeout, Twin, Waits, by_name,
+};
+
+fn entry(name: &str) -> &'static Entry {
+    by_name(name).unwrap_or_else(|| panic!("no row for {name}"))
+}
+
+#[test]
+fn reads_and_writes_wait_for_readiness_and_have_a_nowait_twin() {
+    for (names, events) in
+        [(["read", "readv", "preadv2"], Events::In), (["write", "writev", "pwritev2"], Events::Out)]
+    {
+        for name in names {
+            assert_eq!(entry(name).waits, Waits::Readiness { fd: 0, events }, "{name}");
+            assert_eq!(entry(name).twin, Some(Twin::RwfNowait), "{name}");
+        }
+    }
+    let buf = entry("read").args[1].kind;
+    assert_eq!(buf, Kind::Buf { dir: Dir::Out, len: Length::Arg(2) });
+}
+
+#[test]
+fn positioned_transfers_are_disk() {
+    for name in ["pread64", "pwrite64", "preadv", "pwritev"] {
+        assert_eq!(entry(name).waits, Waits::Disk, "{name}");
+        assert_eq!(entry(name).twin, Some(Twin::RwfNowait), "{name}");
+    }
+}
+
+#[test]
+fn what_may_be_made_in_place_cannot_wait_for_a_peer() {
+    for name in ["open", "openat", "openat2", "creat", "open_by_handle_at", "connect", "splice"] {
+        assert_eq!(entry(name).waits, Waits::Other, "{name}");
+    }
+    for name in ["ioctl", "sendfile", "tee", "vmsplice", "copy_file_range", "poll", "io_submit"] {
+        assert_eq!(entry(name).waits, Waits::Other, "{name}");
+    }
+    for name in ["fcntl", "flock", "futex", "futex_wait", "futex_waitv", "semop", "semtimedop"] {
+        assert_eq!(entry(name).waits, Waits::Lock, "{name}");
+    }
+}
+
+#[test]
+fn anything_that_reaches_a_file_system_may_wait() {
+    for name in ["stat", "statx", "newfstatat", "close", "getdents64", "chdir", "mkdir", "fsync"] {
+        assert_eq!(entry(name).waits, Waits::Disk, "{name}");
+    }
+    for name in ["mmap", "munmap", "madvise", "msync", "rename", "unlink", "getxattr", "lseek"] {
+        assert_eq!(entry(name).waits, Waits::Disk, "{name}");
+    }
+}
+
+#[test]
+fn the_cheap_calls_never_wait() {
+    for name in ["getppid", "dup", "umask", "epoll_ctl", "pipe2", "eventfd2", "clock_gettime"] {
+        assert_eq!(entry(name).waits, Waits::Never, "{name}");
+        assert_eq!(entry(name).runs, Runs::Anywhere, "{name}");
+    }
+}
+
+#[test]
+fn sockets_answer_at_once_if_asked_to() {
+    for (name, arg, events) in [
+        ("recvfrom", 3, Events::In),
+        ("recvmsg", 2, Events::In),
+        ("recvmmsg", 3, Events::In),
+        ("sendto", 3, Events::Out),
+        ("sendmsg", 2, Events::Out),
+        ("sendmmsg", 3, Events::Out),
+    ] {
+        assert_eq!(entry(name).twin, Some(Twin::MsgDontwait { arg }), "{name}");
+        assert_eq!(entry(name).waits, Waits::Readiness { fd: 0, events }, "{name}");
+        assert_eq!(entry(name).cancel, Cancel::Interruptible, "{name}");
+    }
+}
+
+#[test]
+fn twins_change_the_right_argument() {
+    for (name, twin) in [
+        ("flock", Twin::LockNb { arg: 1 }),
+        ("fcntl", Twin::SetLk { arg: 1 }),
+        ("msgsnd", Twin::IpcNowait { arg: 3 }),
+        ("msgrcv", Twin::IpcNowait { arg: 4 }),
+        ("semop", Twin::IpcNowaitEach { arg: 1 }),
+        ("wait4", Twin::Wnohang { arg: 2 }),
+        ("waitid", Twin::Wnohang { arg: 3 }),
+        ("splice", Twin::SpliceNonblock { arg: 5 }),
+        ("tee", Twin::SpliceNonblock { arg: 3 }),
+        ("getrandom", Twin::GrndNonblock { arg: 2 }),
+        ("epoll_wait", Twin::ZeroTimeout { arg: 3 }),
+    ] {
+        assert_eq!(entry(name).twin, Some(twin), "{name}");
+    }
+    for name in ["accept4", "connect", "nanosleep", "futex", "sendfile", "open"] {
+        assert_eq!(entry(name).twin, None, "{name}");
+    }
+}
+
+#[test]
+fn time_limits_are_where_the_kernel_looks() {
+    for (name, timeout) in [
+        ("select", Timeout::RelTimeval { arg: 4, updated: true }),
+        ("pselect6", Timeout::RelTimespec { arg: 4, updated: true }),
+        ("ppoll", Timeout::RelTimespec { arg: 2, updated: true }),
+        ("poll", Timeout::RelMillis { arg: 2 }),
+        ("epoll_pwait2", Timeout::RelTimespec { arg: 3, updated: false }),
+        ("nanosleep", Timeout::RelTimespec { arg: 0, updated: false }),
+        ("clock_nanosleep", Timeout::ByFlags { arg: 2 }),
+        ("futex", Timeout::ByOp { arg: 3 }),
+        ("futex_wait", Timeout::AbsTimespec { arg: 4 }),
+        ("mq_timedreceive", Timeout::AbsTimespec { arg: 4 }),
+        ("timerfd_settime", Timeout::None),
+    ] {
+        assert_eq!(entry(name).timeout, timeout, "{name}");
+    }
+}
+
+#[test]
+fn what_belongs_to_one_kernel_thread_is_bound() {
+    for name in [
+        "gettid",
+        "sigaltstack",
+        "rt_sigprocmask",
+        "rt_sigtimedwait",
+        "rt_sigsuspend",
+        "pause",
+        "ptrace",
+        "set_robust_list",
+        "rseq",
+        "set_tid_address",
+        "arch_prctl",
+        "prctl",
+        "sched_setaffinity",
+        "setuid",
+        "setresgid",
+        "setgroups",
+        "setfsuid",
+        "capset",
+        "personality",
+        "unshare",
+        "setns",
+        "seccomp",
+        "landlock_restrict_self",
+        "setpriority",
+        "ioprio_set",
+        "set_mempolicy",
+        "keyctl",
+        "io_uring_enter",
+        "lsm_set_self_attr",
+        "pkey_alloc",
+    ] {
+        assert!(matches!(entry(name).runs, Runs::Bound(_)), "{name}");
+    }
+}
+
+#[test]
+fn what_ends_copies_or_replaces_the_thread_is_refused() {
+    for name in [
+        "exit",
+        "exit_group",
+        "fork",
+        "vfork",
+        "clone",
+        "clone3",
+        "execve",
+        "execveat",
+        "rt_sigreturn",
+        "restart_syscall",
+        "uretprobe",
+    ] {
+        assert!(matches!(entry(name).runs, Runs::Refused(_)), "{name}");
+    }
+}
+
+#[test]
+fn late_successes_can_be_closed_and_nothing_else_is() {
+    for name in ["open", "openat", "openat2", "creat", "socket", "accept", "accept4", "dup"] {
+        assert_eq!(entry(name).makes, Makes::Fd, "{name}");
+    }
+    assert_eq!(entry("pipe2").makes, Makes::FdPair { arg: 0 });
+    assert_eq!(entry("socketpair").makes, Makes::FdPair { arg: 3 });
+    assert_eq!(entry("fcntl").makes, Makes::FdByOp { arg: 1 });
+    assert_eq!(entry("signalfd4").makes, Makes::FdByOp { arg: 0 });
+    for name in ["dup2", "dup3", "read", "epoll_ctl", "inotify_add_watch"] {
+        assert_eq!(entry(name).makes, Makes::Nothing, "{name}");
+    }
+}
+
+#[test]
+fn epoll_and_children_can_be_parked() {
+    let ready = Waits::Readiness { fd: 0, events: Events::In };
+    for name in ["epoll_wait", "epoll_pwait", "epoll_pwait2", "accept", "mq_timedreceive"] {
+        assert_eq!(entry(name).waits, ready, "{name}");
+    }
+    assert_eq!(entry("waitid").waits, Waits::Child);
+    assert_eq!(entry("clock_nanosleep").waits, Waits::Timer);
+}

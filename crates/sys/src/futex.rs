@@ -1,0 +1,37 @@
+//! Sleeping on a word of memory and waking who sleeps there: `futex(2)`, private to the process.
+
+#![allow(unsafe_code, reason = "one system call, its argument a live reference")]
+
+use core::sync::atomic::AtomicU32;
+
+use crate::arch::syscall;
+use crate::uapi::{
+    FUTEX_BITSET_ANY, FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE, Timespec, nr,
+};
+
+/// Sleeps while `word` holds `value`, for at most `timeout`. Wakes up for no reason at times.
+///
+/// **Blocking**: until [`wake`], a signal handler, the time-out, or at once if the word differs.
+/// Returns the kernel's answer: 0 or `-errno`.
+pub fn wait(word: &AtomicU32, value: u32, timeout: Option<&Timespec>) -> isize {
+    let timeout = timeout.map_or(0, |t| t as *const Timespec as usize);
+    let op = FUTEX_WAIT | FUTEX_PRIVATE;
+    // SAFETY: the kernel reads the word and the time, both borrowed for the call.
+    unsafe { syscall(nr::FUTEX, [word as *const _ as usize, op, value as usize, timeout, 0, 0]) }
+}
+
+/// As [`wait`], until the absolute time `deadline` of CLOCK_MONOTONIC.
+pub fn wait_until(word: &AtomicU32, value: u32, deadline: Option<&Timespec>) -> isize {
+    let deadline = deadline.map_or(0, |t| t as *const Timespec as usize);
+    let op = FUTEX_WAIT_BITSET | FUTEX_PRIVATE;
+    let args = [word as *const _ as usize, op, value as usize, deadline, 0, FUTEX_BITSET_ANY];
+    // SAFETY: the kernel reads the word and the time, both borrowed for the call.
+    unsafe { syscall(nr::FUTEX, args) }
+}
+
+/// Wakes up to `count` threads that sleep on `word`; returns how many.
+pub fn wake(word: *const AtomicU32, count: u32) -> isize {
+    let op = FUTEX_WAKE | FUTEX_PRIVATE;
+    // SAFETY: the kernel uses the address as a key only; it does not read or write there.
+    unsafe { syscall(nr::FUTEX, [word as usize, op, count as usize, 0, 0, 0]) }
+}

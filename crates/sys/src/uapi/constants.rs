@@ -1,0 +1,118 @@
+//! Flags and codes, each with the header that defines it.
+
+macro_rules! constants {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr, $header:literal, $c:literal;)*) => {
+        $(
+            $(#[$doc])*
+            #[doc = concat!("\n\n`", $c, "` of `<", $header, ">`.")]
+            pub const $name: $type = $value;
+        )*
+        /// Every constant of this module: name, header, C expression, value. For the test.
+        pub const CONSTANTS: &[(&str, &str, &str, i64)] =
+            &[$((stringify!($name), $header, $c, $value as i64)),*];
+    };
+}
+
+constants! {
+    /// Sleep while the word has a value.
+    FUTEX_WAIT: usize = 0, "linux/futex.h", "FUTEX_WAIT";
+    /// Wake sleepers.
+    FUTEX_WAKE: usize = 1, "linux/futex.h", "FUTEX_WAKE";
+    /// Sleep until an absolute time.
+    FUTEX_WAIT_BITSET: usize = 9, "linux/futex.h", "FUTEX_WAIT_BITSET";
+    /// The word is not shared with other memories.
+    FUTEX_PRIVATE: usize = 128, "linux/futex.h", "FUTEX_PRIVATE_FLAG";
+    /// Any bit wakes.
+    FUTEX_BITSET_ANY: usize = 0xffff_ffff, "linux/futex.h", "FUTEX_BITSET_MATCH_ANY";
+    /// Replace the signal mask.
+    SIG_SETMASK: usize = 2, "signal.h", "SIG_SETMASK";
+    /// The signal stack is switched off.
+    SS_DISABLE: i32 = 2, "signal.h", "SS_DISABLE";
+    /// Broken pipe.
+    SIGPIPE: i32 = 13, "signal.h", "SIGPIPE";
+    /// Stopped for output to the terminal.
+    SIGTTOU: i32 = 22, "signal.h", "SIGTTOU";
+    /// Stopped for input from the terminal.
+    SIGTTIN: i32 = 21, "signal.h", "SIGTTIN";
+    /// Urgent data; ignored by default.
+    SIGURG: i32 = 23, "signal.h", "SIGURG";
+    /// File too large.
+    SIGXFSZ: i32 = 25, "signal.h", "SIGXFSZ";
+    /// Kill.
+    SIGKILL: i32 = 9, "signal.h", "SIGKILL";
+    /// Sent by kill(2), or by the kernel for the running thread.
+    SI_USER: i32 = 0, "signal.h", "SI_USER";
+    /// Sent by tgkill(2).
+    SI_TKILL: i32 = -6, "signal.h", "SI_TKILL";
+    /// Restart interrupted calls.
+    SA_RESTART: u64 = 0x1000_0000, "signal.h", "SA_RESTART";
+    /// Time-sharing.
+    SCHED_OTHER: u32 = 0, "sched.h", "SCHED_OTHER";
+    /// Runs when nothing else does.
+    SCHED_IDLE: u32 = 5, "linux/sched.h", "SCHED_IDLE";
+    /// Share the memory.
+    CLONE_VM: usize = 0x100, "linux/sched.h", "CLONE_VM";
+    /// Set the thread pointer of the child.
+    CLONE_SETTLS: usize = 0x8_0000, "linux/sched.h", "CLONE_SETTLS";
+    /// Write the child's id into the parent's memory.
+    CLONE_PARENT_SETTID: usize = 0x10_0000, "linux/sched.h", "CLONE_PARENT_SETTID";
+    /// Clear a word and wake its sleepers when the child ends.
+    CLONE_CHILD_CLEARTID: usize = 0x20_0000, "linux/sched.h", "CLONE_CHILD_CLEARTID";
+    /// Wait for children that send no SIGCHLD too.
+    WCLONE: usize = 0x8000_0000, "linux/wait.h", "__WCLONE";
+    /// Do not wait.
+    WNOHANG: usize = 1, "linux/wait.h", "WNOHANG";
+    /// Signal for the child when its parent thread ends.
+    PR_SET_PDEATHSIG: usize = 1, "linux/prctl.h", "PR_SET_PDEATHSIG";
+    /// Name the thread.
+    PR_SET_NAME: usize = 15, "linux/prctl.h", "PR_SET_NAME";
+    /// Seccomp mode of the thread.
+    PR_GET_SECCOMP: usize = 21, "linux/prctl.h", "PR_GET_SECCOMP";
+    /// Set the timer slack.
+    PR_SET_TIMERSLACK: usize = 29, "linux/prctl.h", "PR_SET_TIMERSLACK";
+    /// Get the timer slack.
+    PR_GET_TIMERSLACK: usize = 30, "linux/prctl.h", "PR_GET_TIMERSLACK";
+    /// Give up gaining privileges.
+    PR_SET_NO_NEW_PRIVS: usize = 38, "linux/prctl.h", "PR_SET_NO_NEW_PRIVS";
+    /// Ask for that.
+    PR_GET_NO_NEW_PRIVS: usize = 39, "linux/prctl.h", "PR_GET_NO_NEW_PRIVS";
+    /// Install a filter.
+    SECCOMP_SET_MODE_FILTER: usize = 1, "linux/seccomp.h", "SECCOMP_SET_MODE_FILTER";
+    /// Let the call pass.
+    SECCOMP_RET_ALLOW: u32 = 0x7fff_0000, "linux/seccomp.h", "SECCOMP_RET_ALLOW";
+    /// End the process.
+    SECCOMP_RET_KILL_PROCESS: u32 = 0x8000_0000, "linux/seccomp.h", "SECCOMP_RET_KILL_PROCESS";
+    /// The architecture that a filter sees.
+    AUDIT_ARCH: u32 = 0xc000_003e, "linux/audit.h", "AUDIT_ARCH_X86_64";
+    /// Register for private expedited barriers.
+    MEMBARRIER_REGISTER: usize = 16, "linux/membarrier.h", "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED";
+    /// A private expedited barrier.
+    MEMBARRIER_PRIVATE: usize = 8, "linux/membarrier.h", "MEMBARRIER_CMD_PRIVATE_EXPEDITED";
+    /// Unregister a restartable-sequence area.
+    RSEQ_UNREGISTER: usize = 1, "linux/rseq.h", "RSEQ_FLAG_UNREGISTER";
+    /// Monotonic clock.
+    CLOCK_MONOTONIC: usize = 1, "time.h", "CLOCK_MONOTONIC";
+    /// Interrupted.
+    EINTR: isize = 4, "errno.h", "EINTR";
+    /// Try again.
+    EAGAIN: isize = 11, "errno.h", "EAGAIN";
+    /// Invalid argument.
+    EINVAL: isize = 22, "errno.h", "EINVAL";
+    /// No such call.
+    ENOSYS: isize = 38, "errno.h", "ENOSYS";
+    /// Time is over.
+    ETIMEDOUT: isize = 110, "errno.h", "ETIMEDOUT";
+    /// Cancelled.
+    ECANCELED: isize = 125, "errno.h", "ECANCELED";
+    /// First signal above those with names (glibc keeps 32 and 33 to itself).
+    SIGNALS: i32 = 64, "signal.h", "(_NSIG - 1)";
+}
+
+/// Signal by which glibc makes every thread change its ids (nptl/pthreadP.h: `SIGSETXID`).
+pub const SIGSETXID: i32 = 33;
+/// Signal by which glibc cancels a thread (nptl/pthreadP.h: `SIGCANCEL`).
+pub const SIGCANCEL: i32 = 32;
+/// Signature of the rseq areas of glibc on x86 (sysdeps/unix/sysv/linux/x86/bits/rseq.h).
+pub const RSEQ_SIGNATURE: usize = 0x5305_3053;
+/// Asks for the state of user shadow stacks (arch/x86/include/uapi/asm/prctl.h, Linux 6.6).
+pub const ARCH_SHSTK_STATUS: usize = 0x5005;

@@ -1,0 +1,165 @@
+//! Structures, with their sizes asserted.
+
+/// `struct timespec`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timespec {
+    /// Seconds.
+    pub sec: i64,
+    /// Nanoseconds, 0 to 999,999,999.
+    pub nsec: i64,
+}
+
+impl Timespec {
+    /// From nanoseconds.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self { sec: (nanos / 1_000_000_000) as i64, nsec: (nanos % 1_000_000_000) as i64 }
+    }
+
+    /// In nanoseconds; a negative time is 0.
+    pub const fn as_nanos(self) -> u64 {
+        if self.sec < 0 {
+            return 0;
+        }
+        (self.sec as u64).saturating_mul(1_000_000_000).saturating_add(self.nsec as u64)
+    }
+}
+
+/// `struct sigaction` as the kernel has it (include/uapi: `struct kernel_sigaction`).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KernelSigaction {
+    /// Handler, SIG_DFL (0) or SIG_IGN (1).
+    pub handler: usize,
+    /// SA_* flags.
+    pub flags: u64,
+    /// Where a handler returns to.
+    pub restorer: usize,
+    /// Signals blocked while the handler runs.
+    pub mask: u64,
+}
+
+/// `siginfo_t`: 128 bytes, of which the ones for queued signals are named.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub struct Siginfo {
+    /// Signal number.
+    pub signo: i32,
+    /// Error number; unused for signals that are sent.
+    pub errno: i32,
+    /// Where it comes from (SI_USER, SI_TKILL, ...).
+    pub code: i32,
+    _pad: i32,
+    /// Sender's process.
+    pub pid: i32,
+    /// Sender's user.
+    pub uid: u32,
+    /// Value sent along.
+    pub value: usize,
+    _rest: [u64; 12],
+}
+
+impl Siginfo {
+    /// A queued signal with a value.
+    pub const fn queued(signo: i32, code: i32, pid: i32, uid: u32, value: usize) -> Self {
+        Self { signo, errno: 0, code, _pad: 0, pid, uid, value, _rest: [0; 12] }
+    }
+}
+
+impl core::fmt::Debug for Siginfo {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Siginfo")
+            .field("signo", &self.signo)
+            .field("code", &self.code)
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `stack_t`: an alternate signal stack.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SignalStack {
+    /// Lowest address.
+    pub sp: usize,
+    /// SS_* flags.
+    pub flags: i32,
+    /// Bytes.
+    pub size: usize,
+}
+
+/// The head of `ucontext_t`: up to the general registers and the signal mask.
+#[repr(C)]
+#[derive(Debug)]
+pub struct UContext {
+    /// Flags.
+    pub flags: u64,
+    /// Link.
+    pub link: usize,
+    /// Signal stack of the interrupted code.
+    pub stack: SignalStack,
+    /// r8 .. r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags, segments, err, trapno,
+    /// oldmask, cr2 (`struct sigcontext`).
+    pub registers: [u64; 23],
+}
+
+/// Index of the instruction pointer in [`UContext::registers`].
+pub const REG_RIP: usize = 16;
+
+/// `struct sched_attr`, the first published size.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SchedAttr {
+    /// Size of this structure.
+    pub size: u32,
+    /// SCHED_* policy.
+    pub policy: u32,
+    /// SCHED_FLAG_* flags.
+    pub flags: u64,
+    /// Nice value for the time-sharing policies.
+    pub nice: i32,
+    /// Priority for the real-time policies.
+    pub priority: u32,
+    /// Runtime, in nanoseconds: the time slice for time-sharing policies since Linux 6.12.
+    pub runtime: u64,
+    /// Deadline, in nanoseconds.
+    pub deadline: u64,
+    /// Period, in nanoseconds.
+    pub period: u64,
+}
+
+/// `struct sock_filter`: one instruction of a seccomp program.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct SockFilter {
+    /// Operation.
+    pub code: u16,
+    /// Jump if true.
+    pub jt: u8,
+    /// Jump if false.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// `struct sock_fprog`: a seccomp program.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct SockFprog {
+    /// Instructions.
+    pub len: u16,
+    /// The first of them.
+    pub filter: *const SockFilter,
+}
+
+const _: () = {
+    assert!(size_of::<Timespec>() == 16);
+    assert!(size_of::<KernelSigaction>() == 32);
+    assert!(size_of::<Siginfo>() == 128);
+    assert!(core::mem::offset_of!(Siginfo, value) == 24);
+    assert!(size_of::<SignalStack>() == 24);
+    assert!(core::mem::offset_of!(UContext, registers) == 40);
+    assert!(size_of::<SchedAttr>() == 48);
+    assert!(size_of::<SockFilter>() == 8);
+    assert!(size_of::<SockFprog>() == 16);
+};

@@ -1,0 +1,68 @@
+//! A C program prints what the headers of this machine say; each line must be what we say.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use syslet_sys::uapi;
+
+/// Prints `text` as a C program would, or says why it cannot.
+fn run_c(source: &str) -> String {
+    let dir = std::env::temp_dir().join(format!("syslet-sys-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let program = dir.join("headers");
+    let mut cc = Command::new("cc")
+        .args(["-x", "c", "-", "-o"])
+        .arg(&program)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("this test needs a C compiler: cc");
+    cc.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
+    assert!(cc.wait().unwrap().success(), "cc failed on:\n{source}");
+    let out = Command::new(&program).output().unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn every_number_and_size_is_that_of_the_headers() {
+    let mut source = String::from(
+        "#define _GNU_SOURCE\n#include <stdio.h>\n#include <stddef.h>\n#include <signal.h>\n\
+         #include <ucontext.h>\n#include <time.h>\n#include <sched.h>\n#include <errno.h>\n\
+         #include <sys/syscall.h>\n#include <linux/filter.h>\n\
+         #define sched_param kernel_sched_param\n#include <linux/sched/types.h>\n\
+         #undef sched_param\n",
+    );
+    for header in ["futex", "wait", "prctl", "seccomp", "audit", "membarrier", "rseq", "sched"] {
+        source += &format!("#include <linux/{header}.h>\n");
+    }
+    source += "int main(void) {\n";
+    let mut expected = Vec::new();
+    let mut line = |name: &str, c: &str, value: i64| {
+        source += &format!("printf(\"{name} %lld\\n\", (long long)({c}));\n");
+        expected.push(format!("{name} {value}"));
+    };
+    for (name, nr) in uapi::nr::ALL {
+        line(name, &format!("__NR_{}", name.to_lowercase()), *nr as i64);
+    }
+    for (name, header, c, value) in uapi::CONSTANTS {
+        assert!(!header.is_empty());
+        line(name, c, *value);
+    }
+    line("sizeof_timespec", "sizeof(struct timespec)", size_of::<uapi::Timespec>() as i64);
+    line("sizeof_siginfo", "sizeof(siginfo_t)", size_of::<uapi::Siginfo>() as i64);
+    line("si_pid", "offsetof(siginfo_t, si_pid)", 16);
+    line("si_value", "offsetof(siginfo_t, si_value)", 24);
+    line("sizeof_stack", "sizeof(stack_t)", size_of::<uapi::SignalStack>() as i64);
+    line("stack_size", "offsetof(stack_t, ss_size)", 16);
+    line("rip", "offsetof(ucontext_t, uc_mcontext.gregs[REG_RIP])", 40 + 8 * uapi::REG_RIP as i64);
+    line("sizeof_filter", "sizeof(struct sock_filter)", 8);
+    line("sizeof_fprog", "sizeof(struct sock_fprog)", 16);
+    line("runtime", "offsetof(struct sched_attr, sched_runtime)", 24);
+    source += "return 0; }\n";
+    let printed = run_c(&source);
+    let printed: Vec<&str> = printed.lines().collect();
+    assert_eq!(printed.len(), expected.len());
+    for (c, ours) in printed.iter().zip(&expected) {
+        assert_eq!(c, ours, "left: the C headers, right: this crate");
+    }
+}

@@ -1,0 +1,147 @@
+//! A call that waits: its handle.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use syslet_sys::uapi::{SIGSETXID, Siginfo};
+use syslet_sys::{call as kernel, uapi};
+
+use super::number::Ret;
+use crate::complete::{Outcome, Slot, SlotHandle};
+use crate::crew::{CANCEL_CODE, generation};
+
+/// What became of asking for a cancel. The call's answer says what happened in the end:
+/// `-ECANCELED`, or its own answer if it was too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CancelOutcome {
+    /// The call had ended.
+    TooLate,
+    /// The call has not begun, and will not.
+    NotBegun,
+    /// The call was told. It ends soon, unless it waits where the kernel lets nobody disturb it.
+    Asked,
+}
+
+/// A call that went away. Await it, or [`wait`](Self::wait) for it.
+///
+/// Dropping it leaves the call to itself: it goes on, and its answer is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it drops the call's answer"]
+pub struct Pending(Option<SlotHandle>);
+
+impl Pending {
+    pub(crate) fn new(slot: Arc<Slot>) -> Self {
+        Self(Some(SlotHandle::new(slot)))
+    }
+
+    fn slot(&self) -> &Slot {
+        self.0.as_ref().expect("a pending call is polled after it was ready").slot()
+    }
+
+    /// In a forked child the call's thread does not exist: it is as good as cancelled.
+    fn is_lost(&self) -> bool {
+        self.slot().generation() != generation()
+    }
+
+    /// True once the call has ended.
+    pub fn is_done(&self) -> bool {
+        self.is_lost() || self.slot().is_done()
+    }
+
+    /// The answer.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call ends.
+    pub fn wait(mut self) -> Ret {
+        if !self.is_lost() {
+            self.slot().wait(None);
+        }
+        self.fetch()
+    }
+
+    /// The answer, or the handle back if the call has not ended by `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// The handle.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call ends or the deadline comes.
+    pub fn wait_deadline(mut self, deadline: Instant) -> Result<Ret, Self> {
+        if self.is_lost() || self.slot().wait(Some(deadline)) {
+            Ok(self.fetch())
+        } else {
+            Err(self)
+        }
+    }
+
+    fn fetch(&mut self) -> Ret {
+        let lost = self.is_lost();
+        let handle = self.0.take().expect("a pending call is fetched once");
+        if lost {
+            std::mem::forget(handle); // its thread may have held the slot's lock at the fork
+            return Ret::new(-uapi::ECANCELED);
+        }
+        let outcome = handle.slot().try_fetch();
+        handle.disarm();
+        ret_of(outcome)
+    }
+
+    /// Asks the call to end. There is no window: a call that has not entered the kernel yet will not
+    /// enter it, and one that sleeps interruptibly wakes up.
+    ///
+    /// # Blocking
+    ///
+    /// Never; [`wait`](Self::wait) for the answer afterwards.
+    pub fn cancel(&self) -> CancelOutcome {
+        if self.is_lost() || !self.slot().ask_cancel() {
+            return CancelOutcome::TooLate;
+        }
+        let tid = self.slot().tid();
+        if tid == 0 {
+            return CancelOutcome::NotBegun;
+        }
+        let pid = kernel::getpid();
+        let uid = kernel::user_ids()[0];
+        let value = std::ptr::from_ref(self.slot()) as usize;
+        let info = Siginfo::queued(SIGSETXID, CANCEL_CODE, pid, uid, value);
+        // Full signal queue (RLIMIT_SIGPENDING): it empties as the receivers run.
+        while kernel::queue_to_thread(pid, tid as i32, &info) == -uapi::EAGAIN {
+            std::thread::yield_now();
+        }
+        CancelOutcome::Asked
+    }
+}
+
+fn ret_of(outcome: Option<Outcome>) -> Ret {
+    match outcome {
+        Some(Outcome::Number(answer)) => Ret::new(answer),
+        other => unreachable!("a call's outcome is a number, not {other:?}"),
+    }
+}
+
+impl Future for Pending {
+    type Output = Ret;
+
+    /// # Panics
+    ///
+    /// If it was ready before.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ret> {
+        if self.is_lost() {
+            return Poll::Ready(self.fetch());
+        }
+        match self.slot().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(outcome) => {
+                self.0.take().expect("polled above").disarm();
+                Poll::Ready(ret_of(Some(outcome)))
+            }
+        }
+    }
+}

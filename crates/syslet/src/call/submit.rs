@@ -1,0 +1,324 @@
+//! Submitting a call: inline if it does not sleep, away if it does.
+
+#![allow(unsafe_code, reason = "makes system calls, on the crew's stack")]
+
+use std::sync::Arc;
+
+use syslet_catalog::{Runs, Waits};
+use syslet_sys::arch::{self, Verdict};
+
+use super::number::{Call, Ret};
+use super::pending::Pending;
+use super::retry::Clockwork;
+use crate::complete::{Outcome, Slot};
+use crate::crew::{
+    Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest, engine,
+    generation, start,
+};
+use crate::{Refusal, SubmitError};
+
+/// How a submission went.
+#[derive(Debug)]
+#[must_use = "a call that is pending tells its answer to the handle only"]
+pub enum Submitted {
+    /// The call is over: this is its answer.
+    Done(Ret),
+    /// The call waits; the caller has gone on.
+    Pending(Pending),
+}
+
+impl Submitted {
+    /// True if the call finished inline.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+
+    /// The answer, waiting for it if need be.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call ends.
+    pub fn wait(self) -> Ret {
+        match self {
+            Self::Done(ret) => ret,
+            Self::Pending(pending) => pending.wait(),
+        }
+    }
+}
+
+/// Makes a system call, any that is not bound to the kernel thread. On an attached thread it is run
+/// where the caller stands: if it does not sleep the answer is there at once, and if it does the
+/// caller goes on within microseconds, with a [`Pending`]. On other threads it goes to the crew pool,
+/// unless it cannot wait.
+///
+/// If no crew thread is left, calls that wait for nothing or for a disk are made in place and may hold
+/// the caller up; others are queued. [`try_submit`] hands them back instead.
+///
+/// ```
+/// use syslet::{Call, Submitted, submit};
+/// # #[allow(unsafe_code)]
+/// // SAFETY: getpid touches no memory.
+/// let submitted = unsafe { submit(Call::new(libc::SYS_getpid as usize, [])) }?;
+/// assert_eq!(submitted.wait().raw() as u32, std::process::id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`SubmitError::Refused`] if the call is unknown or must not run on another kernel thread. Nothing
+/// was run. A call that fails is not an error here: see [`Ret`].
+///
+/// # Safety
+///
+/// 1. What the call does to memory or to the process is sound at any time until it ends, which may be
+///    after this function has returned: all memory that its arguments point to stays valid and, where
+///    the kernel writes, unused by others until then. Dropping the [`Pending`] does not end the call.
+/// 2. The same for what the arguments name, such as descriptors.
+///
+/// # Blocking
+///
+/// No, but for calls made in place.
+#[inline]
+pub unsafe fn submit(call: Call) -> Result<Submitted, SubmitError<Call>> {
+    // SAFETY: the caller's duties.
+    unsafe { submit_how(call, false) }
+}
+
+/// As [`submit`], but a call that can neither be protected nor run at once is handed back.
+///
+/// # Errors
+///
+/// [`SubmitError::Busy`] if no crew thread is left, and those of [`submit`].
+///
+/// # Safety
+///
+/// As [`submit`].
+#[inline]
+pub unsafe fn try_submit(call: Call) -> Result<Submitted, SubmitError<Call>> {
+    // SAFETY: the caller's duties.
+    unsafe { submit_how(call, true) }
+}
+
+#[inline(always)]
+unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError<Call>> {
+    let class = syslet_catalog::class(call.nr() as u32);
+    if !class.movable() || call.nr() > u32::MAX as usize {
+        return Err(refuse(call));
+    }
+    if !class.may_wait() {
+        // Cannot sleep: nothing to protect the caller from.
+        // SAFETY: the caller's duties; the catalogue lets it run on any thread.
+        return Ok(Submitted::Done(unsafe { in_place(&call) }));
+    }
+    // SAFETY: null, or a record, which is never freed.
+    let Some(guest) = (unsafe { current_guest().as_ref() }) else {
+        // SAFETY: the caller's duties.
+        return unsafe { submit_unattached(call, or_busy) };
+    };
+    match guest.ready() {
+        // SAFETY: the caller's duties; the guest is ready.
+        Ok(()) => Ok(unsafe { submit_guest(guest, &call) }),
+        // SAFETY: the caller's duties.
+        Err(lost) => unsafe { submit_unprotected(guest, call, lost, or_busy) },
+    }
+}
+
+/// What a call needs on the crew's stack, read there before the call number is published.
+struct Frame<'a> {
+    call: Call,
+    guest: &'a Guest,
+    engine: &'static Engine,
+}
+
+/// # Safety
+///
+/// Those of [`submit`], and the guest, which the running code is, is ready.
+#[inline(always)]
+unsafe fn submit_guest(guest: &Guest, call: &Call) -> Submitted {
+    let engine = engine().expect("a guest has an engine");
+    let mut frame = Frame { call: *call, guest, engine };
+    let run = if syslet_catalog::class(call.nr() as u32).has_relative_timeout() {
+        run_timed
+    } else {
+        run_plain
+    };
+    // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
+    match unsafe { guest.cross(0, run, (&raw mut frame).cast()) } {
+        Crossing::Inline(value) => Submitted::Done(Ret::new(value as isize)),
+        Crossing::Away(slot) => Submitted::Pending(Pending::new(slot)),
+    }
+}
+
+/// On the crew's stack: a call whose repetition needs no clock.
+///
+/// # Safety
+///
+/// `data` is a [`Frame`] of the guest that was just left.
+unsafe extern "C" fn run_plain(data: *mut u8) -> Verdict {
+    // SAFETY: the duty of this function. Read before `begin`: the frame is the guest's memory.
+    let Frame { call, guest, engine } = unsafe { data.cast::<Frame<'static>>().read() };
+    let crew = guest_crew();
+    let number = guest.begin(engine);
+    // SAFETY: the duties of `submit`.
+    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
+    if guest.finish(number) {
+        return Verdict::stay(answer as usize);
+    }
+    // SAFETY: as above.
+    unsafe { finish_away(crew, call, answer, &Clockwork::none()) }
+}
+
+/// As [`run_plain`] for a call with a time limit that counts from its beginning.
+///
+/// # Safety
+///
+/// As [`run_plain`].
+unsafe extern "C" fn run_timed(data: *mut u8) -> Verdict {
+    // SAFETY: the duty of this function.
+    let Frame { call, guest, engine } = unsafe { data.cast::<Frame<'static>>().read() };
+    let crew = guest_crew();
+    // SAFETY: the duties of `submit`: the time limit is memory of the call's.
+    let clock = unsafe { Clockwork::start(&call) };
+    let number = guest.begin(engine);
+    // SAFETY: as above.
+    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
+    if guest.finish(number) {
+        return Verdict::stay(answer as usize);
+    }
+    // SAFETY: as above.
+    unsafe { finish_away(crew, call, answer, &clock) }
+}
+
+/// The crew thread that runs this, on its own thread pointer.
+#[inline(always)]
+fn guest_crew() -> &'static Crew {
+    // SAFETY: called on a crew thread's own stack and thread pointer only.
+    unsafe { &*current_crew() }
+}
+
+/// The guest is gone: repeats what the kernel broke off unasked, stores the answer, and goes on with
+/// the crew thread.
+///
+/// # Safety
+///
+/// The duties of [`submit`].
+#[cold]
+#[inline(never)]
+unsafe fn finish_away(crew: &Crew, call: Call, answer: isize, clock: &Clockwork) -> Verdict {
+    // SAFETY: the duties of `submit`.
+    let answer = unsafe { clock.persist(crew, call, answer) };
+    crew.complete(Outcome::Number(answer));
+    Verdict::leave(crew.context())
+}
+
+/// Makes the call here and now.
+///
+/// # Safety
+///
+/// Those of [`submit`].
+#[inline(always)]
+unsafe fn in_place(call: &Call) -> Ret {
+    let args = [call.0[1], call.0[2], call.0[3], call.0[4], call.0[5], call.0[6]];
+    // SAFETY: the duties of `submit`.
+    Ret::new(unsafe { arch::syscall(call.nr(), args) })
+}
+
+#[cold]
+fn refuse(call: Call) -> SubmitError<Call> {
+    let entry = u32::try_from(call.nr()).ok().and_then(syslet_catalog::lookup);
+    let why = match entry.map(|entry| (entry.name, entry.runs)) {
+        Some((name, Runs::Bound(reason) | Runs::Refused(reason))) => {
+            Refusal::BoundToThread(name, reason)
+        }
+        _ => Refusal::Unknown(call.nr()),
+    };
+    SubmitError::Refused(call, why)
+}
+
+/// A guest that cannot be protected now.
+///
+/// # Safety
+///
+/// Those of [`submit`].
+#[cold]
+unsafe fn submit_unprotected(
+    guest: &Guest,
+    call: Call,
+    lost: Lost,
+    or_busy: bool,
+) -> Result<Submitted, SubmitError<Call>> {
+    if lost == Lost::InHandler {
+        // SAFETY: the duties of `submit`. A signal handler makes plain calls.
+        return Ok(Submitted::Done(unsafe { in_place(&call) }));
+    }
+    let disk = syslet_catalog::lookup(call.nr() as u32).is_some_and(|e| e.waits == Waits::Disk);
+    if lost == Lost::NoCrew && disk {
+        guest.counters.in_place.add(1);
+        // SAFETY: the duties of `submit`. What waits for a disk ends by itself, so the guest is not
+        // waited for by what it waits for.
+        return Ok(Submitted::Done(unsafe { in_place(&call) }));
+    }
+    if lost == Lost::NoCrew && or_busy {
+        return Err(SubmitError::Busy(call));
+    }
+    guest.counters.queued.add(1);
+    // SAFETY: the duties of `submit`.
+    Ok(unsafe { enqueue(engine().expect("a guest has an engine"), call) })
+}
+
+/// A thread that is not attached.
+///
+/// # Safety
+///
+/// Those of [`submit`].
+#[cold]
+unsafe fn submit_unattached(call: Call, or_busy: bool) -> Result<Submitted, SubmitError<Call>> {
+    if !current_crew().is_null() {
+        // Inside a threadlet: the caller of that has gone on already, or will.
+        // SAFETY: the duties of `submit`.
+        return Ok(Submitted::Done(unsafe { in_place(&call) }));
+    }
+    let Ok(engine) = start(Settings::default()) else {
+        // No thread can be made at all.
+        // SAFETY: the duties of `submit`.
+        return Ok(Submitted::Done(unsafe { in_place(&call) }));
+    };
+    if or_busy && !engine.has_room() {
+        return Err(SubmitError::Busy(call));
+    }
+    // SAFETY: the duties of `submit`.
+    Ok(unsafe { enqueue(engine, call) })
+}
+
+/// Queues the call for a crew thread.
+///
+/// # Safety
+///
+/// Those of [`submit`].
+unsafe fn enqueue(engine: &'static Engine, call: Call) -> Submitted {
+    let slot = Arc::new(Slot::new(0, generation()));
+    let finisher = Arc::clone(&slot);
+    engine.enqueue(Job::new(move |crew| {
+        // SAFETY: the duties of `submit`: the call may be made until it ends, wherever that is.
+        let answer = crew.lend_slot(&finisher, || unsafe { make_on_crew(crew, &finisher, call) });
+        finisher.complete(Outcome::Number(answer));
+    }));
+    Submitted::Pending(Pending::new(slot))
+}
+
+/// A queued call, on its crew thread.
+///
+/// # Safety
+///
+/// Those of [`submit`].
+unsafe fn make_on_crew(crew: &'static Crew, slot: &Slot, call: Call) -> isize {
+    if slot.cancel_asked() {
+        return -syslet_sys::uapi::ECANCELED;
+    }
+    // SAFETY: the duties of `submit`.
+    let clock = unsafe { Clockwork::start(&call) };
+    // SAFETY: as above.
+    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
+    // SAFETY: as above.
+    unsafe { clock.persist(crew, call, answer) }
+}

@@ -1,0 +1,267 @@
+//! The result slot: where the answer of what went away is stored, exactly once.
+//!
+//! A slot is shared by the thread that finishes the work and the handle that waits for it. Its state
+//! is a set of bits; each is set once, by the side that owns it:
+//!
+//! | bit | set by | meaning |
+//! |---|---|---|
+//! | `DONE` | finisher | the result is stored; nobody but the handle's side touches it from here on |
+//! | `SLEEPER` | handle | a thread sleeps on the state word and must be woken |
+//! | `WAKER` | handle | a waker is registered and must be woken |
+//! | `DETACHED` | handle | nobody will fetch the result: the finisher drops it |
+//! | `CANCEL` | handle | a cancel was asked for |
+//!
+//! `DONE` is set with release ordering after the result was written, and every wake-up comes after
+//! it. If `DETACHED` was set first the finisher drops the result, otherwise the handle does:
+//! whichever of the two `fetch_or`s comes second sees the other's bit.
+
+#![allow(unsafe_code, reason = "the result cell is guarded by the state bits")]
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::sync::{AtomicU32, Mutex, Ordering, lock};
+
+const DONE: u32 = 1;
+const SLEEPER: u32 = 2;
+const WAKER: u32 = 4;
+const DETACHED: u32 = 8;
+const CANCEL: u32 = 16;
+
+/// What a call or closure left behind: a number, or an owned value behind a pointer.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Not there yet, or already fetched.
+    Empty,
+    /// The kernel's answer.
+    Number(isize),
+    /// A `Box<T>` given up to a raw pointer, and how to drop it.
+    Owned(*mut (), unsafe fn(*mut ())),
+}
+
+// SAFETY: an owned outcome is a `Box<T>` of a `T: Send`; see `Outcome::owned`.
+unsafe impl Send for Outcome {}
+
+impl Outcome {
+    /// Boxes `value`.
+    pub(crate) fn owned<T: Send>(value: T) -> Self {
+        /// Drops the box. Duty: `pointer` came from `Box::<T>::into_raw` and is not used again.
+        unsafe fn drop_box<T>(pointer: *mut ()) {
+            // SAFETY: the duty of this function.
+            drop(unsafe { Box::from_raw(pointer.cast::<T>()) });
+        }
+        Self::Owned(Box::into_raw(Box::new(value)).cast(), drop_box::<T>)
+    }
+
+    /// Drops an owned value; a panic of its destructor is caught, because it runs on a thread
+    /// whose owner has no part in it.
+    pub(crate) fn discard(self) {
+        if let Self::Owned(pointer, drop_box) = self {
+            // SAFETY: made by `owned`, and consumed here.
+            let _ = catch_unwind(AssertUnwindSafe(|| unsafe { drop_box(pointer) }));
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    state: AtomicU32,
+    outcome: UnsafeCell<Outcome>,
+    /// Protects the waker only.
+    waker: Mutex<Option<Waker>>,
+    /// Kernel thread that makes the call, 0 as long as none does.
+    tid: AtomicU32,
+    /// Of which life of the process this is: a forked child has none of its parent's threads.
+    generation: u64,
+}
+
+// SAFETY: `outcome` is written by the finisher before `DONE` and touched by one side only after it,
+// as the module says; the rest is `Sync` by itself.
+unsafe impl Sync for Slot {}
+// SAFETY: `Outcome` is `Send`.
+unsafe impl Send for Slot {}
+
+impl Slot {
+    pub(crate) fn new(tid: u32, generation: u64) -> Self {
+        Self {
+            state: AtomicU32::new(0),
+            outcome: UnsafeCell::new(Outcome::Empty),
+            waker: Mutex::new(None),
+            tid: AtomicU32::new(tid),
+            generation,
+        }
+    }
+
+    /// Of which life of the process this slot is.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Kernel thread that makes the call, 0 if none does yet.
+    pub(crate) fn tid(&self) -> u32 {
+        // SeqCst: pairs with `set_tid`.
+        self.tid.load(Ordering::SeqCst)
+    }
+
+    /// The kernel thread `tid` is about to make the call.
+    pub(crate) fn set_tid(&self, tid: u32) {
+        // SeqCst with the `CANCEL` bit: either the canceller sees the thread, or the thread sees the
+        // bit.
+        self.tid.store(tid, Ordering::SeqCst);
+    }
+
+    /// Stores the outcome and wakes who waits. Called exactly once, by the finisher.
+    ///
+    /// User code (a waker, the destructor of a result that nobody wants) runs here, after the result
+    /// is stored and outside the lock; its panics are caught.
+    pub(crate) fn complete(&self, outcome: Outcome) {
+        // SAFETY: `DONE` is not set, so the cell is the finisher's.
+        unsafe { *self.outcome.get() = outcome };
+        // Release: pairs with the acquire of whoever sees `DONE`. Acquire: pairs with `DETACHED`.
+        let before = self.state.fetch_or(DONE, Ordering::AcqRel);
+        debug_assert_eq!(before & DONE, 0, "a result is stored exactly once");
+        if before & DETACHED != 0 {
+            self.fetch().discard();
+            return;
+        }
+        if before & SLEEPER != 0 {
+            wake_all(&self.state);
+        }
+        if before & WAKER != 0 {
+            let waker = lock(&self.waker).take();
+            if let Some(waker) = waker {
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+        }
+    }
+
+    /// True once the outcome is stored.
+    pub(crate) fn is_done(&self) -> bool {
+        // Acquire: pairs with the release in `complete`.
+        self.state.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// True if a cancel was asked for.
+    pub(crate) fn cancel_asked(&self) -> bool {
+        self.state.load(Ordering::SeqCst) & CANCEL != 0
+    }
+
+    /// Asks for a cancel. False: it is too late, the outcome is stored.
+    pub(crate) fn ask_cancel(&self) -> bool {
+        self.state.fetch_or(CANCEL, Ordering::SeqCst) & DONE == 0
+    }
+
+    /// Takes the outcome out. Only after `DONE`, by the side that owns it then.
+    fn fetch(&self) -> Outcome {
+        debug_assert!(self.is_done());
+        // SAFETY: `DONE` is set and this is the one side that touches the cell from here on.
+        std::mem::replace(unsafe { &mut *self.outcome.get() }, Outcome::Empty)
+    }
+
+    /// The outcome if it is stored; the handle's side only.
+    pub(crate) fn try_fetch(&self) -> Option<Outcome> {
+        self.is_done().then(|| self.fetch())
+    }
+
+    /// The handle gives up: whoever comes second drops the result.
+    pub(crate) fn detach(&self) {
+        // Acquire: pairs with the release of `DONE`. Release: pairs with the finisher's acquire.
+        if self.state.fetch_or(DETACHED, Ordering::AcqRel) & DONE != 0 {
+            self.fetch().discard();
+        }
+    }
+
+    /// Registers the waker of `context` unless the outcome is there.
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Outcome> {
+        if let Some(outcome) = self.try_fetch() {
+            return Poll::Ready(outcome);
+        }
+        let stale = {
+            let mut waker = lock(&self.waker);
+            match &*waker {
+                Some(old) if old.will_wake(context.waker()) => None,
+                _ => waker.replace(context.waker().clone()),
+            }
+        };
+        drop(stale);
+        // Acquire: if the finisher was first its result is visible. Release: if it comes second it
+        // sees the waker.
+        if self.state.fetch_or(WAKER, Ordering::AcqRel) & DONE != 0 {
+            return Poll::Ready(self.fetch());
+        }
+        Poll::Pending
+    }
+
+    /// Sleeps until the outcome is stored, or until `deadline`. False: the deadline came first.
+    ///
+    /// **Blocking**: yes.
+    #[cfg(not(loom))]
+    pub(crate) fn wait(&self, deadline: Option<std::time::Instant>) -> bool {
+        let mut state = self.state.load(Ordering::Acquire);
+        while state & DONE == 0 {
+            if state & SLEEPER == 0 {
+                state = self.state.fetch_or(SLEEPER, Ordering::AcqRel) | SLEEPER;
+                continue;
+            }
+            let timeout = match deadline {
+                None => None,
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(std::time::Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    let nanos = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX / 2);
+                    Some(syslet_sys::uapi::Timespec::from_nanos(nanos))
+                }
+            };
+            syslet_sys::futex::wait(&self.state, state, timeout.as_ref());
+            state = self.state.load(Ordering::Acquire);
+        }
+        true
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        std::mem::replace(self.outcome.get_mut(), Outcome::Empty).discard();
+    }
+}
+
+#[cfg(not(loom))]
+fn wake_all(word: &AtomicU32) {
+    syslet_sys::futex::wake(word, i32::MAX as u32);
+}
+
+#[cfg(loom)]
+fn wake_all(_: &AtomicU32) {}
+
+/// The handle's side of a slot: detaches when dropped.
+#[derive(Debug)]
+pub(crate) struct SlotHandle(Option<Arc<Slot>>);
+
+impl SlotHandle {
+    pub(crate) fn new(slot: Arc<Slot>) -> Self {
+        Self(Some(slot))
+    }
+
+    /// The slot.
+    pub(crate) fn slot(&self) -> &Slot {
+        self.0.as_ref().expect("a slot handle holds its slot until it is dropped or fetched")
+    }
+
+    /// The outcome was fetched: nothing is left to detach from.
+    pub(crate) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for SlotHandle {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            slot.detach();
+        }
+    }
+}

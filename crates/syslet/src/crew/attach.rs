@@ -1,0 +1,578 @@
+//! Attaching a thread: its home parks, and it becomes the guest of a crew thread.
+
+#![allow(unsafe_code, reason = "moves the running thread to another kernel thread and back")]
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use syslet_sys::arch::{self, Verdict};
+use syslet_sys::uapi::{PR_GET_TIMERSLACK, SignalStack};
+use syslet_sys::{call, uapi};
+
+use super::affinity::CpuSet;
+use super::engine::{DEFAULT_STACK, Engine, MAX_CREW, MIN_CREW, Settings, engine, start};
+use super::guest::Guest;
+use super::mechanism::{self, Unsupported};
+use super::member::kick;
+use super::{fork, home, identity, local};
+use crate::AttachError;
+use crate::sync::{Ordering, lock};
+
+/// Smallest stack of a crew thread, in bytes: handlers and formatted panics need some.
+const MIN_STACK: usize = 64 << 10;
+/// Largest stack of a crew thread, in bytes. Address space only, but a slip of the pen is caught.
+const MAX_STACK: usize = 1 << 30;
+/// How long attaching waits for crew threads to be made before it gives up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where guest and crew run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Placement {
+    /// The guest runs wherever its own affinity lets it; the crew follows.
+    #[default]
+    Follow,
+    /// Guest and crew run on this CPU only: for programs with a thread per core. Threads that the
+    /// guest starts inherit the restriction.
+    Pinned(usize),
+}
+
+/// Settings for attaching a thread.
+///
+/// ```
+/// let guard = syslet::Attach::new().max_crew(64).attach()?;
+/// let length = syslet::threadlet(|| std::fs::metadata("Cargo.toml").map(|m| m.len())).join()?;
+/// assert!(length > 0);
+/// drop(guard); // back on the thread's own kernel thread
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Attach {
+    placement: Placement,
+    max_crew: Option<usize>,
+    stack_size: Option<usize>,
+    require: bool,
+}
+
+impl Attach {
+    /// The defaults: [`Placement::Follow`], at most 512 crew threads (or `SYSLET_MAX_CREW`) with
+    /// 2 MiB of stack each, and the pool where the mechanism cannot be used.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where guest and crew run.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Most crew threads of the process, 2 to 4096. The crew is shared by all guests: the largest
+    /// limit that was asked for is in force.
+    pub fn max_crew(mut self, count: usize) -> Self {
+        self.max_crew = Some(count);
+        self
+    }
+
+    /// Stack of each crew thread, in bytes, 64 KiB to 1 GiB. The first that asks decides for the
+    /// process.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Makes it an error if the mechanism cannot be used here, instead of falling back to the pool.
+    pub fn require(mut self) -> Self {
+        self.require = true;
+        self
+    }
+
+    /// Attaches the calling thread until the guard is dropped.
+    ///
+    /// On return the code runs on another kernel thread, with the same stack and thread-locals. If
+    /// the mechanism cannot be used here, the guard stands for the pool, see
+    /// [`AttachGuard::mode`]; threadlets and calls work the same but never run inline.
+    ///
+    /// # Errors
+    ///
+    /// See [`AttachError`]. Nothing has changed then.
+    ///
+    /// # Blocking
+    ///
+    /// For some tens of microseconds, until a crew thread carries the guest; the first time some
+    /// hundred, while the crew is made.
+    pub fn attach(&self) -> Result<AttachGuard, AttachError> {
+        self.check()?;
+        if ATTACHED.try_with(|_| ()).is_err() {
+            return Err(AttachError::ThreadEnding);
+        }
+        if !local::current_crew().is_null() {
+            return Err(AttachError::OnCrewThread);
+        }
+        if let Some(mode) = self.nested()? {
+            return Ok(AttachGuard::new(mode));
+        }
+        let mode = match self.attach_here()? {
+            None => Mode::Attached(self.placement),
+            Some(why) if self.require => return Err(AttachError::Unsupported(why)),
+            Some(why) => Mode::Pool(why),
+        };
+        Attachment::with(|attachment| {
+            attachment.depth.set(1);
+            attachment.mode.replace(Some(mode.clone()));
+        });
+        Ok(AttachGuard::new(mode))
+    }
+
+    fn check(&self) -> Result<(), AttachError> {
+        let within =
+            |setting, value: Option<usize>, range: std::ops::RangeInclusive<usize>| match value {
+                Some(value) if !range.contains(&value) => {
+                    Err(AttachError::OutOfRange { setting, value, range })
+                }
+                _ => Ok(()),
+            };
+        within("max_crew", self.max_crew, MIN_CREW..=MAX_CREW)?;
+        within("stack_size", self.stack_size, MIN_STACK..=MAX_STACK)?;
+        if let Placement::Pinned(cpu) = self.placement {
+            let cpus = mechanism::possible_cpus();
+            within("placement", Some(cpu), 0..=cpus - 1)?;
+        }
+        Ok(())
+    }
+
+    /// Counts one more use if the thread is attached already.
+    fn nested(&self) -> Result<Option<Mode>, AttachError> {
+        let Some(mode) = Attachment::with(|a| {
+            let mode = a.mode.take();
+            a.mode.replace(mode.clone());
+            mode
+        }) else {
+            return Ok(None);
+        };
+        match &mode {
+            Mode::Attached(placement) if *placement != self.placement => {
+                return Err(AttachError::SettingDiffers {
+                    setting: "placement",
+                    current: format!("{placement:?}"),
+                    asked: format!("{:?}", self.placement),
+                });
+            }
+            Mode::Pool(why) if self.require => {
+                return Err(AttachError::Unsupported(why.clone()));
+            }
+            _ => {}
+        }
+        // SAFETY: null, or a record, which is never freed.
+        if let Some(guest) = unsafe { local::current_guest().as_ref() }
+            && guest.ready() == Err(super::guest::Lost::InHandler)
+        {
+            return Err(AttachError::InSignalHandler);
+        }
+        if let Some(engine) = engine() {
+            self.agree(engine)?;
+        }
+        Attachment::with(|a| a.depth.set(a.depth.get() + 1));
+        Ok(Some(mode))
+    }
+
+    /// Compares the settings that are the process's.
+    fn agree(&self, engine: &Engine) -> Result<(), AttachError> {
+        if let Some(limit) = self.max_crew {
+            engine.limit.fetch_max(limit, Ordering::Relaxed);
+        }
+        match self.stack_size {
+            Some(asked) if asked != engine.stack_size => Err(AttachError::SettingDiffers {
+                setting: "stack_size",
+                current: engine.stack_size.to_string(),
+                asked: asked.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Attaches the running thread, or says why the pool must do.
+    fn attach_here(&self) -> Result<Option<Unsupported>, AttachError> {
+        let settings = Settings {
+            limit: self.max_crew.unwrap_or(Settings::default().limit),
+            stack_size: self.stack_size.unwrap_or(DEFAULT_STACK),
+        };
+        let engine = start(settings).map_err(|e| AttachError::Io("starting the crew", e))?;
+        self.agree(engine)?;
+        if let Some(why) = engine.unsupported().or_else(mechanism::check_thread) {
+            return Ok(Some(why));
+        }
+        if let Some(field) = engine.identity.difference(&identity::Sandbox::of_this_thread()) {
+            return Err(AttachError::IdentityDiffers(field));
+        }
+        // One to carry the guest, one to take it over.
+        acquire_crew(engine, 2)?;
+        let give_up = || (0..2).for_each(|_| engine.release());
+        let Some(guest) = engine.new_guest() else {
+            give_up();
+            return Err(AttachError::TooManyGuests);
+        };
+        if let Err(error) = self.describe(guest) {
+            engine.free_guest(guest);
+            give_up();
+            return Err(error);
+        }
+        if let Some(why) = mechanism::leave_rseq() {
+            engine.free_guest(guest);
+            give_up();
+            return Ok(Some(why));
+        }
+        engine.attached.fetch_add(1, Ordering::SeqCst);
+        go(engine, guest);
+        Ok(None)
+    }
+
+    /// Writes down how the thread runs now.
+    fn describe(&self, guest: &Guest) -> Result<(), AttachError> {
+        guest.reset();
+        let affinity = match self.placement {
+            Placement::Follow => CpuSet::of_this_thread()
+                .map_err(|error| AttachError::Io("sched_getaffinity", error))?,
+            Placement::Pinned(cpu) => CpuSet::single(cpu),
+        };
+        read_manners(guest, affinity)
+    }
+}
+
+/// Reads mask, policy and the like of the running kernel thread. Duty: the caller has the guest.
+fn read_manners(guest: &Guest, affinity: CpuSet) -> Result<(), AttachError> {
+    let scheduling = call::scheduling(0).map_err(|answer| {
+        AttachError::Io("sched_getattr", std::io::Error::from_raw_os_error(-answer as i32))
+    })?;
+    // SAFETY: takes no pointer and changes nothing.
+    let slack = unsafe { call::prctl(PR_GET_TIMERSLACK, 0) };
+    guest.change_manners(|manners| {
+        manners.signal_mask = call::signal_mask();
+        manners.affinity = affinity;
+        manners.scheduling = scheduling;
+        manners.timer_slack = usize::try_from(slack).unwrap_or(0);
+    });
+    Ok(())
+}
+
+/// Speaks for `count` crew threads, waiting while they are made.
+fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachError> {
+    let growth = engine.watchdog.await_growth();
+    let deadline = Instant::now() + PATIENCE;
+    let mut got = 0;
+    let result = loop {
+        while got < count && engine.acquire() {
+            got += 1;
+        }
+        if got == count {
+            break Ok(());
+        }
+        if let Some(error) = lock(&engine.spawn_error).take() {
+            break Err(AttachError::Io("making a crew thread", error));
+        }
+        let coming = engine.total.load(Ordering::SeqCst) > engine.alive.load(Ordering::SeqCst);
+        if !coming && !engine.grow(count - got) && engine.spare() <= 0 {
+            break Err(AttachError::NoCrew);
+        }
+        let news = lock(&engine.news.0);
+        if engine.spare() > 0 {
+            continue;
+        }
+        let (news, _) = engine
+            .news
+            .1
+            .wait_timeout(news, Duration::from_millis(10))
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        drop(news);
+        if Instant::now() > deadline {
+            break Err(AttachError::NoCrew);
+        }
+    };
+    drop(growth);
+    if result.is_err() {
+        (0..got).for_each(|_| engine.release());
+    }
+    result
+}
+
+/// Makes the running thread the guest. On return it is carried by a crew thread.
+fn go(engine: &'static Engine, guest: &'static Guest) {
+    ATTACHED.with(|_| ()); // registers the destructor, before anything depends on it
+    guest.home.prepare();
+    guest.credit.set(true);
+    guest.remember_signal_stack(call::signal_stack());
+    let tp = arch::thread_pointer();
+    // SAFETY: the record is ours; nobody reads it before the home has handed it over.
+    unsafe { (*guest.context.get()).tp = tp };
+    local::set_guest(guest);
+    let data = std::ptr::from_ref(guest).cast_mut().cast();
+    // SAFETY: the home's stack is ours until it goes on; `park` hands the context to one crew thread
+    // and says stay once, after `go_home` has saved the context again and left.
+    unsafe { arch::enter(guest.context.get(), guest.home.stack_top(), tp, home::park, data) };
+    let cpu = (arch::current_cpu() as usize).min(engine.cpus.len() - 1);
+    guest.announce_on(engine, cpu);
+}
+
+/// On the home's stack: gives the guest to a crew thread.
+pub(super) fn hand_to_crew(guest: &Guest) {
+    let engine = engine().expect("the engine was started to attach");
+    let near = match guest.manners().affinity.iter().next() {
+        Some(cpu) if guest.manners().affinity.iter().count() == 1 => cpu,
+        _ => arch::current_cpu() as usize,
+    };
+    engine.kick_one(near, kick::carry(guest.index));
+}
+
+/// Brings the guest back to its home kernel thread.
+fn detach(engine: &'static Engine, guest: &'static Guest) {
+    guest.withdraw(engine);
+    if guest.credit.replace(false) {
+        engine.release();
+    }
+    let crew = guest.carrier();
+    let data = std::ptr::from_ref(guest).cast_mut().cast();
+    // SAFETY: the crew's stack is free while it carries us; `go_home` leaves, and the home, which it
+    // wakes, goes on with the context once.
+    unsafe { arch::enter(guest.context.get(), crew.stack_top(0), crew.tp(), go_home, data) };
+    // On the home kernel thread, whose mask is the guest's again.
+    mechanism::enter_rseq();
+    guest.settle_signal_stack();
+    local::set_guest(std::ptr::null());
+    crate::stats::retire(engine, guest);
+    engine.free_guest(guest);
+    engine.attached.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// On the crew's stack: wakes the home, and lets the crew thread go on.
+///
+/// # Safety
+///
+/// `data` is the guest whose context was just saved on this kernel thread.
+unsafe extern "C" fn go_home(data: *mut u8) -> Verdict {
+    // SAFETY: the duty of this function; records are never freed.
+    let guest = unsafe { &*data.cast::<Guest>() };
+    let crew = guest.carrier();
+    guest.note_carrier_stack(crew.foreign_signal_stack());
+    let mask = call::signal_mask();
+    guest.home.go_on(call::getpid(), mask);
+    // The guest is gone: nothing of it is touched from here on.
+    Verdict::leave(crew.context())
+}
+
+/// In a forked child, which is on a copy of a carrier: the stack that its thread had before.
+pub(super) fn put_back_signal_stack(guest: &Guest) {
+    let stack = guest.remembered_signal_stack();
+    // SAFETY: what the guest's thread had when it was attached; its memory is the thread's.
+    unsafe { call::set_signal_stack(&stack) };
+}
+
+/// In a forked child: the thread is not attached.
+pub(super) fn forget_attachment() {
+    Attachment::with(|attachment| {
+        attachment.depth.set(0);
+        attachment.mode.take();
+    });
+}
+
+/// How a guard's thread works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Attached: calls run inline, and are handed off if they sleep.
+    Attached(Placement),
+    /// Everything goes to the pool of crew threads, for this reason.
+    Pool(Unsupported),
+}
+
+/// What the thread knows of its attachment.
+struct Attachment {
+    depth: Cell<usize>,
+    mode: Cell<Option<Mode>>,
+}
+
+impl Attachment {
+    fn with<R>(f: impl FnOnce(&Self) -> R) -> R {
+        thread_local! {
+            static ATTACHMENT: Attachment =
+                const { Attachment { depth: Cell::new(0), mode: Cell::new(None) } };
+        }
+        ATTACHMENT.with(f)
+    }
+}
+
+/// Detaches when the thread ends. Its being destroyed also says that the thread is ending.
+struct AtThreadEnd;
+
+impl Drop for AtThreadEnd {
+    fn drop(&mut self) {
+        detach_now();
+    }
+}
+
+thread_local! {
+    static ATTACHED: AtThreadEnd = const { AtThreadEnd };
+}
+
+/// Brings the running thread home if it is a guest.
+fn detach_now() {
+    // SAFETY: null, or a record, which is never freed.
+    if let (Some(engine), Some(guest)) = (engine(), unsafe { local::current_guest().as_ref() })
+        && !guest.is_busy()
+    {
+        detach(engine, guest);
+    }
+}
+
+/// Keeps the thread attached; detaches when the last one of the thread is dropped.
+///
+/// Neither `Send` nor `Sync`: it speaks for the thread that made it.
+#[must_use = "the thread is detached when the guard is dropped"]
+pub struct AttachGuard {
+    mode: Mode,
+    generation: u64,
+    _thread: PhantomData<*mut ()>,
+}
+
+impl AttachGuard {
+    fn new(mode: Mode) -> Self {
+        Self { mode, generation: fork::generation(), _thread: PhantomData }
+    }
+
+    /// How the thread works: attached, or by the pool and why.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Reads signal mask, nice value, policy, timer slack and affinity of the running kernel thread
+    /// again: what the program has changed since it attached is taken over by those who carry it
+    /// from now on. Does nothing in pool mode.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses to say.
+    pub fn refresh(&self) -> Result<(), AttachError> {
+        let Some(guest) = self.guest() else { return Ok(()) };
+        let affinity = CpuSet::of_this_thread()
+            .map_err(|error| AttachError::Io("sched_getaffinity", error))?;
+        read_manners(guest, affinity)
+    }
+
+    /// Restricts the guest, and the threads that carry it, to these CPUs. On its return home the
+    /// thread has the affinity that it had.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses the set.
+    pub fn set_affinity(&self, cpus: &CpuSet) -> std::io::Result<()> {
+        cpus.apply(0)?;
+        if let Some(guest) = self.guest() {
+            guest.change_manners(|manners| manners.affinity = *cpus);
+        }
+        Ok(())
+    }
+
+    fn guest(&self) -> Option<&'static Guest> {
+        if self.generation != fork::generation() {
+            return None;
+        }
+        // SAFETY: null, or a record, which is never freed.
+        unsafe { local::current_guest().as_ref() }
+    }
+}
+
+impl fmt::Debug for AttachGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttachGuard").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl Drop for AttachGuard {
+    fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            return;
+        }
+        let last = Attachment::with(|attachment| {
+            let depth = attachment.depth.get().saturating_sub(1);
+            attachment.depth.set(depth);
+            if depth == 0 {
+                attachment.mode.take();
+            }
+            depth == 0
+        });
+        if last {
+            detach_now();
+        }
+    }
+}
+
+/// Attaches the calling thread with the default settings; see [`Attach::attach`].
+///
+/// # Errors
+///
+/// As [`Attach::attach`].
+///
+/// # Blocking
+///
+/// As [`Attach::attach`].
+pub fn attach() -> Result<AttachGuard, AttachError> {
+    Attach::new().attach()
+}
+
+/// Runs `f` with the calling thread attached: the form to prefer, because it says where the thread
+/// is a guest and where not.
+///
+/// # Errors
+///
+/// As [`Attach::attach`]; `f` has not run then.
+pub fn with_attached<R>(f: impl FnOnce() -> R) -> Result<R, AttachError> {
+    let guard = attach()?;
+    let result = f();
+    drop(guard);
+    Ok(result)
+}
+
+/// True if the running code is a guest: calls run inline and are handed off if they sleep.
+pub fn is_attached() -> bool {
+    !local::current_guest().is_null()
+}
+
+impl Engine {
+    /// Why the mechanism cannot be used in this process, if so. The first sentinel decides whether
+    /// the scheduler calls are allowed.
+    pub(crate) fn unsupported(&'static self) -> Option<Unsupported> {
+        if self.unsupported.is_some() {
+            return self.unsupported.clone();
+        }
+        self.watchdog.first_sentinel(self, arch::current_cpu() as usize)
+    }
+}
+
+impl Guest {
+    /// The stack that the home kernel thread has.
+    fn remember_signal_stack(&self, stack: SignalStack) {
+        self.signal_stacks.set((stack, None));
+    }
+
+    fn remembered_signal_stack(&self) -> SignalStack {
+        self.signal_stacks.get().0
+    }
+
+    /// What the guest has put in place of its last carrier's stack, if it has.
+    fn note_carrier_stack(&self, foreign: Option<SignalStack>) {
+        let (own, _) = self.signal_stacks.get();
+        self.signal_stacks.set((own, foreign));
+    }
+
+    /// On the home: what the guest did to its signal stack while attached takes effect here.
+    fn settle_signal_stack(&self) {
+        if let (_, Some(mut stack)) = self.signal_stacks.get() {
+            if stack.flags & uapi::SS_DISABLE == 0 {
+                stack.flags = 0;
+            }
+            // SAFETY: what the guest's own code has set up, or switched off, for its thread.
+            unsafe { call::set_signal_stack(&stack) };
+        }
+    }
+}

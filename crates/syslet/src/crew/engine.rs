@@ -1,0 +1,426 @@
+//! The one engine of the process: the tables of guests and crew threads, and who rests where.
+//!
+//! # Credits
+//!
+//! Every guest that makes a call must be sure that somebody can take it over, or two guests could
+//! wait for each other for ever. So a guest holds a *credit*: one resting crew thread is spoken for.
+//! `spare` counts the resting crew threads that nobody has spoken for. A credit is used up when a
+//! standby takes the guest; the guest gets a new one before its next call.
+//!
+//! # Resting
+//!
+//! A crew thread that rests is pinned to one CPU, has its bit set in that CPU's `resting` map, and
+//! sleeps on its `kick` word. Whoever wants it changes `kick` from 0 by compare-and-swap and wakes it;
+//! the crew thread clears its own bit. So nobody ever holds a crew thread that is not yet awake, and
+//! a waker that is preempted between the two steps owes nothing: anyone may repeat the wake-up.
+//!
+//! # Lifetime
+//!
+//! The engine, its guests and crew records are never freed: sentinels read them at any time. A forked
+//! child forgets its parent's engine and starts its own.
+
+#![allow(unsafe_code, reason = "records are handed out as &'static from never-freed tables")]
+
+use std::io;
+use std::sync::{Condvar, OnceLock};
+
+use super::affinity::{CpuSet, MAX_CPUS};
+use super::guest::Guest;
+use super::jobs::Jobs;
+use super::mechanism::{self, Unsupported};
+use super::member::{Crew, kick};
+use super::watchdog;
+use crate::stats::Counters;
+use crate::sync::{
+    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock,
+};
+
+/// Most guests at a time. A bound so that the maps need no growing; a guest is a thread.
+pub(crate) const MAX_GUESTS: usize = 4096;
+/// Most crew threads at a time; as many threads as the pools of other runtimes allow, times eight.
+pub(crate) const MAX_CREW: usize = 4096;
+/// Crew threads unless asked otherwise: as tokio's blocking pool.
+pub(crate) const DEFAULT_MAX_CREW: usize = 512;
+/// Fewest crew threads: one to carry a guest and one to take it over.
+pub(crate) const MIN_CREW: usize = 2;
+/// Stack of a crew thread unless asked otherwise: as `std::thread`.
+pub(crate) const DEFAULT_STACK: usize = 2 << 20;
+/// Crew threads that are kept ready beyond those spoken for.
+pub(crate) const LOW_WATER: i64 = 2;
+
+/// A map of 4096 bits that anyone may change.
+#[derive(Debug)]
+pub(crate) struct BitMap([AtomicU64; 64]);
+
+impl BitMap {
+    pub(crate) const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; 64])
+    }
+
+    pub(crate) fn set(&self, index: usize) {
+        self.0[index / 64].fetch_or(1 << (index % 64), Ordering::SeqCst);
+    }
+
+    pub(crate) fn clear(&self, index: usize) {
+        self.0[index / 64].fetch_and(!(1 << (index % 64)), Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| word.load(Ordering::SeqCst) == 0)
+    }
+
+    /// Calls `f` with each index that is set, until it says true; says whether it did.
+    ///
+    /// Uses no bounds checks that could panic and no thread-locals: sentinels call it.
+    pub(crate) fn any(&self, mut f: impl FnMut(usize) -> bool) -> bool {
+        for (at, word) in self.0.iter().enumerate() {
+            let mut bits = word.load(Ordering::SeqCst);
+            while bits != 0 {
+                if f(at * 64 + bits.trailing_zeros() as usize) {
+                    return true;
+                }
+                bits &= bits - 1;
+            }
+        }
+        false
+    }
+}
+
+/// What is known of one CPU.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Cpu {
+    /// 1: the sentinel of this CPU and the watchdog are awake. 0: whoever begins a call wakes them.
+    /// The sentinel sleeps on it.
+    pub(crate) alert: AtomicU32,
+    /// Task id of the sentinel; 0 if there is none. The kernel sets and clears it.
+    pub(crate) sentinel: AtomicU32,
+    /// The same for reaping it: not cleared when it ends.
+    pub(crate) sentinel_id: AtomicU32,
+    /// Guests last seen here.
+    pub(crate) guests: BitMap,
+    /// Crew threads that rest here.
+    pub(crate) resting: BitMap,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// CPUs, as many as may be online.
+    pub(crate) cpus: Box<[Cpu]>,
+    guests: Box<[AtomicPtr<Guest>]>,
+    crew: Box<[AtomicPtr<Crew>]>,
+    /// Indices of guest records that nobody uses.
+    free_guests: Mutex<Vec<usize>>,
+    /// Indices of crew records that nobody uses.
+    free_crew: Mutex<Vec<usize>>,
+    /// Resting crew threads that nobody has spoken for.
+    spare: AtomicI64,
+    /// Crew threads that exist or are being made.
+    pub(crate) total: AtomicUsize,
+    /// Crew threads that exist.
+    pub(crate) alive: AtomicUsize,
+    /// Most crew threads.
+    pub(crate) limit: AtomicUsize,
+    /// Stack of a crew thread, in bytes.
+    pub(crate) stack_size: usize,
+    /// Guests now.
+    pub(crate) attached: AtomicUsize,
+    /// Calls and closures with a crew thread and without their guest, and jobs.
+    pub(crate) outstanding: AtomicUsize,
+    /// Counts changes that `attach` and `drain` wait for.
+    pub(crate) news: (Mutex<()>, Condvar),
+    /// The last reason why a crew thread could not be made.
+    pub(crate) spawn_error: Mutex<Option<io::Error>>,
+    pub(crate) jobs: Jobs,
+    pub(crate) watchdog: watchdog::Desk,
+    /// Why the mechanism cannot be used in this process, if so.
+    pub(crate) unsupported: Option<Unsupported>,
+    /// True if `membarrier` works: then `begin` needs no fence.
+    pub(crate) asymmetric: bool,
+    /// What the thread that started the engine might run on; for closures of nobody's.
+    pub(crate) affinity: CpuSet,
+    pub(crate) pid: i32,
+    pub(crate) counters: Counters,
+    /// Clock readings at the start, for turning ticks into time.
+    pub(crate) epoch: (std::time::Instant, u64),
+    /// Identity of the thread that the crew was started from.
+    pub(crate) identity: super::identity::Sandbox,
+}
+
+static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
+/// Held while an engine is started, and by `fork`.
+pub(super) static STARTING: Mutex<()> = Mutex::new(());
+
+/// The engine, if it was started.
+#[inline(always)]
+pub(crate) fn engine() -> Option<&'static Engine> {
+    // Acquire: pairs with the release in `start`.
+    let engine = ENGINE.load(Ordering::Acquire);
+    // SAFETY: null, or a leaked box.
+    unsafe { engine.as_ref() }
+}
+
+/// Forgets the engine: in a forked child, where its threads do not exist.
+pub(super) fn forget() {
+    ENGINE.store(std::ptr::null_mut(), Ordering::Release);
+}
+
+/// Settings of the engine that the first user decides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) limit: usize,
+    pub(crate) stack_size: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { limit: env_limit().unwrap_or(DEFAULT_MAX_CREW), stack_size: DEFAULT_STACK }
+    }
+}
+
+/// `SYSLET_MAX_CREW`, if it is a number in range.
+fn env_limit() -> Option<usize> {
+    static LIMIT: OnceLock<Option<usize>> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
+        let value = std::env::var("SYSLET_MAX_CREW").ok()?;
+        value.parse().ok().filter(|n| (MIN_CREW..=MAX_CREW).contains(n))
+    })
+}
+
+/// The engine, started if it was not.
+pub(crate) fn start(settings: Settings) -> io::Result<&'static Engine> {
+    if let Some(engine) = engine() {
+        return Ok(engine);
+    }
+    super::fork::install();
+    let _starting = lock(&STARTING);
+    if let Some(engine) = engine() {
+        return Ok(engine);
+    }
+    let engine: &'static Engine = Box::leak(Box::new(Engine::new(settings)?));
+    watchdog::start(engine)?;
+    super::signals::install();
+    // Release: pairs with the acquire in `engine`.
+    ENGINE.store(std::ptr::from_ref(engine).cast_mut(), Ordering::Release);
+    Ok(engine)
+}
+
+fn table<T>(len: usize) -> Box<[AtomicPtr<T>]> {
+    (0..len).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect()
+}
+
+impl Engine {
+    fn new(settings: Settings) -> io::Result<Self> {
+        let affinity = CpuSet::of_this_thread()?;
+        let cpu = || Cpu {
+            alert: AtomicU32::new(0),
+            sentinel: AtomicU32::new(0),
+            sentinel_id: AtomicU32::new(0),
+            guests: BitMap::new(),
+            resting: BitMap::new(),
+        };
+        Ok(Self {
+            cpus: (0..mechanism::possible_cpus().min(MAX_CPUS)).map(|_| cpu()).collect(),
+            guests: table(MAX_GUESTS),
+            crew: table(MAX_CREW),
+            free_guests: Mutex::new((0..MAX_GUESTS).rev().collect()),
+            free_crew: Mutex::new((0..MAX_CREW).rev().collect()),
+            spare: AtomicI64::new(0),
+            total: AtomicUsize::new(0),
+            alive: AtomicUsize::new(0),
+            limit: AtomicUsize::new(settings.limit),
+            stack_size: settings.stack_size,
+            attached: AtomicUsize::new(0),
+            outstanding: AtomicUsize::new(0),
+            news: (Mutex::new(()), Condvar::new()),
+            spawn_error: Mutex::new(None),
+            jobs: Jobs::new(),
+            watchdog: watchdog::Desk::new(),
+            unsupported: mechanism::check(),
+            asymmetric: syslet_sys::call::membarrier_register() == 0,
+            affinity,
+            pid: syslet_sys::call::getpid(),
+            counters: Counters::default(),
+            epoch: (std::time::Instant::now(), syslet_sys::arch::ticks()),
+            identity: super::identity::Sandbox::of_this_thread(),
+        })
+    }
+
+    /// Guest record `index`. Sentinels call it: no panic, no thread-locals.
+    pub(crate) fn guest(&self, index: usize) -> Option<&'static Guest> {
+        let record = self.guests.get(index)?.load(Ordering::Acquire);
+        // SAFETY: null, or a leaked box.
+        unsafe { record.as_ref() }
+    }
+
+    /// Crew record `index`. Sentinels call it: no panic, no thread-locals.
+    pub(crate) fn crew(&self, index: usize) -> Option<&'static Crew> {
+        let record = self.crew.get(index)?.load(Ordering::Acquire);
+        // SAFETY: null, or a leaked box.
+        unsafe { record.as_ref() }
+    }
+
+    /// The crew thread whose kernel thread is `tid`. For signal handlers: no locks.
+    pub(crate) fn crew_of_tid(&self, tid: i32) -> Option<&'static Crew> {
+        (0..MAX_CREW).map_while(|index| self.crew(index)).find(|crew| crew.tid() == tid)
+    }
+
+    /// The guest records that are in use, and some that were.
+    pub(crate) fn guests_now(&self) -> impl Iterator<Item = &'static Guest> + '_ {
+        (0..MAX_GUESTS).map_while(|index| self.guest(index))
+    }
+
+    /// An unused guest record, made if there is none yet.
+    pub(crate) fn new_guest(&self) -> Option<&'static Guest> {
+        let index = lock(&self.free_guests).pop()?;
+        if let Some(guest) = self.guest(index) {
+            return Some(guest);
+        }
+        let guest = match Guest::new(index) {
+            Ok(guest) => Box::leak(Box::new(guest)),
+            Err(_) => {
+                lock(&self.free_guests).push(index);
+                return None;
+            }
+        };
+        self.guests[index].store(guest, Ordering::Release);
+        Some(guest)
+    }
+
+    /// Gives a guest record back.
+    pub(crate) fn free_guest(&self, guest: &Guest) {
+        lock(&self.free_guests).push(guest.index);
+    }
+
+    /// An unused crew record.
+    pub(crate) fn new_crew(&self) -> Option<&'static Crew> {
+        let index = lock(&self.free_crew).pop()?;
+        if let Some(crew) = self.crew(index) {
+            return Some(crew);
+        }
+        let crew = Box::leak(Box::new(Crew::new(index)));
+        self.crew[index].store(crew, Ordering::Release);
+        Some(crew)
+    }
+
+    /// Gives a crew record back.
+    pub(crate) fn free_crew(&self, crew: &Crew) {
+        lock(&self.free_crew).push(crew.index);
+    }
+
+    /// Speaks for a resting crew thread. True: one will answer to [`kick_one`](Self::kick_one).
+    pub(crate) fn acquire(&self) -> bool {
+        self.spare
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n > 0).then(|| n - 1))
+            .is_ok()
+    }
+
+    /// Gives a credit back, or adds that of a thread that came to rest.
+    pub(crate) fn release(&self) {
+        self.spare.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Resting crew threads that nobody has spoken for.
+    pub(crate) fn spare(&self) -> i64 {
+        self.spare.load(Ordering::SeqCst)
+    }
+
+    /// Asks the watchdog for `count` more crew threads, within the limit. False: the limit is reached.
+    pub(crate) fn grow(&self, count: usize) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let granted = self.total.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |total| {
+            (total < limit).then(|| (total + count).min(limit))
+        });
+        let Ok(before) = granted else { return false };
+        self.watchdog.want((before + count).min(limit) - before);
+        true
+    }
+
+    /// Keeps a few crew threads ready, so that the next handoff finds one.
+    pub(crate) fn keep_ready(&self) {
+        if self.spare() < LOW_WATER {
+            self.grow(LOW_WATER as usize);
+        }
+    }
+
+    /// Tries to give `command` to a crew thread that rests on `cpu`. Sentinels call it: it holds
+    /// nothing and owes nothing between its steps.
+    pub(crate) fn kick_on(&self, cpu: usize, command: u32) -> bool {
+        let Some(cpu) = self.cpus.get(cpu) else { return false };
+        cpu.resting.any(|index| self.crew(index).is_some_and(|crew| crew.kick(command)))
+    }
+
+    /// Tries to give `command` to a crew thread that rests anywhere, `cpu` first.
+    pub(crate) fn kick_near(&self, cpu: usize, command: u32) -> bool {
+        self.kick_on(cpu, command) || (0..self.cpus.len()).any(|cpu| self.kick_on(cpu, command))
+    }
+
+    /// Gives `command` to a crew thread. Duty: the caller has a credit, which is used up.
+    ///
+    /// A resting crew thread may be awake for a moment by a kick that came too late; it rests again
+    /// at once, so the loop ends.
+    pub(crate) fn kick_one(&self, cpu: usize, command: u32) {
+        while !self.kick_near(cpu, command) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Sees to it that a crew thread rests on `cpu`, by moving one there if need be.
+    pub(crate) fn bring_standby(&self, cpu: usize) {
+        if !self.cpus[cpu].resting.is_empty() {
+            return;
+        }
+        for (from, other) in self.cpus.iter().enumerate() {
+            if from != cpu
+                && other
+                    .resting
+                    .any(|index| self.crew(index).is_some_and(|crew| crew.move_to(self, from, cpu)))
+            {
+                return;
+            }
+        }
+    }
+
+    /// Wakes the sentinel of `cpu` and the watchdog, because a call has begun there.
+    #[cold]
+    pub(crate) fn rouse(&self, cpu: &Cpu) {
+        if cpu.alert.swap(1, Ordering::SeqCst) == 0 {
+            syslet_sys::futex::wake(&cpu.alert, 1);
+        }
+        self.watchdog.rouse();
+    }
+
+    /// Orders all earlier stores of this thread, and of every thread as far as it has run, before
+    /// all later loads of this thread.
+    pub(crate) fn heavy_fence(&self) {
+        if self.asymmetric {
+            syslet_sys::call::membarrier();
+        }
+        // SeqCst: pairs with the fence in `Guest::begin` where there is no membarrier.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Tells those who wait in `attach` and `drain` that something has changed.
+    pub(crate) fn announce(&self) {
+        drop(lock(&self.news.0));
+        self.news.1.notify_all();
+    }
+
+    /// One piece of work less is outstanding.
+    pub(crate) fn one_done(&self) {
+        if self.outstanding.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.announce();
+        }
+    }
+
+    /// Tries to move a standby to a guest in its call, at the instance of a watcher on `cpu`.
+    pub(crate) fn notice(&self, cpu: usize, guest: &Guest, number: u64) -> bool {
+        guest.noticed(number);
+        let woken = self.kick_near(cpu, kick::take(guest.index));
+        if !woken {
+            guest.unnotice();
+        }
+        woken
+    }
+}

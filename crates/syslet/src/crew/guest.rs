@@ -1,0 +1,336 @@
+//! The guest: the attached thread's own context, and the one screen of code of an inline call.
+
+#![allow(unsafe_code, reason = "the guest's context changes kernel threads here")]
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::sync::Arc;
+
+use syslet_sys::arch::{self, Context, Verdict};
+use syslet_sys::uapi::{SchedAttr, SignalStack};
+
+use super::affinity::CpuSet;
+use super::engine::{Cpu, Engine, engine};
+use super::home::Home;
+use super::member::Crew;
+use super::word::CallWord;
+use crate::complete::Slot;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
+
+/// `cpu` of a guest that must be made ready before its next call.
+const NOT_READY: u32 = u32::MAX;
+
+/// What belongs to the guest.
+///
+/// # Safety
+///
+/// The cells are touched only by whoever *has* the guest: the kernel thread that runs its context,
+/// the one in its call until it has published the call number, and after that the one whose
+/// `finish` or `take` of the call word succeeded (clause *owner*). The atomics may be read by anyone.
+/// Records are never freed.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(super) context: UnsafeCell<Context>,
+    /// The crew thread that carries the guest.
+    pub(super) crew: AtomicPtr<Crew>,
+    /// The CPU where the guest is announced, or [`NOT_READY`].
+    pub(super) cpu: AtomicU32,
+    /// A call is being prepared or made: a signal handler must not begin another.
+    busy: Cell<bool>,
+    /// A crew thread is spoken for.
+    pub(super) credit: Cell<bool>,
+    /// Number of the last call. Written by the owner, read by anyone for the statistics.
+    pub(super) number: AtomicU64,
+    /// Where the result goes if the call in progress is handed off: a reference of the carrier's.
+    pub(super) slot: Cell<*const Slot>,
+    /// Protection keys at the last call, where the processor has them.
+    keys: Cell<u32>,
+    pub(super) word: CallWord,
+    /// The last call that a standby was woken for, and when (ticks).
+    noticed: AtomicU64,
+    noticed_at: AtomicU64,
+    pub(crate) index: usize,
+    /// CPU where the guest's bit is set, for moving it; [`NOT_READY`] if nowhere.
+    announced: Cell<u32>,
+    manners: UnsafeCell<Manners>,
+    /// The home's alternate signal stack at attach, and the guest's at detach if it is another.
+    pub(super) signal_stacks: Cell<(SignalStack, Option<SignalStack>)>,
+    pub(super) home: Home,
+    pub(crate) counters: crate::stats::GuestCounters,
+}
+
+/// How the guest wants to run: what a standby takes over before it carries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manners {
+    pub(super) signal_mask: u64,
+    pub(super) affinity: CpuSet,
+    pub(super) scheduling: SchedAttr,
+    /// Nanoseconds.
+    pub(super) timer_slack: usize,
+}
+
+// SAFETY: see the type.
+unsafe impl Sync for Guest {}
+// SAFETY: as above; the slot pointer is an owned reference.
+unsafe impl Send for Guest {}
+
+/// Why a guest cannot be protected now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Inside a signal handler that interrupted a call, or on an alternate signal stack.
+    InHandler,
+    /// No crew thread is left, and the limit is reached.
+    NoCrew,
+    /// No crew thread is left, but one is being made.
+    CrewComing,
+}
+
+/// How a crossing ended.
+#[derive(Debug)]
+pub(crate) enum Crossing {
+    /// The function finished first; its value.
+    Inline(usize),
+    /// A standby took the guest; the result will be in the slot.
+    Away(Arc<Slot>),
+}
+
+impl Guest {
+    pub(super) fn new(index: usize) -> io::Result<Self> {
+        Ok(Self {
+            context: UnsafeCell::new(Context::new()),
+            crew: AtomicPtr::new(std::ptr::null_mut()),
+            cpu: AtomicU32::new(NOT_READY),
+            busy: Cell::new(false),
+            credit: Cell::new(false),
+            number: AtomicU64::new(0),
+            slot: Cell::new(std::ptr::null()),
+            keys: Cell::new(0),
+            word: CallWord::new(),
+            noticed: AtomicU64::new(0),
+            noticed_at: AtomicU64::new(0),
+            index,
+            announced: Cell::new(NOT_READY),
+            manners: UnsafeCell::new(Manners {
+                signal_mask: 0,
+                affinity: CpuSet::new(),
+                scheduling: SchedAttr::default(),
+                timer_slack: 0,
+            }),
+            signal_stacks: Cell::new((SignalStack { sp: 0, flags: 0, size: 0 }, None)),
+            home: Home::new()?,
+            counters: crate::stats::GuestCounters::default(),
+        })
+    }
+
+    /// The crew thread that carries the guest.
+    #[inline(always)]
+    pub(super) fn carrier(&self) -> &'static Crew {
+        // SAFETY: set before the guest runs; records are never freed.
+        unsafe { &*self.crew.load(Ordering::Relaxed) }
+    }
+
+    /// Makes sure that a call may begin: announced on this CPU, a crew thread spoken for.
+    #[inline(always)]
+    pub(crate) fn ready(&self) -> Result<(), Lost> {
+        let here = &raw const self as usize; // an address on the running stack
+        if self.busy.get() || self.carrier().signal_stack_has(here) {
+            return Err(Lost::InHandler);
+        }
+        if self.cpu.load(Ordering::Relaxed) != arch::current_cpu() {
+            return self.make_ready();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_ready(&self) -> Result<(), Lost> {
+        let engine = engine().expect("a guest has an engine");
+        self.busy.set(true);
+        let ready = self.make_ready_inner(engine);
+        self.busy.set(false);
+        ready
+    }
+
+    fn make_ready_inner(&self, engine: &'static Engine) -> Result<(), Lost> {
+        if !self.credit.get() {
+            if !engine.acquire() {
+                return Err(if engine.grow(1) { Lost::CrewComing } else { Lost::NoCrew });
+            }
+            self.credit.set(true);
+        }
+        let cpu = (arch::current_cpu() as usize).min(engine.cpus.len() - 1);
+        self.announce_on(engine, cpu);
+        Ok(())
+    }
+
+    /// Tells the sentinel of `cpu` that the guest is there.
+    pub(super) fn announce_on(&self, engine: &Engine, cpu: usize) {
+        let old = self.announced.replace(cpu as u32) as usize;
+        if old != cpu {
+            if let Some(old) = engine.cpus.get(old) {
+                old.guests.clear(self.index);
+            }
+            engine.cpus[cpu].guests.set(self.index);
+            if engine.cpus[cpu].sentinel.load(Ordering::Relaxed) == 0 {
+                engine.watchdog.want_sentinel(cpu);
+            }
+        }
+        engine.bring_standby(cpu);
+        self.cpu.store(cpu as u32, Ordering::Relaxed);
+    }
+
+    /// Takes the guest out of the sentinels' sight.
+    pub(super) fn withdraw(&self, engine: &Engine) {
+        let old = self.announced.replace(NOT_READY) as usize;
+        if let Some(old) = engine.cpus.get(old) {
+            old.guests.clear(self.index);
+        }
+        self.cpu.store(NOT_READY, Ordering::Relaxed);
+    }
+
+    /// The guest was taken: its credit is used up.
+    pub(super) fn spend_credit(&self) {
+        self.credit.set(false);
+        self.cpu.store(NOT_READY, Ordering::Relaxed);
+    }
+
+    /// Free memory of `room` bytes on the carrier's stack, above where [`cross`](Self::cross) with the
+    /// same `room` begins.
+    #[inline(always)]
+    pub(crate) fn room(&self, room: usize) -> *mut u8 {
+        self.carrier().room(room)
+    }
+
+    /// Runs `run(data)` on the crew thread's own stack and thread pointer. `room` bytes at the top
+    /// of that stack are left alone: `data` may stand there, see [`Crew::room`].
+    ///
+    /// # Safety
+    ///
+    /// 1. The running code is this guest, and [`ready`](Self::ready) has just said so.
+    /// 2. `run` calls [`begin`](Self::begin) once before it does anything that may wait, and ends by
+    ///    [`finish`](Self::finish): *stay* if that is true, and *leave* for the crew's context if not,
+    ///    after completing the slot.
+    /// 3. `run` does not unwind.
+    #[inline(always)]
+    pub(crate) unsafe fn cross(
+        &self,
+        room: usize,
+        run: unsafe extern "C" fn(*mut u8) -> Verdict,
+        data: *mut u8,
+    ) -> Crossing {
+        let crew = self.carrier();
+        self.busy.set(true);
+        compiler_fence(Ordering::SeqCst);
+        if crate::probe::PROTECTION_KEYS.get() {
+            self.keys.set(arch::protection_keys());
+        }
+        // SAFETY: the crew's stack below its saved context is free while it carries us, and the
+        // thread pointer is that stack's; the context is ours (owner); duties 2 and 3.
+        let verdict =
+            unsafe { arch::enter(self.context.get(), crew.stack_top(room), crew.tp(), run, data) };
+        compiler_fence(Ordering::SeqCst);
+        self.busy.set(false);
+        if verdict.stayed() {
+            return Crossing::Inline(verdict.value());
+        }
+        // SAFETY: the standby handed over the reference to the slot that the call's finisher
+        // completes; see `Crew::take`.
+        Crossing::Away(unsafe { Arc::from_raw(verdict.value() as *const Slot) })
+    }
+
+    /// On the crew's stack: publishes the call. From here on a standby may take the guest, so the
+    /// guest's memory must not be touched again unless [`finish`](Self::finish) says so.
+    #[inline(always)]
+    pub(crate) fn begin(&self, engine: &Engine) -> u64 {
+        let number = self.number.load(Ordering::Relaxed) + 1;
+        self.number.store(number, Ordering::Relaxed);
+        let cpu: &Cpu = &engine.cpus[self.cpu.load(Ordering::Relaxed) as usize];
+        self.word.begin(number);
+        // The word must be visible before `alert` is read: a sentinel that goes to sleep clears
+        // `alert`, makes a heavy fence and reads the words. Its fence orders us too.
+        if engine.asymmetric {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            // SeqCst: pairs with the fence in `Engine::heavy_fence`.
+            fence(Ordering::SeqCst);
+        }
+        if cpu.alert.load(Ordering::Relaxed) == 0 {
+            engine.rouse(cpu);
+        }
+        number
+    }
+
+    /// On the crew's stack: the work is done. True: the guest is still ours.
+    #[inline(always)]
+    pub(crate) fn finish(&self, number: u64) -> bool {
+        self.word.finish(number)
+    }
+
+    /// The call in progress if a watcher has not dealt with it yet.
+    pub(super) fn unnoticed(&self) -> Option<u64> {
+        let number = self.word.current();
+        (number != 0 && number != self.noticed.load(Ordering::Relaxed)).then_some(number)
+    }
+
+    /// A watcher wakes a standby for call `number`.
+    pub(super) fn noticed(&self, number: u64) {
+        self.noticed_at.store(arch::ticks(), Ordering::Relaxed);
+        self.noticed.store(number, Ordering::Relaxed);
+    }
+
+    /// Nobody could be woken for the call: the next look tries again.
+    pub(super) fn unnotice(&self) {
+        self.noticed.store(0, Ordering::Relaxed);
+    }
+
+    /// Ticks since a watcher noticed the call that was just taken.
+    pub(super) fn ticks_since_noticed(&self) -> u64 {
+        arch::ticks().saturating_sub(self.noticed_at.load(Ordering::Relaxed))
+    }
+
+    /// The call that the last kick was for.
+    pub(super) fn wanted(&self) -> u64 {
+        self.noticed.load(Ordering::Relaxed)
+    }
+
+    /// Protection keys of the guest, to be put in force by a standby that takes it.
+    pub(super) fn restore_keys(&self) {
+        if crate::probe::PROTECTION_KEYS.get() && arch::protection_keys() != self.keys.get() {
+            // SAFETY: the value that was in force for this very context when it left.
+            unsafe { arch::set_protection_keys(self.keys.get()) };
+        }
+    }
+
+    /// How the guest wants to run. Duty: the caller has the guest.
+    pub(super) fn manners(&self) -> &Manners {
+        // SAFETY: owner.
+        unsafe { &*self.manners.get() }
+    }
+
+    /// Changes how the guest wants to run. Duty: the caller has the guest.
+    pub(super) fn change_manners(&self, change: impl FnOnce(&mut Manners)) {
+        // SAFETY: owner; the closure cannot reach the guest again.
+        change(unsafe { &mut *self.manners.get() });
+    }
+
+    /// True if the running code may not begin a call now. For detach.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.get()
+    }
+
+    /// Calls made so far, over all uses of the record.
+    pub(crate) fn calls(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// A fresh guest: nothing is known yet.
+    pub(super) fn reset(&self) {
+        self.busy.set(false);
+        self.credit.set(false);
+        self.announced.set(NOT_READY);
+        self.cpu.store(NOT_READY, Ordering::Relaxed);
+        self.counters.reset(self.number.load(Ordering::Relaxed));
+    }
+}

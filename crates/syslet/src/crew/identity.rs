@@ -1,0 +1,176 @@
+//! Who a kernel thread is to the kernel: ids, capabilities, sandbox.
+
+use std::fmt;
+use std::fs;
+use std::io;
+
+use syslet_sys::{call, uapi};
+
+/// Most supplementary groups that a home can take over; more are rare, and refused at attach.
+pub(super) const MAX_GROUPS: usize = 1024;
+
+/// The ids of one kernel thread, in memory of fixed size: a signal handler fills it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ids {
+    users: [u32; 3],
+    group_ids: [u32; 3],
+    groups: [u32; MAX_GROUPS],
+    group_count: usize,
+}
+
+impl Ids {
+    pub(super) const fn none() -> Self {
+        Self { users: [0; 3], group_ids: [0; 3], groups: [0; MAX_GROUPS], group_count: 0 }
+    }
+
+    /// Those of the running kernel thread.
+    pub(super) fn of_this_thread() -> Self {
+        let mut ids = Self::none();
+        ids.users = call::user_ids();
+        ids.group_ids = call::group_ids();
+        ids.group_count = call::groups(&mut ids.groups).max(0) as usize;
+        ids
+    }
+
+    fn groups(&self) -> &[u32] {
+        self.groups.get(..self.group_count).unwrap_or(&[])
+    }
+
+    /// Gives these ids to the running kernel thread. Groups first: the right to set them may go
+    /// with the user id.
+    pub(super) fn take_over(&self) -> bool {
+        let now = Self::of_this_thread();
+        (now.groups() == self.groups() || call::set_groups(self.groups()) == 0)
+            && (now.group_ids == self.group_ids || call::set_group_ids(self.group_ids) == 0)
+            && (now.users == self.users || call::set_user_ids(self.users) == 0)
+    }
+}
+
+/// What a thread may do, as far as it can be asked cheaply: compared at each attach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sandbox {
+    no_new_privileges: isize,
+    seccomp: isize,
+}
+
+impl Sandbox {
+    pub(super) fn of_this_thread() -> Self {
+        Self {
+            no_new_privileges: ask(uapi::PR_GET_NO_NEW_PRIVS),
+            seccomp: ask(uapi::PR_GET_SECCOMP),
+        }
+    }
+
+    /// Names the first field that differs.
+    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
+        if self.no_new_privileges != other.no_new_privileges {
+            return Some("no_new_privs");
+        }
+        (self.seccomp != other.seccomp).then_some("seccomp mode")
+    }
+}
+
+#[allow(unsafe_code, reason = "prctl that only answers")]
+fn ask(option: usize) -> isize {
+    // SAFETY: takes no pointer and changes nothing.
+    unsafe { call::prctl(option, 0) }
+}
+
+/// A thread of the process is not who the calling thread is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityMismatch {
+    /// Kernel thread that differs.
+    pub tid: i32,
+    /// Its name.
+    pub name: String,
+    /// Field of `/proc/self/task/TID/status` that differs, such as `Uid` or `Seccomp`.
+    pub field: String,
+    /// What the calling kernel thread has.
+    pub expected: String,
+    /// What that thread has.
+    pub found: String,
+}
+
+impl fmt::Display for IdentityMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "thread {} ({}) has {} `{}`, the calling thread has `{}`",
+            self.tid, self.name, self.field, self.found, self.expected
+        )
+    }
+}
+
+impl std::error::Error for IdentityMismatch {}
+
+/// Fields of proc_pid_status(5) that say who a thread is and what it may do.
+const FIELDS: [&str; 11] = [
+    "Uid",
+    "Gid",
+    "Groups",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
+    "Seccomp",
+    "Seccomp_filters",
+];
+
+fn fields(tid: &str) -> io::Result<(String, Vec<(&'static str, String)>)> {
+    let status = fs::read_to_string(format!("/proc/self/task/{tid}/status"))?;
+    let value = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let namespaces = ["ns/mnt", "ns/net", "ns/user", "ns/pid_for_children", "root", "cwd"];
+    let mut all: Vec<_> = FIELDS.iter().filter_map(|field| Some((*field, value(field)?))).collect();
+    for link in namespaces {
+        if let Ok(target) = fs::read_link(format!("/proc/self/task/{tid}/{link}")) {
+            all.push((link, target.to_string_lossy().into_owned()));
+        }
+    }
+    Ok((value("Name").unwrap_or_default(), all))
+}
+
+/// Compares the identity of every thread of the process with that of the calling kernel thread: ids,
+/// groups, capabilities, `no_new_privs`, seccomp, namespaces, root and working directory.
+///
+/// A program that sandboxes itself after it has attached would leave crew threads outside the
+/// sandbox, and a handoff would lead out of it. Call this after sandboxing to see that every thread
+/// has followed. (What the kernel does not show, such as Landlock domains, cannot be compared.)
+///
+/// # Errors
+///
+/// `Ok(Err(mismatch))` names the first thread that differs and the field. An outer error means that
+/// `/proc` could not be read; treat it as a failed check.
+///
+/// # Blocking
+///
+/// Reads `/proc`: takes some ten microseconds a thread, and does not wait.
+pub fn check_identity() -> io::Result<Result<(), IdentityMismatch>> {
+    let own = call::gettid().to_string();
+    let (_, expected) = fields(&own)?;
+    for task in fs::read_dir("/proc/self/task")? {
+        let tid = task?.file_name().to_string_lossy().into_owned();
+        let (name, found) = match fields(&tid) {
+            Ok(found) => found,
+            // It has ended since it was listed.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let differing = expected.iter().zip(&found).find(|(a, b)| a != b);
+        if let Some(((field, expected), (_, found))) = differing {
+            return Ok(Err(IdentityMismatch {
+                tid: tid.parse().unwrap_or(0),
+                name,
+                field: (*field).to_owned(),
+                expected: expected.clone(),
+                found: found.clone(),
+            }));
+        }
+    }
+    Ok(Ok(()))
+}

@@ -1,0 +1,504 @@
+//! A crew thread: rests, stands by, carries a guest, runs calls and closures on its own stack.
+
+#![allow(unsafe_code, reason = "carries guests: the other half of the context switch")]
+
+use std::cell::{Cell, UnsafeCell};
+use std::sync::Arc;
+
+use syslet_sys::arch::{self, Context};
+use syslet_sys::uapi::{
+    SIGPIPE, SIGTTIN, SIGTTOU, SIGXFSZ, SS_DISABLE, SchedAttr, Siginfo, SignalStack, Timespec,
+};
+use syslet_sys::{call, futex};
+
+use super::affinity::CpuSet;
+use super::engine::{Engine, MIN_CREW};
+use super::guest::Guest;
+use super::local;
+use super::signals::CREW_MASK;
+use crate::complete::{Outcome, Slot};
+use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+/// Commands to a resting crew thread: a tag, and for some the index of a guest.
+pub(crate) mod kick {
+    /// Rest.
+    pub(crate) const NONE: u32 = 0;
+    /// Being moved to another CPU: not to be had for a moment.
+    pub(super) const MOVING: u32 = 1;
+    /// Take work from the queue.
+    pub(crate) const JOB: u32 = 2;
+    /// End.
+    pub(super) const EXIT: u32 = 3;
+    const TAKE: u32 = 4;
+    const CARRY: u32 = 5;
+    const BITS: u32 = 3;
+
+    /// Take guest `index`, if its call is still in progress.
+    pub(crate) fn take(index: usize) -> u32 {
+        (index as u32) << BITS | TAKE
+    }
+
+    /// Carry guest `index`, which is given.
+    pub(crate) fn carry(index: usize) -> u32 {
+        (index as u32) << BITS | CARRY
+    }
+
+    #[derive(Debug)]
+    pub(super) enum Command {
+        Take(usize),
+        Carry(usize),
+        Job,
+        Exit,
+    }
+
+    pub(super) fn decode(word: u32) -> Command {
+        let index = (word >> BITS) as usize;
+        match word & ((1 << BITS) - 1) {
+            TAKE => Command::Take(index),
+            CARRY => Command::Carry(index),
+            JOB => Command::Job,
+            _ => Command::Exit,
+        }
+    }
+}
+
+/// Idle time after which a crew thread ends, if more than needed are resting.
+const IDLE_TIME: Timespec = Timespec { sec: 10, nsec: 0 };
+/// Crew threads that are kept even when nobody has needed them for a while.
+const KEEP: i64 = 4;
+/// Bytes of the alternate signal stack: full-size, handlers of the program run on it.
+const SIGNAL_STACK: usize = 64 << 10;
+/// Room that `stack_top` leaves at the top of the crew's free stack, in bytes.
+pub(crate) const MAX_ROOM: usize = 64 << 10;
+
+/// See the module.
+///
+/// # Safety
+///
+/// The cells are touched by the crew thread itself only, which includes a guest that it carries
+/// before it has published a call (clause *self*). The atomics may be read by anyone. Records are
+/// never freed.
+#[repr(align(128))]
+#[derive(Debug)]
+pub(crate) struct Crew {
+    /// Where the crew thread goes on when its guest leaves it.
+    context: UnsafeCell<Context>,
+    tp: Cell<usize>,
+    signal_stack: Cell<(usize, usize)>,
+    /// The slot for what may go away from here: one reference for the finisher, one for the guest.
+    slot: Cell<*const Slot>,
+    /// The same for signal handlers on other threads' behalf.
+    slot_seen: AtomicPtr<Slot>,
+    /// Set by the cancel signal: do not begin the call.
+    pub(crate) cancel: AtomicU32,
+    kick: AtomicU32,
+    tid: AtomicI32,
+    /// CPU on which it rests, or rested last.
+    resting_on: AtomicU32,
+    /// Guest that it carries, or whose call it makes; for signal handlers.
+    pub(super) guest: AtomicPtr<Guest>,
+    /// It has carried a guest: children and io_uring requests of the guest may depend on it.
+    carried: AtomicBool,
+    scheduling: Cell<SchedAttr>,
+    pub(crate) index: usize,
+    stack: AtomicUsize,
+}
+
+// SAFETY: see the type.
+unsafe impl Sync for Crew {}
+// SAFETY: as above; the slot pointer is an owned reference.
+unsafe impl Send for Crew {}
+
+impl Crew {
+    pub(super) fn new(index: usize) -> Self {
+        Self {
+            context: UnsafeCell::new(Context::new()),
+            tp: Cell::new(0),
+            signal_stack: Cell::new((0, 0)),
+            slot: Cell::new(std::ptr::null()),
+            slot_seen: AtomicPtr::new(std::ptr::null_mut()),
+            cancel: AtomicU32::new(0),
+            kick: AtomicU32::new(kick::NONE),
+            tid: AtomicI32::new(0),
+            resting_on: AtomicU32::new(0),
+            guest: AtomicPtr::new(std::ptr::null_mut()),
+            carried: AtomicBool::new(false),
+            scheduling: Cell::new(SchedAttr::default()),
+            index,
+            stack: AtomicUsize::new(0),
+        }
+    }
+
+    /// Its kernel thread.
+    pub(crate) fn tid(&self) -> i32 {
+        self.tid.load(Ordering::Acquire)
+    }
+
+    /// Its own thread pointer.
+    #[inline(always)]
+    pub(crate) fn tp(&self) -> usize {
+        self.tp.get()
+    }
+
+    /// Top of the free part of its stack while it carries a guest, less `room` bytes, 16-aligned.
+    #[inline(always)]
+    pub(crate) fn stack_top(&self, room: usize) -> usize {
+        // SAFETY: self: the carried guest reads what `resume` saved on this kernel thread.
+        (unsafe { (*self.context.get()).sp } - room) & !15
+    }
+
+    /// The room of `room` bytes above [`stack_top`](Self::stack_top).
+    #[inline(always)]
+    pub(crate) fn room(&self, room: usize) -> *mut u8 {
+        self.stack_top(room) as *mut u8
+    }
+
+    /// Where to go when the guest has left.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> *const Context {
+        self.context.get()
+    }
+
+    /// True if `address` is on the alternate signal stack.
+    #[inline(always)]
+    pub(super) fn signal_stack_has(&self, address: usize) -> bool {
+        let (start, size) = self.signal_stack.get();
+        address.wrapping_sub(start) < size
+    }
+
+    /// The alternate signal stack in force on this kernel thread, if a guest has put it, or nothing,
+    /// in place of our own. From this kernel thread.
+    pub(super) fn foreign_signal_stack(&self) -> Option<SignalStack> {
+        let now = call::signal_stack();
+        (now.sp != self.signal_stack.get().0).then_some(now)
+    }
+
+    /// The slot that signal handlers compare with.
+    pub(super) fn slot_seen(&self) -> *const Slot {
+        self.slot_seen.load(Ordering::Acquire)
+    }
+
+    /// Tries to give a command to this thread while it rests; wakes it.
+    pub(super) fn kick(&self, command: u32) -> bool {
+        // Release: what the command is about. Acquire: pairs with the store in `rest`.
+        let claimed =
+            self.kick.compare_exchange(kick::NONE, command, Ordering::AcqRel, Ordering::Relaxed);
+        if claimed.is_ok() {
+            futex::wake(&self.kick, 1);
+        }
+        claimed.is_ok()
+    }
+
+    /// Wakes the thread again if it was given a command: for a waker that may have been preempted
+    /// between the two steps of [`kick`](Self::kick).
+    pub(super) fn wake_again(&self) {
+        if self.kick.load(Ordering::Acquire) != kick::NONE {
+            futex::wake(&self.kick, 1);
+        }
+    }
+
+    /// Moves this thread, if it rests on CPU `from`, to CPU `to`.
+    pub(super) fn move_to(&self, engine: &Engine, from: usize, to: usize) -> bool {
+        let claimed = self.kick.compare_exchange(
+            kick::NONE,
+            kick::MOVING,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if claimed.is_err() {
+            return false;
+        }
+        let moved = CpuSet::single(to).apply(self.tid()).is_ok();
+        if moved {
+            engine.cpus[from].resting.clear(self.index);
+            self.resting_on.store(to as u32, Ordering::Relaxed);
+            engine.cpus[to].resting.set(self.index);
+        }
+        // Release: pairs with the acquire of the next kick, and of the thread if it woke up.
+        self.kick.store(kick::NONE, Ordering::Release);
+        moved
+    }
+
+    /// The life of a crew thread, from its own kernel thread. Returns when it is to end.
+    pub(super) fn run(&'static self, engine: &'static Engine) {
+        let memory = self.prepare(engine);
+        engine.alive.fetch_add(1, Ordering::SeqCst);
+        let mut rested = true; // adds a credit
+        loop {
+            match self.rest(engine, rested) {
+                kick::Command::Take(index) => {
+                    rested = engine.guest(index).is_some_and(|guest| self.take(engine, guest));
+                }
+                kick::Command::Carry(index) => {
+                    let guest = engine.guest(index).expect("a guest that is carried exists");
+                    self.adopt(guest);
+                    self.carry(engine, guest, 0);
+                    rested = true;
+                }
+                kick::Command::Job => {
+                    self.work(engine);
+                    rested = true;
+                }
+                kick::Command::Exit => break,
+            }
+        }
+        self.leave(engine, memory);
+    }
+
+    /// Makes the kernel thread fit for its part; returns its alternate signal stack.
+    fn prepare(&'static self, engine: &Engine) -> Option<super::home::Mapping> {
+        super::mechanism::leave_rseq();
+        self.tp.set(arch::thread_pointer());
+        self.scheduling.set(call::scheduling(0).unwrap_or_default());
+        self.carried.store(false, Ordering::Relaxed);
+        self.cancel.store(0, Ordering::Relaxed);
+        call::set_signal_mask(CREW_MASK);
+        // Cancelling a guest must not end the crew thread that makes its call.
+        // SAFETY: sets a flag of this thread; the old state is not wanted.
+        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, std::ptr::null_mut()) };
+        let memory = super::home::Mapping::new(SIGNAL_STACK).ok();
+        if let Some(memory) = &memory {
+            let stack = SignalStack { sp: memory.start(), flags: 0, size: memory.len() };
+            // SAFETY: the mapping lives until `leave` has switched it off.
+            unsafe { call::set_signal_stack(&stack) };
+            self.signal_stack.set((memory.start(), memory.len()));
+        }
+        self.stack.store(engine.stack_size, Ordering::Relaxed);
+        local::set_crew(self);
+        // Release: pairs with `tid()`.
+        self.tid.store(call::gettid(), Ordering::Release);
+        self.fresh_slot();
+        memory
+    }
+
+    /// Undoes [`prepare`](Self::prepare).
+    fn leave(&self, engine: &Engine, memory: Option<super::home::Mapping>) {
+        self.drop_slot();
+        local::set_crew(std::ptr::null());
+        self.tid.store(0, Ordering::Release);
+        let off = SignalStack { sp: 0, flags: SS_DISABLE, size: 0 };
+        // SAFETY: switching it off needs no memory.
+        unsafe { call::set_signal_stack(&off) };
+        self.signal_stack.set((0, 0));
+        drop(memory);
+        engine.alive.fetch_sub(1, Ordering::SeqCst);
+        engine.total.fetch_sub(1, Ordering::SeqCst);
+        self.kick.store(kick::NONE, Ordering::Release);
+        engine.free_crew(self);
+    }
+
+    /// Puts a new slot in place, with a reference for each side.
+    fn fresh_slot(&self) {
+        let slot = Arc::new(Slot::new(self.tid() as u32, super::fork::generation()));
+        let finisher = Arc::into_raw(Arc::clone(&slot));
+        let guest = Arc::into_raw(slot);
+        debug_assert_eq!(finisher, guest);
+        self.slot.set(finisher);
+        // A cancel of a slot that stood at the same address, sent before that was freed, is
+        // delivered at the end of this call at the latest, and finds no slot.
+        let _ = call::getpid();
+        // Release: pairs with the handler's acquire.
+        self.slot_seen.store(finisher.cast_mut(), Ordering::Release);
+    }
+
+    /// Drops both references of a slot that was never handed out.
+    fn drop_slot(&self) {
+        let slot = self.slot.replace(std::ptr::null());
+        self.slot_seen.store(std::ptr::null_mut(), Ordering::Release);
+        if !slot.is_null() {
+            // SAFETY: the two references made by `fresh_slot`.
+            let first = unsafe { Arc::from_raw(slot) };
+            // SAFETY: as above.
+            let second = unsafe { Arc::from_raw(slot) };
+            drop((first, second));
+        }
+    }
+
+    /// Stores the outcome of what went away from this thread, with its guest gone.
+    pub(crate) fn complete(&self, outcome: Outcome) {
+        let slot = self.slot.replace(std::ptr::null());
+        // A cancel from here on is too late.
+        self.slot_seen.store(std::ptr::null_mut(), Ordering::Release);
+        // SAFETY: the finisher's reference of `fresh_slot`; the guest took the other one.
+        let slot = unsafe { Arc::from_raw(slot) };
+        slot.complete(outcome);
+    }
+
+    /// Rests until there is something to do. `add`: its coming adds a credit.
+    fn rest(&self, engine: &'static Engine, add: bool) -> kick::Command {
+        let cpu = self.choose_cpu(engine);
+        let pinned = CpuSet::single(cpu).apply(0).is_ok();
+        let _ = pinned; // an unpinned standby is slower to wake, not wrong
+        self.resting_on.store(cpu as u32, Ordering::Relaxed);
+        // Release: pairs with the acquire of the kick.
+        self.kick.store(kick::NONE, Ordering::Release);
+        engine.cpus[cpu].resting.set(self.index);
+        if add {
+            engine.release();
+            engine.announce_rest();
+        }
+        let command = loop {
+            let word = self.kick.load(Ordering::Acquire);
+            if word > kick::MOVING {
+                break word;
+            }
+            let answer = futex::wait(&self.kick, word, Some(&IDLE_TIME));
+            if answer == -syslet_sys::uapi::ETIMEDOUT && self.may_end(engine) {
+                break self.kick.load(Ordering::Acquire);
+            }
+        };
+        let cpu = self.resting_on.load(Ordering::Relaxed) as usize;
+        engine.cpus[cpu].resting.clear(self.index);
+        kick::decode(command)
+    }
+
+    /// Where to rest: where the last guest is, or else where the fewest rest.
+    fn choose_cpu(&self, engine: &Engine) -> usize {
+        let guest = self.guest.swap(std::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: null, or a record, which is never freed.
+        if let Some(guest) = unsafe { guest.as_ref() } {
+            let cpu = guest.cpu.load(Ordering::Relaxed) as usize;
+            if cpu < engine.cpus.len() {
+                return cpu;
+            }
+        }
+        (arch::current_cpu() as usize).min(engine.cpus.len() - 1)
+    }
+
+    /// After a long idle time: claims itself for the end, if others are left to do the work.
+    fn may_end(&self, engine: &Engine) -> bool {
+        let bound =
+            self.carried.load(Ordering::Relaxed) && engine.attached.load(Ordering::SeqCst) > 0;
+        if bound || engine.spare() <= KEEP || engine.alive.load(Ordering::SeqCst) <= MIN_CREW {
+            return false;
+        }
+        if !engine.acquire() {
+            return false;
+        }
+        let ended = self
+            .kick
+            .compare_exchange(kick::NONE, kick::EXIT, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+        if !ended {
+            engine.release();
+        }
+        ended
+    }
+
+    /// Tries to take the guest over from the thread that sleeps in its call. True: it was carried.
+    fn take(&'static self, engine: &'static Engine, guest: &'static Guest) -> bool {
+        let number = guest.wanted();
+        if !guest.word.take(number) {
+            engine.counters.late_kicks.add(1);
+            return false;
+        }
+        // The guest is ours. Its slot belongs to the thread that we take it from.
+        let slot = guest.slot.get();
+        guest.spend_credit();
+        self.adopt(guest);
+        engine.outstanding.fetch_add(1, Ordering::SeqCst);
+        guest.counters.handed_off.add(1);
+        guest.counters.latency.record(guest.ticks_since_noticed());
+        self.carry(engine, guest, slot as usize);
+        true
+    }
+
+    /// Takes over how the guest wants to run.
+    fn adopt(&self, guest: &Guest) {
+        let manners = guest.manners();
+        guest.restore_keys();
+        let _ = manners.affinity.apply(0); // cpuset changed meanwhile: the kernel's choice stands
+        if manners.scheduling != self.scheduling.get() {
+            if call::set_scheduling(0, &manners.scheduling) == 0 {
+                self.scheduling.set(manners.scheduling);
+            }
+            call::set_timer_slack(manners.timer_slack);
+        }
+        call::set_signal_mask(manners.signal_mask & CREW_MASK);
+    }
+
+    /// Carries the guest until it leaves this thread; its `enter` returns `value`.
+    fn carry(&'static self, engine: &'static Engine, guest: &'static Guest, value: usize) {
+        self.guest.store(std::ptr::from_ref(guest).cast_mut(), Ordering::Relaxed);
+        self.carried.store(true, Ordering::Relaxed);
+        guest.slot.set(self.slot.get());
+        guest.crew.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
+        if engine.spare() < super::engine::LOW_WATER {
+            engine.keep_ready();
+        }
+        // SAFETY: we have the guest (owner): nobody else goes on with its context.
+        unsafe { arch::resume(self.context.get(), guest.context.get(), value) };
+        // The guest has left: taken by a standby, or gone home.
+        self.settle(engine);
+    }
+
+    /// Becomes a plain crew thread again after a guest has left.
+    fn settle(&self, engine: &Engine) {
+        call::set_signal_mask(CREW_MASK);
+        drain_signals(engine.pid);
+        let (start, size) = self.signal_stack.get();
+        let own = SignalStack { sp: start, flags: 0, size };
+        if size != 0 && self.foreign_signal_stack().is_some() {
+            // SAFETY: our own mapping; a guest had put another stack in its place.
+            unsafe { call::set_signal_stack(&own) };
+        }
+        if self.slot.get().is_null() {
+            self.fresh_slot();
+            engine.one_done();
+        }
+        // After the slot was replaced: a cancel that comes too late finds another slot, or sets a
+        // flag that is cleared here.
+        self.cancel.store(0, Ordering::Release);
+    }
+
+    /// Runs queued work until none is left.
+    fn work(&'static self, engine: &'static Engine) {
+        let _ = engine.affinity.apply(0);
+        while let Some(job) = engine.jobs.pop() {
+            job.run(self);
+            self.cancel.store(0, Ordering::Release);
+            engine.one_done();
+        }
+    }
+
+    /// A job makes a cancellable call for `slot` on this thread.
+    pub(crate) fn lend_slot<R>(&self, slot: &Arc<Slot>, f: impl FnOnce() -> R) -> R {
+        let own = self.slot_seen.swap(Arc::as_ptr(slot).cast_mut(), Ordering::SeqCst);
+        slot.set_tid(self.tid() as u32);
+        let result = f();
+        self.slot_seen.store(own, Ordering::SeqCst);
+        result
+    }
+}
+
+/// glibc: pthread.h.
+const PTHREAD_CANCEL_DISABLE: i32 = 1;
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
+}
+
+/// Takes what is pending for this thread alone: it came for a call that is over.
+///
+/// What the kernel sends for the call itself (SIGPIPE and the like) has no receiver any more: the
+/// result says it. Anything else was meant for the program, and is queued to the process again.
+fn drain_signals(pid: i32) {
+    let pending = call::pending_signals() & CREW_MASK;
+    if pending == 0 {
+        return;
+    }
+    let now = Timespec::default();
+    let mut info = Siginfo::queued(0, 0, 0, 0, 0);
+    // As many as there are signals, so that a stream of new ones cannot keep us here.
+    for _ in 0..64 {
+        let signal = call::wait_signal(pending, &mut info, Some(&now)) as i32;
+        if signal <= 0 {
+            break;
+        }
+        let of_the_call = [SIGPIPE, SIGXFSZ, SIGTTOU, SIGTTIN].contains(&signal)
+            && (info.pid == pid || info.pid == 0);
+        if !of_the_call {
+            call::queue_to_process(pid, &info);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The crew: attach, handoff, sentinels, watchdog. The protocol is in this folder's README.md.
+
+#[cfg(not(loom))]
+mod affinity;
+#[cfg(not(loom))]
+mod attach;
+#[cfg(not(loom))]
+mod engine;
+#[cfg(not(loom))]
+mod fork;
+#[cfg(not(loom))]
+mod guest;
+#[cfg(not(loom))]
+mod home;
+#[cfg(not(loom))]
+mod identity;
+#[cfg(not(loom))]
+mod jobs;
+#[cfg(not(loom))]
+mod local;
+#[cfg(not(loom))]
+mod mechanism;
+#[cfg(not(loom))]
+mod member;
+#[cfg(not(loom))]
+mod sentinel;
+#[cfg(not(loom))]
+mod signals;
+#[cfg(not(loom))]
+mod watchdog;
+mod word;
+
+#[cfg(not(loom))]
+pub use affinity::CpuSet;
+#[cfg(not(loom))]
+pub use attach::{Attach, AttachGuard, Mode, Placement, attach, is_attached, with_attached};
+#[cfg(not(loom))]
+pub(crate) use engine::{Engine, MAX_GUESTS, Settings, engine, start};
+#[cfg(not(loom))]
+pub(crate) use fork::generation;
+#[cfg(not(loom))]
+pub(crate) use guest::{Crossing, Guest, Lost};
+#[cfg(not(loom))]
+pub use identity::{IdentityMismatch, check_identity};
+#[cfg(not(loom))]
+pub(crate) use jobs::Job;
+#[cfg(not(loom))]
+pub(crate) use local::{current_crew, current_guest};
+#[cfg(not(loom))]
+pub use mechanism::Unsupported;
+#[cfg(not(loom))]
+pub(crate) use member::{Crew, MAX_ROOM};
+#[cfg(not(loom))]
+pub(crate) use signals::CANCEL_CODE;

@@ -1,0 +1,121 @@
+//! The one signal that the crew uses, and how it shares it with glibc.
+//!
+//! glibc keeps signal 33 to itself: `setuid` and its kin send it to every thread, whose handler makes
+//! the same call there and reports through its thread pointer. Programs can neither block it nor
+//! handle it. We put our handler before glibc's:
+//!
+//! - a crew thread answers with *its own* thread pointer, whatever it carries, or the sender would
+//!   wait for ever; and it makes the home of its guest change its ids too, because glibc, which takes
+//!   the guest for its thread, skips the caller's own;
+//! - a signal with [`CANCEL_CODE`] interrupts a call that went away.
+
+#![allow(unsafe_code, reason = "signal handlers")]
+
+use syslet_sys::uapi::{SI_TKILL, SIGSETXID, Siginfo, UContext};
+use syslet_sys::{arch, call};
+
+use super::engine::{Engine, engine};
+use super::identity::Ids;
+use super::member::Crew;
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+
+/// `si_code` of a cancel; negative, as for every signal that a process sends, and of nobody else's.
+pub(crate) const CANCEL_CODE: i32 = -7_331;
+
+/// Signals that a crew thread blocks unless it carries a guest: all but ours.
+pub(super) const CREW_MASK: u64 = !(1 << (SIGSETXID - 1));
+
+/// glibc's own handler; 0 until [`install`] has found it.
+static THEIRS: AtomicUsize = AtomicUsize::new(0);
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+type Handler = extern "C" fn(i32, *mut Siginfo, *mut UContext);
+
+/// Puts our handler before glibc's. glibc installs its own with the first thread that it makes, so
+/// this comes after that.
+pub(super) fn install() {
+    let _installing = lock(&INSTALLING);
+    let Ok(mut action) = call::signal_action(SIGSETXID) else { return };
+    let ours = handle as Handler as usize;
+    if action.handler == ours {
+        return;
+    }
+    THEIRS.store(action.handler, Ordering::Release);
+    action.handler = ours;
+    // SA_SIGINFO, SA_ONSTACK and SA_RESTART are glibc's own flags; without a handler of theirs
+    // (0 or 1) they are not set.
+    action.flags |= (libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART) as u64;
+    // SAFETY: `handle` is async-signal-safe and restores the one register that it changes.
+    unsafe { call::set_signal_action(SIGSETXID, &action) };
+}
+
+/// Our handler. Uses no thread-locals: it may run with a thread pointer that is not the thread's.
+extern "C" fn handle(signal: i32, info: *mut Siginfo, context: *mut UContext) {
+    // SAFETY: the kernel's own structure, on this thread's stack.
+    let (code, pid, value) = unsafe { ((*info).code, (*info).pid, (*info).value) };
+    let engine = engine();
+    let crew = engine.and_then(|engine| engine.crew_of_tid(call::gettid()));
+    if code == CANCEL_CODE {
+        if let Some(crew) = crew.filter(|_| pid == call::getpid()) {
+            cancel_here(crew, value, context);
+        }
+        return;
+    }
+    match (engine, crew) {
+        (Some(engine), Some(crew)) => answer_on_crew(engine, crew, signal, info, context),
+        _ => pass_on(signal, info, context),
+    }
+}
+
+/// The cancel of one slot's call arrived on the thread that makes it, or has made it.
+fn cancel_here(crew: &Crew, slot: usize, context: *mut UContext) {
+    if crew.slot_seen() as usize == slot {
+        crew.cancel.store(1, Ordering::Relaxed);
+        // SAFETY: the context that the kernel passed to the running handler.
+        unsafe { arch::cancel_in_handler(context) };
+    }
+}
+
+/// A setxid on a crew thread, whatever it carries.
+fn answer_on_crew(
+    engine: &Engine,
+    crew: &Crew,
+    signal: i32,
+    info: *mut Siginfo,
+    context: *mut UContext,
+) {
+    let running = arch::thread_pointer();
+    // SAFETY: glibc's handler uses thread-locals, and these are the kernel thread's own.
+    unsafe { arch::set_thread_pointer(crew.tp()) };
+    pass_on(signal, info, context);
+    let guest = crew.guest.load(Ordering::Relaxed);
+    // SAFETY: null, or a record, which is never freed.
+    if let Some(guest) = unsafe { guest.as_ref() }
+        && guest.crew.load(Ordering::Relaxed).cast_const() == std::ptr::from_ref(crew)
+        && !guest.home.take_ids(engine.pid, &Ids::of_this_thread())
+    {
+        // As glibc does when a thread cannot follow: half-changed ids are not to be lived with.
+        std::process::abort();
+    }
+    // SAFETY: back to what the interrupted code had.
+    unsafe { arch::set_thread_pointer(running) };
+}
+
+/// Runs glibc's handler.
+fn pass_on(signal: i32, info: *mut Siginfo, context: *mut UContext) {
+    let theirs = THEIRS.load(Ordering::Acquire);
+    if theirs > 1 {
+        // SAFETY: the handler that was installed for this signal, with SA_SIGINFO.
+        let theirs: Handler = unsafe { std::mem::transmute(theirs) };
+        theirs(signal, info, context);
+    }
+}
+
+/// A setxid that a parked home has taken instead of being interrupted by it. The home runs with the
+/// guest's thread pointer, which is what glibc's handler must see; it changes atomics there only.
+pub(super) fn answer_setxid(signal: i32, info: &Siginfo) {
+    if info.code == SI_TKILL {
+        let mut copy = *info;
+        pass_on(signal, &mut copy, std::ptr::null_mut());
+    }
+}

@@ -1,0 +1,361 @@
+//! The watchdog: the one ordinary thread that keeps the crew going.
+//!
+//! It is awake only while calls are in progress or something is asked of it. It
+//!
+//! - notices calls that are older than one or two of its rounds, where the sentinel could not: the CPU
+//!   is kept busy by others, or by the call itself. Liveness of the whole rests on this;
+//! - makes crew threads and sentinels, so that guests never have to;
+//! - wakes again whoever was given a command by a waker that was preempted half-way.
+
+#![allow(unsafe_code, reason = "made by pthread_create, and asks for CPU clocks by number")]
+
+use std::io;
+use std::sync::{OnceLock, PoisonError};
+
+use syslet_sys::uapi::{self, SCHED_OTHER, SchedAttr, Timespec, nr};
+use syslet_sys::{arch, call, futex};
+
+use super::engine::{Engine, MAX_CREW};
+use super::mechanism::Unsupported;
+use super::sentinel;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, lock};
+
+/// A round while some CPU may be busy. A call is taken over when it is seen twice, so after one to
+/// two rounds; short against the 0.5 ms that a guest may at most be held up on busy CPUs.
+const ROUND: u64 = 180_000;
+/// A round, in nanoseconds, while every sentinel is asleep: the CPUs are idle, a call that sleeps
+/// now is dealt with by the sentinel that it wakes.
+const CALM_ROUND: u64 = 400_000;
+/// Rounds without any call before the watchdog sleeps for good.
+const PATIENCE: u32 = 40;
+/// Time slice that the watchdog asks for, in nanoseconds: the shortest that the kernel grants
+/// (Linux 6.12; ignored before). A short slice lets it run soon after it wakes on a busy CPU.
+const SLICE: u64 = 100_000;
+
+/// Where others leave what they want of the watchdog.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    /// Counts requests; the watchdog sleeps on it.
+    bell: AtomicU32,
+    /// The watchdog sleeps until the bell rings.
+    asleep: AtomicBool,
+    /// Crew threads to make.
+    wanted: AtomicUsize,
+    /// CPUs that need a sentinel.
+    sentinels: super::engine::BitMap,
+    /// Somebody waits for the crew to grow.
+    waiting: AtomicUsize,
+    /// Its kernel thread.
+    pub(crate) tid: AtomicU32,
+    /// 0 starting, 1 ready.
+    ready: AtomicU32,
+    /// Whether the first sentinel was made, and if not, why.
+    first: OnceLock<Option<Unsupported>>,
+    /// The CPU to make it for, plus one, while somebody waits for that.
+    first_wanted: AtomicUsize,
+    /// Crew threads that could not be made.
+    pub(crate) failures: AtomicU64,
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        Self {
+            bell: AtomicU32::new(0),
+            asleep: AtomicBool::new(false),
+            wanted: AtomicUsize::new(0),
+            sentinels: super::engine::BitMap::new(),
+            waiting: AtomicUsize::new(0),
+            tid: AtomicU32::new(0),
+            ready: AtomicU32::new(0),
+            first: OnceLock::new(),
+            first_wanted: AtomicUsize::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    fn ring(&self) {
+        self.bell.fetch_add(1, Ordering::SeqCst);
+        futex::wake(&self.bell, 1);
+    }
+
+    /// A call has begun: wakes the watchdog if it sleeps.
+    pub(super) fn rouse(&self) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            self.ring();
+        }
+    }
+
+    /// Asks for crew threads.
+    pub(super) fn want(&self, count: usize) {
+        self.wanted.fetch_add(count, Ordering::SeqCst);
+        self.ring();
+    }
+
+    /// Asks for a sentinel.
+    pub(super) fn want_sentinel(&self, cpu: usize) {
+        self.sentinels.set(cpu);
+        self.ring();
+    }
+
+    /// Whether a sentinel can be made at all: makes the first one, for `cpu`.
+    ///
+    /// **Blocking**: the first time, until it is ready.
+    pub(super) fn first_sentinel(&self, engine: &Engine, cpu: usize) -> Option<Unsupported> {
+        let known = self.first.get();
+        if let Some(known) = known {
+            return known.clone();
+        }
+        let growth = self.await_growth();
+        let cpu = cpu.min(engine.cpus.len() - 1);
+        self.first_wanted.store(cpu + 1, Ordering::SeqCst);
+        self.ring();
+        let mut news = lock(&engine.news.0);
+        loop {
+            if let Some(known) = self.first.get() {
+                drop(growth);
+                return known.clone();
+            }
+            news = engine.news.1.wait(news).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// True if a thread waits in [`Growth`].
+    pub(super) fn takes_growing(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Declares that the caller waits for the crew to grow, until dropped.
+    pub(super) fn await_growth(&self) -> Growth<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Growth(self)
+    }
+}
+
+/// See [`Desk::await_growth`].
+#[derive(Debug)]
+pub(super) struct Growth<'a>(&'a Desk);
+
+impl Drop for Growth<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Starts the watchdog by `pthread_create`: a thread made by std would inherit what the first user's
+/// thread has set up for threads it makes (captured output, hooks), and so would the crew.
+pub(super) fn start(engine: &'static Engine) -> io::Result<()> {
+    let mut thread = 0;
+    let argument = std::ptr::from_ref(engine).cast_mut().cast();
+    let mask = call::set_signal_mask(super::signals::CREW_MASK);
+    // SAFETY: `main` takes the engine, which is never freed.
+    let error = unsafe { libc::pthread_create(&mut thread, std::ptr::null(), main, argument) };
+    call::set_signal_mask(mask);
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    // SAFETY: the thread just made, never joined.
+    unsafe { libc::pthread_detach(thread) };
+    let desk = &engine.watchdog;
+    while desk.ready.load(Ordering::Acquire) == 0 {
+        futex::wait(&desk.ready, 0, None);
+    }
+    Ok(())
+}
+
+extern "C" fn main(engine: *mut libc::c_void) -> *mut libc::c_void {
+    // SAFETY: `start` passes an engine, which is never freed.
+    let engine: &'static Engine = unsafe { &*engine.cast::<Engine>() };
+    let desk = &engine.watchdog;
+    call::set_name(b"syslet-watchdog\0");
+    call::set_timer_slack(1);
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: SCHED_OTHER,
+        runtime: SLICE,
+        ..SchedAttr::default()
+    };
+    call::set_scheduling(0, &attr);
+    desk.tid.store(call::gettid() as u32, Ordering::Relaxed);
+    desk.ready.store(1, Ordering::Release);
+    futex::wake(&desk.ready, 1);
+    Watch::new(engine).run()
+}
+
+/// What the watchdog remembers from round to round.
+struct Watch {
+    engine: &'static Engine,
+    /// Call number of each guest in the round before, and whether it was in progress.
+    seen: Vec<(u64, bool)>,
+    /// CPU time of the carrier when its call was first seen.
+    burnt: Vec<u64>,
+    quiet: u32,
+}
+
+impl Watch {
+    fn new(engine: &'static Engine) -> Self {
+        Self { engine, seen: Vec::new(), burnt: Vec::new(), quiet: 0 }
+    }
+
+    fn run(mut self) -> ! {
+        loop {
+            let bell = self.engine.watchdog.bell.load(Ordering::SeqCst);
+            self.serve();
+            if self.round() {
+                self.quiet = 0;
+            } else {
+                self.quiet += 1;
+            }
+            if self.quiet > PATIENCE {
+                self.sleep(bell);
+            } else {
+                let calm = self.engine.cpus.iter().all(|c| c.alert.load(Ordering::Relaxed) == 0);
+                let nap = Timespec::from_nanos(if calm { CALM_ROUND } else { ROUND });
+                futex::wait(&self.engine.watchdog.bell, bell, Some(&nap));
+            }
+        }
+    }
+
+    /// Sleeps until the bell rings. Who begins a call on a CPU whose `alert` is clear rings it.
+    fn sleep(&mut self, bell: u32) {
+        let desk = &self.engine.watchdog;
+        desk.asleep.store(true, Ordering::SeqCst);
+        for cpu in &self.engine.cpus {
+            cpu.alert.store(0, Ordering::SeqCst);
+        }
+        // A call that began before it could see the cleared flags is seen here.
+        self.engine.heavy_fence();
+        let idle = self.guests().all(|guest| guest.word.current() == 0);
+        if idle {
+            while desk.asleep.load(Ordering::SeqCst) && desk.bell.load(Ordering::SeqCst) == bell {
+                futex::wait(&desk.bell, bell, None);
+            }
+        }
+        desk.asleep.store(false, Ordering::SeqCst);
+        self.quiet = 0;
+    }
+
+    fn guests(&self) -> impl Iterator<Item = &'static super::guest::Guest> + use<> {
+        self.engine.guests_now()
+    }
+
+    /// Looks at every guest once. True if any has made a call since the last round.
+    fn round(&mut self) -> bool {
+        let mut active = false;
+        for guest in self.guests() {
+            if self.seen.len() <= guest.index {
+                self.seen.resize(guest.index + 1, (0, false));
+                self.burnt.resize(guest.index + 1, 0);
+            }
+            let number = guest.number.load(Ordering::Relaxed);
+            let current = guest.word.current();
+            let in_call = current != 0;
+            let before = std::mem::replace(&mut self.seen[guest.index], (number, in_call));
+            active |= in_call || before.0 != number;
+            if !in_call {
+                continue;
+            }
+            if before == (number, true) && current == number {
+                self.rescue(guest, number);
+            } else {
+                self.burnt[guest.index] = cpu_time(guest.carrier().tid());
+            }
+        }
+        active
+    }
+
+    /// A call has been in progress for a round or more.
+    fn rescue(&mut self, guest: &super::guest::Guest, number: u64) {
+        let engine = self.engine;
+        let used = cpu_time(guest.carrier().tid()).saturating_sub(self.burnt[guest.index]);
+        if used > ROUND / 2 {
+            engine.counters.computing.add(1);
+        }
+        engine.counters.rescued.add(1);
+        // A standby that was given the command and not woken, if a waker was preempted half-way.
+        for crew in (0..MAX_CREW).map_while(|index| engine.crew(index)) {
+            crew.wake_again();
+        }
+        let cpu = self.calmest_cpu(guest);
+        if !engine.notice(cpu, guest, number) {
+            engine.grow(1);
+        }
+    }
+
+    /// A CPU for the standby: not the guest's own if another one is idle.
+    fn calmest_cpu(&self, guest: &super::guest::Guest) -> usize {
+        let own = guest.cpu.load(Ordering::Relaxed) as usize;
+        let cpus = &self.engine.cpus;
+        let idle = (0..cpus.len()).find(|&cpu| {
+            cpu != own
+                && cpus[cpu].alert.load(Ordering::Relaxed) == 0
+                && self.engine.affinity.contains(cpu)
+        });
+        idle.unwrap_or(own)
+    }
+
+    /// Does what was asked for.
+    fn serve(&mut self) {
+        let desk = &self.engine.watchdog;
+        let engine = self.engine;
+        let first = desk.first_wanted.swap(0, Ordering::SeqCst);
+        if first != 0 && desk.first.get().is_none() {
+            let _ = desk.first.set(sentinel::start(engine, first - 1).err());
+            engine.announce();
+        }
+        desk.sentinels.any(|cpu| {
+            desk.sentinels.clear(cpu);
+            if engine.cpus[cpu].sentinel.load(Ordering::SeqCst) == 0 {
+                reap(engine.cpus[cpu].sentinel_id.swap(0, Ordering::SeqCst));
+                // Without one this CPU's calls wait for the watchdog.
+                let _ = sentinel::start(engine, cpu);
+            }
+            false
+        });
+        let wanted = desk.wanted.swap(0, Ordering::SeqCst);
+        for _ in 0..wanted {
+            if let Err(error) = spawn(engine) {
+                desk.failures.fetch_add(1, Ordering::Relaxed);
+                engine.total.fetch_sub(1, Ordering::SeqCst);
+                *lock(&engine.spawn_error) = Some(error);
+                engine.announce();
+            }
+        }
+    }
+}
+
+/// Makes a crew thread. By std, from this thread: with its guard page, its report of an overflow,
+/// and nothing inherited from the program's threads.
+fn spawn(engine: &'static Engine) -> io::Result<()> {
+    let crew = engine
+        .new_crew()
+        .ok_or_else(|| io::Error::other(format!("{MAX_CREW} crew threads exist")))?;
+    let made = std::thread::Builder::new()
+        .name(format!("syslet-crew-{}", crew.index))
+        .stack_size(engine.stack_size)
+        .spawn(move || crew.run(engine));
+    if made.is_err() {
+        engine.free_crew(crew);
+    }
+    made.map(drop)
+}
+
+/// CPU time that kernel thread `tid` has used, in nanoseconds; 0 if it cannot be asked.
+fn cpu_time(tid: i32) -> u64 {
+    // The clock of one thread by its id: (~tid << 3) | CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED, see
+    // clock_getcpuclockid(3) and include/linux/posix-timers.h.
+    let clock = ((!tid as u32) << 3 | 6) as i32;
+    let mut time = Timespec::default();
+    let args = [clock as usize, &raw mut time as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel writes the structure, which is live.
+    let answer = unsafe { arch::syscall(nr::CLOCK_GETTIME, args) };
+    if answer < 0 { 0 } else { time.as_nanos() }
+}
+
+/// Reaps a sentinel that has ended. It sends no signal, so only `__WCLONE` sees it.
+fn reap(id: u32) {
+    if id != 0 {
+        let args = [id as usize, 0, uapi::WCLONE | uapi::WNOHANG, 0, 0, 0];
+        // SAFETY: writes nothing: the status is not asked for.
+        unsafe { arch::syscall(nr::WAIT4, args) };
+    }
+}

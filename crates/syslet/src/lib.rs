@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(loom))]
+mod call;
+mod complete;
+mod crew;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod probe;
+#[cfg(not(loom))]
+mod stats;
+mod sync;
+#[cfg(not(loom))]
+mod threadlet;
+
+#[cfg(not(loom))]
+pub use self::{
+    call::{Call, CancelOutcome, Pending, Ret, Submitted, submit, try_submit},
+    crew::{
+        Attach, AttachGuard, CpuSet, IdentityMismatch, Mode, Placement, Unsupported, attach,
+        check_identity, is_attached, with_attached,
+    },
+    error::{AttachError, Refusal, SubmitError},
+    probe::{Probe, probe},
+    stats::{GuestStats, Histogram, Stats, stats},
+    threadlet::{
+        Builder, Scope, ScopedThreadlet, Threadlet, drain, scope, threadlet, try_threadlet,
+    },
+};
+
+#[cfg(loom)]
+mod models;

@@ -1,0 +1,71 @@
+//! Threadlets: closures that run where the caller stands, and go on elsewhere if they sleep.
+
+mod builder;
+mod handle;
+mod run;
+mod scope;
+
+pub use builder::Builder;
+pub use handle::{Threadlet, drain};
+pub(crate) use run::launch;
+pub use scope::{Scope, ScopedThreadlet, scope};
+
+use crate::SubmitError;
+
+/// Runs `f` where the caller stands, on another stack. If it finishes without sleeping its result is
+/// there when this returns; if it sleeps, the caller goes on within microseconds and `f` goes on
+/// beside it.
+///
+/// To the program, `f` is code on another thread: it has its own thread-locals, and must be `Send` and
+/// `'static` (see [`scope`] for closures that borrow). A panic is caught and comes out of
+/// [`Threadlet::join`], as for `std::thread::spawn`. Dropping the handle leaves `f` to itself.
+///
+/// On a thread that is not attached, and inside a threadlet, `f` goes to the crew pool: the same
+/// meaning without the promise to be inline.
+///
+/// ```
+/// let answer = syslet::with_attached(|| {
+///     let threadlet = syslet::threadlet(|| std::fs::read_to_string("Cargo.toml"));
+///     threadlet.join()
+/// })??;
+/// assert!(answer.contains("[package]"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Panics
+///
+/// If not even one crew thread can be made.
+///
+/// # Blocking
+///
+/// Not on what `f` waits for. If `f` computes without sleeping, the caller goes on after about half a
+/// millisecond; ask for [`Builder::elsewhere`] where that is known before.
+#[inline]
+pub fn threadlet<T, F>(f: F) -> Threadlet<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match launch(f, || (), false) {
+        Ok(launched) => Threadlet::new(launched),
+        Err(_) => unreachable!("only `try_threadlet` gives the closure back"),
+    }
+}
+
+/// As [`threadlet`], but gives the closure back if no crew thread is left to run it.
+///
+/// # Errors
+///
+/// [`SubmitError::Busy`] with the closure, which has not run.
+///
+/// # Blocking
+///
+/// As [`threadlet`].
+#[inline]
+pub fn try_threadlet<T, F>(f: F) -> Result<Threadlet<T>, SubmitError<F>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    launch(f, || (), true).map(Threadlet::new).map_err(SubmitError::Busy)
+}

@@ -1,0 +1,154 @@
+//! Running a closure on the crew's stack.
+
+#![allow(unsafe_code, reason = "moves a closure to another stack and its result back")]
+
+use std::mem::{align_of, size_of};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use syslet_sys::arch::Verdict;
+
+use crate::complete::{Outcome, Slot};
+use crate::crew::{
+    Crossing, Engine, Guest, Job, Lost, MAX_ROOM, Settings, current_crew, current_guest, engine,
+    generation, start,
+};
+
+/// Where the result of a launched closure is.
+#[derive(Debug)]
+pub(crate) enum Launched<T> {
+    /// Here.
+    Inline(thread::Result<T>),
+    /// It will be in the slot.
+    Away(Arc<Slot>),
+}
+
+/// Closure and result, above the crew's stack top: neither the guest's memory, which may go on
+/// without them, nor on the heap.
+struct Frame<F, T, A> {
+    work: Option<(F, A)>,
+    result: Option<thread::Result<T>>,
+    guest: *const Guest,
+    engine: &'static Engine,
+}
+
+/// Runs `f`, and `after` once its result is stored or handed over.
+///
+/// Gives `f` back if `or_busy` and no crew thread is left.
+///
+/// The types need not be `'static`: who passes others sees to it that what they borrow outlives
+/// `after`.
+#[inline]
+pub(crate) fn launch<F, T, A>(f: F, after: A, or_busy: bool) -> Result<Launched<T>, F>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+    A: FnOnce() + Send,
+{
+    let layout_fits = size_of::<Frame<F, T, A>>() <= MAX_ROOM && align_of::<Frame<F, T, A>>() <= 16;
+    // SAFETY: null, or a record, which is never freed.
+    if let Some(guest) = unsafe { current_guest().as_ref() }
+        && layout_fits
+    {
+        match guest.ready() {
+            // SAFETY: the guest is ready, and the frame fits.
+            Ok(()) => return Ok(unsafe { launch_guest(guest, f, after) }),
+            Err(Lost::NoCrew) if or_busy => return Err(f),
+            Err(_) => guest.counters.queued.add(1),
+        }
+    }
+    launch_elsewhere(f, after, or_busy)
+}
+
+/// # Safety
+///
+/// The running code is `guest`, which is ready, and the frame fits into the room.
+#[inline(always)]
+unsafe fn launch_guest<F, T, A>(guest: &'static Guest, f: F, after: A) -> Launched<T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+    A: FnOnce() + Send,
+{
+    let engine = engine().expect("a guest has an engine");
+    let room = size_of::<Frame<F, T, A>>();
+    let frame: *mut Frame<F, T, A> = guest.room(room).cast();
+    // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
+    unsafe { frame.write(Frame { work: Some((f, after)), result: None, guest, engine }) };
+    // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
+    match unsafe { guest.cross(room, run::<F, T, A>, frame.cast()) } {
+        Crossing::Inline(_) => {
+            // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it.
+            let result = unsafe { (*frame).result.take() };
+            Launched::Inline(result.expect("a closure that finished inline left its result"))
+        }
+        Crossing::Away(slot) => Launched::Away(slot),
+    }
+}
+
+/// On the crew's stack.
+///
+/// # Safety
+///
+/// `data` is a [`Frame`] on this very stack, of the guest that was just left.
+unsafe extern "C" fn run<F, T, A>(data: *mut u8) -> Verdict
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+    A: FnOnce() + Send,
+{
+    let frame: *mut Frame<F, T, A> = data.cast();
+    // SAFETY: the duty of this function: the frame is on this stack, nobody else uses it.
+    let frame = unsafe { &mut *frame };
+    // SAFETY: records are never freed.
+    let guest = unsafe { &*frame.guest };
+    let (f, after) = frame.work.take().expect("the closure was put there by `launch_guest`");
+    let number = guest.begin(frame.engine);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    if guest.finish(number) {
+        frame.result = Some(result);
+        after();
+        return Verdict::stay(0);
+    }
+    finish_away(result, after)
+}
+
+/// The guest is gone: stores the result, and goes on with the crew thread.
+#[cold]
+#[inline(never)]
+fn finish_away<T: Send, A: FnOnce()>(result: thread::Result<T>, after: A) -> Verdict {
+    // SAFETY: called on a crew thread's own stack and thread pointer only.
+    let crew = unsafe { &*current_crew() };
+    crew.complete(Outcome::owned(result));
+    after();
+    Verdict::leave(crew.context())
+}
+
+/// Queues the closure for a crew thread.
+pub(super) fn launch_elsewhere<F, T, A>(f: F, after: A, or_busy: bool) -> Result<Launched<T>, F>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+    A: FnOnce() + Send,
+{
+    let engine = start(Settings::default())
+        .unwrap_or_else(|error| panic!("syslet: the crew cannot be started: {error}"));
+    if or_busy && !engine.has_room() {
+        return Err(f);
+    }
+    let slot = Arc::new(Slot::new(0, generation()));
+    let finisher = Arc::clone(&slot);
+    let work = move |_: &_| {
+        let result = catch_unwind(AssertUnwindSafe(f));
+        finisher.complete(Outcome::owned(result));
+        after();
+    };
+    let work: Box<dyn FnOnce(&'static crate::crew::Crew) + Send + '_> = Box::new(work);
+    // SAFETY: only the lifetime is changed. Who launches something that borrows waits for `after`,
+    // after which nothing borrowed is touched (see `scope`).
+    let work: Box<dyn FnOnce(&'static crate::crew::Crew) + Send + 'static> =
+        unsafe { std::mem::transmute(work) };
+    engine.enqueue(Job::new(work));
+    Ok(Launched::Away(slot))
+}
