@@ -1,2 +1,71 @@
-//! placeholder
-fn main() {}
+//! `bench`: what syslet costs, measured against the plain call in the same loop.
+//!
+//! Every figure is only as good as the machine it was taken on, so ratios and differences are taken
+//! pair by pair, batch against neighbouring batch, and the machine is part of the output. Each
+//! measure also checks by the library's counters that the calls went the way that its name says.
+
+mod calls;
+mod cost;
+mod error;
+mod guest;
+mod handoff;
+mod inline;
+mod machine;
+mod options;
+mod report;
+mod samples;
+mod sparse;
+mod upkeep;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::Trouble;
+use crate::machine::Machine;
+use crate::options::{Cli, Command};
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(trouble) => {
+            eprintln!("bench: {}", chain(&trouble));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True if every measure took the path that it claims.
+fn run(cli: &Cli) -> Result<bool, Trouble> {
+    let common = cli.command.common();
+    let machine = Machine::describe(&common.dir())?;
+    let (name, rows) = match &cli.command {
+        Command::Inline(options) => ("inline", inline::run(options)?),
+        Command::Handoff(options) => ("handoff", handoff::run(options)?),
+    };
+    let report = Report::new(name, common.quick, machine, rows);
+    let printed = if common.json { report.print_json() } else { report.print_table() };
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            return Err(Trouble::Io("writing the report", error));
+        }
+        _ => {}
+    }
+    report.faults().iter().for_each(|fault| eprintln!("bench: {fault}"));
+    Ok(report.faults().is_empty())
+}
+
+/// The error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

@@ -1,2 +1,25 @@
-//! placeholder
-fn main() {}
+//! The `syslet` command.
+//!
+//! `scan` works on real trees, `probe` says what the machine allows, `calls` prints the catalogue.
+//! Each subcommand is a module with a `run` that takes a checked plan and answers with an [`Exit`].
+#![forbid(unsafe_code)]
+
+mod args;
+mod calls;
+mod exit;
+mod probe;
+mod scan;
+
+use std::process::ExitCode;
+
+use args::Plan;
+use exit::Exit;
+
+fn main() -> ExitCode {
+    let outcome = match args::plan() {
+        Plan::Scan(plan) => scan::run(plan),
+        Plan::Probe(plan) => probe::run(plan),
+        Plan::Calls(plan) => calls::run(plan),
+    };
+    outcome.unwrap_or_else(Exit::of_trouble).into()
+}

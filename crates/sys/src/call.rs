@@ -41,6 +41,11 @@ pub fn tgkill(pid: i32, tid: i32, signal: i32) -> isize {
     plain(nr::TGKILL, [pid as usize, tid as usize, signal as usize, 0])
 }
 
+/// Sends `signal` to process `pid`.
+pub fn kill(pid: i32, signal: i32) -> isize {
+    plain(nr::KILL, [pid as usize, signal as usize, 0, 0])
+}
+
 /// Queues a signal with its information to one thread of the own process.
 pub fn queue_to_thread(pid: i32, tid: i32, info: &Siginfo) -> isize {
     let args = [pid as usize, tid as usize, info.signo as usize, info as *const _ as usize, 0, 0];
@@ -171,6 +176,15 @@ pub fn set_timer_slack(nanos: usize) -> isize {
 /// The option takes no pointer, and its effect on this kernel thread is wanted.
 pub unsafe fn prctl(option: usize, value: usize) -> isize {
     plain(nr::PRCTL, [option, value, 0, 0])
+}
+
+/// The name of the running kernel thread.
+pub fn name() -> [u8; 16] {
+    let mut name = [0u8; 16];
+    let args = [crate::uapi::PR_GET_NAME, name.as_mut_ptr() as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel writes 16 bytes, which are live.
+    unsafe { syscall(nr::PRCTL, args) };
+    name
 }
 
 /// Names the running kernel thread (at most 15 bytes and a NUL).

@@ -75,15 +75,8 @@ impl fmt::Display for AttachError {
     }
 }
 
-impl std::error::Error for AttachError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(_, error) => Some(error),
-            Self::Unsupported(why) => Some(why),
-            _ => None,
-        }
-    }
-}
+// The message holds the cause: it is said once.
+impl std::error::Error for AttachError {}
 
 /// Why work was not accepted. What was to be done is handed back.
 #[non_exhaustive]

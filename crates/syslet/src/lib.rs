@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(loom, allow(dead_code, reason = "only the protocols are compiled for their models"))]
 
 #[cfg(not(loom))]
 mod call;
@@ -29,5 +30,5 @@ pub use self::{
     },
 };
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 mod models;

@@ -1,1 +1,246 @@
+//! Models of the protocols, run by loom: every interleaving of a few threads.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p syslet --lib models`
 
+use std::sync::atomic::{AtomicUsize as StdCount, Ordering as StdOrdering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use loom::thread;
+
+use crate::complete::{Outcome, Slot};
+use crate::crew::{CallWord, Dispute};
+
+/// What belongs to a guest: a data race on it fails the model.
+struct Guest {
+    dispute: Dispute,
+    /// The words of two crew threads.
+    words: [CallWord; 2],
+    context: UnsafeCell<u64>,
+    resumed: AtomicU32,
+}
+
+impl Guest {
+    /// Runs the guest: reads what was saved and changes it, as its code does.
+    fn run(&self) {
+        self.resumed.fetch_add(1, Ordering::Relaxed);
+        self.context.with_mut(|context| {
+            #[allow(unsafe_code, reason = "loom checks the access")]
+            // SAFETY: the protocol under test says that nobody else does.
+            unsafe {
+                *context += 1;
+            }
+        });
+    }
+
+    /// Makes call `number` on crew thread `at` and goes on unless it is taken. True: it was not.
+    fn call(&self, at: usize, number: u64) -> bool {
+        self.run();
+        self.words[at].begin(number);
+        let stayed = self.dispute.finish(&self.words[at], number, light);
+        if stayed {
+            self.run();
+        }
+        stayed
+    }
+
+    /// Takes the guest out of call `number` of crew thread `at`.
+    fn take(&self, at: usize, number: u64) -> bool {
+        self.dispute.take(&self.words[at], number, heavy)
+    }
+}
+
+/// Where there is membarrier the light fence costs nothing and the heavy one acts for both; what they
+/// order is the same.
+fn light() {
+    fence(Ordering::SeqCst);
+}
+
+fn heavy() {
+    fence(Ordering::SeqCst);
+}
+
+fn guest() -> Arc<Guest> {
+    Arc::new(Guest {
+        dispute: Dispute::new(),
+        words: [CallWord::new(), CallWord::new()],
+        context: UnsafeCell::new(0),
+        resumed: AtomicU32::new(0),
+    })
+}
+
+/// A model with a bound on the involuntary switches, which keeps it to seconds: races need few.
+fn bounded(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
+
+#[test]
+fn of_the_caller_and_two_standbys_exactly_one_goes_on() {
+    bounded(|| {
+        let guest = guest();
+        let standbys: Vec<_> = (0..2)
+            .map(|_| {
+                let guest = Arc::clone(&guest);
+                thread::spawn(move || {
+                    if guest.take(0, 1) {
+                        guest.run();
+                    }
+                })
+            })
+            .collect();
+        guest.call(0, 1);
+        standbys.into_iter().for_each(|standby| standby.join().unwrap());
+        // Once before the call, once after it.
+        assert_eq!(guest.resumed.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn a_caller_that_has_lost_does_not_disturb_the_next_call() {
+    bounded(|| {
+        let guest = guest();
+        // Takes the guest out of call 1 and makes call 2 on its own thread.
+        let second = {
+            let guest = Arc::clone(&guest);
+            thread::spawn(move || guest.take(0, 1).then(|| guest.call(1, 2)))
+        };
+        // Wants it out of call 2.
+        let third = {
+            let guest = Arc::clone(&guest);
+            thread::spawn(move || {
+                let taken = guest.take(1, 2);
+                if taken {
+                    guest.run();
+                }
+                taken
+            })
+        };
+        let stayed = guest.call(0, 1);
+        let second = second.join().unwrap();
+        let third = third.join().unwrap();
+        assert_eq!(stayed, second.is_none(), "call 1 has exactly one end");
+        assert_eq!(third, second == Some(false), "call 2 has exactly one end, if it was made");
+    });
+}
+
+#[test]
+fn a_standby_that_comes_late_does_not_take_the_next_call_for_the_last() {
+    bounded(|| {
+        let guest = guest();
+        let standby = {
+            let guest = Arc::clone(&guest);
+            thread::spawn(move || {
+                let taken = guest.take(0, 1);
+                if taken {
+                    guest.run();
+                }
+                taken
+            })
+        };
+        let stayed = guest.call(0, 1);
+        if stayed {
+            assert!(guest.call(0, 2), "nobody was woken for call 2");
+        }
+        assert_eq!(standby.join().unwrap(), !stayed, "call 1 has exactly one end");
+    });
+}
+
+#[test]
+fn a_sentinel_does_not_fall_asleep_on_a_call() {
+    loom::model(|| {
+        let alert = Arc::new(AtomicU32::new(1));
+        let word = Arc::new(AtomicU64::new(0));
+        let sentinel = {
+            let (alert, word) = (Arc::clone(&alert), Arc::clone(&word));
+            thread::spawn(move || {
+                alert.store(0, Ordering::SeqCst);
+                fence(Ordering::SeqCst); // the heavy fence
+                word.load(Ordering::Acquire) != 0 // stays awake
+            })
+        };
+        word.store(1, Ordering::Release);
+        fence(Ordering::SeqCst); // ordered by the heavy fence, where there is membarrier
+        let roused = alert.load(Ordering::Relaxed) == 0;
+        let awake = sentinel.join().unwrap();
+        assert!(awake || roused, "the sentinel sleeps and nobody wakes it");
+    });
+}
+
+/// Counts wake-ups.
+struct Counter(StdCount);
+
+impl Wake for Counter {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, StdOrdering::SeqCst);
+    }
+}
+
+#[test]
+fn a_result_reaches_whoever_polls_for_it() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::new(0, 0));
+        let finisher = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || slot.complete(Outcome::Number(7)))
+        };
+        let counter = std::sync::Arc::new(Counter(StdCount::new(0)));
+        let waker = Waker::from(std::sync::Arc::clone(&counter));
+        let first = slot.poll(&mut Context::from_waker(&waker));
+        finisher.join().unwrap();
+        let outcome = match first {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => {
+                assert_eq!(counter.0.load(StdOrdering::SeqCst), 1, "no wake-up is lost");
+                slot.try_fetch().expect("done")
+            }
+        };
+        assert!(matches!(outcome, Outcome::Number(7)));
+    });
+}
+
+/// A result that counts its destruction.
+struct Counted(std::sync::Arc<Counter>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, StdOrdering::SeqCst);
+    }
+}
+
+#[test]
+fn a_result_that_nobody_wants_is_dropped_exactly_once() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::new(0, 0));
+        let counter = std::sync::Arc::new(Counter(StdCount::new(0)));
+        let result = Counted(std::sync::Arc::clone(&counter));
+        let finisher = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || slot.complete(Outcome::owned(result)))
+        };
+        slot.detach();
+        finisher.join().unwrap();
+        assert_eq!(counter.0.load(StdOrdering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_cancel_before_the_thread_is_known_is_seen_by_the_thread() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::new(0, 0));
+        let runner = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || {
+                slot.set_tid(5);
+                slot.cancel_asked()
+            })
+        };
+        assert!(slot.ask_cancel());
+        let signalled = slot.tid() == 5;
+        let seen = runner.join().unwrap();
+        assert!(signalled || seen, "the cancel is lost");
+    });
+}

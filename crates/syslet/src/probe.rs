@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::crew::{Mode, Unsupported};
+use crate::crew::{Mode, Unsupported, current_mode};
 use crate::{Attach, AttachError};
 
 /// Whether the processor has protection keys in force; asked once.
@@ -44,10 +44,16 @@ pub struct Probe {
 ///
 /// As [`Attach::attach`].
 pub fn probe() -> Result<Probe, AttachError> {
-    let guard = Attach::new().attach()?;
-    let unsupported = match guard.mode() {
+    let (mode, _guard) = match current_mode() {
+        Some(mode) => (mode, None),
+        None => {
+            let guard = Attach::new().attach()?;
+            (guard.mode().clone(), Some(guard))
+        }
+    };
+    let unsupported = match mode {
         Mode::Attached(_) => None,
-        Mode::Pool(why) => Some(why.clone()),
+        Mode::Pool(why) => Some(why),
     };
     let cpus = crate::CpuSet::of_this_thread()
         .map_err(|error| AttachError::Io("sched_getaffinity", error))?

@@ -66,6 +66,8 @@ constants! {
     PR_SET_PDEATHSIG: usize = 1, "linux/prctl.h", "PR_SET_PDEATHSIG";
     /// Name the thread.
     PR_SET_NAME: usize = 15, "linux/prctl.h", "PR_SET_NAME";
+    /// The thread's name.
+    PR_GET_NAME: usize = 16, "linux/prctl.h", "PR_GET_NAME";
     /// Seccomp mode of the thread.
     PR_GET_SECCOMP: usize = 21, "linux/prctl.h", "PR_GET_SECCOMP";
     /// Set the timer slack.

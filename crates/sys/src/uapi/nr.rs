@@ -23,6 +23,7 @@ numbers! {
     CLONE = 56,
     EXIT = 60,
     WAIT4 = 61,
+    KILL = 62,
     GETUID = 102,
     GETGROUPS = 115,
     SETGROUPS = 116,

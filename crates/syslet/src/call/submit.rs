@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use syslet_catalog::{Runs, Waits};
+use syslet_catalog::{Class, Runs, Waits};
 use syslet_sys::arch::{self, Verdict};
 
 use super::number::{Call, Ret};
@@ -13,7 +13,7 @@ use super::retry::Clockwork;
 use crate::complete::{Outcome, Slot};
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest, engine,
-    generation, start,
+    engine_of_guest, generation, start,
 };
 use crate::{Refusal, SubmitError};
 
@@ -117,55 +117,72 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
     };
     match guest.ready() {
         // SAFETY: the caller's duties; the guest is ready.
-        Ok(()) => Ok(unsafe { submit_guest(guest, &call) }),
+        Ok(()) => Ok(unsafe { submit_guest(guest, &call, class) }),
         // SAFETY: the caller's duties.
         Err(lost) => unsafe { submit_unprotected(guest, call, lost, or_busy) },
     }
 }
 
-/// What a call needs on the crew's stack, read there before the call number is published.
-struct Frame<'a> {
+/// What a call needs, above the crew's stack top: the guest may go on while it is used.
+struct Frame {
     call: Call,
-    guest: &'a Guest,
-    engine: &'static Engine,
+    guest: *const Guest,
+    crew: *const Crew,
+    engine: *const Engine,
 }
 
 /// # Safety
 ///
 /// Those of [`submit`], and the guest, which the running code is, is ready.
 #[inline(always)]
-unsafe fn submit_guest(guest: &Guest, call: &Call) -> Submitted {
-    let engine = engine().expect("a guest has an engine");
-    let mut frame = Frame { call: *call, guest, engine };
-    let run = if syslet_catalog::class(call.nr() as u32).has_relative_timeout() {
-        run_timed
-    } else {
-        run_plain
-    };
+unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Submitted {
+    let run = if class.has_relative_timeout() { run_timed } else { run_plain };
+    let room = size_of::<Frame>();
+    let frame: *mut Frame = guest.room(room).cast();
+    let (crew, engine) = (guest.carrier(), engine_of_guest());
+    // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
+    unsafe { frame.write(Frame { call: *call, guest, crew, engine }) };
     // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
-    match unsafe { guest.cross(0, run, (&raw mut frame).cast()) } {
+    match unsafe { guest.cross(room, run, frame.cast()) } {
         Crossing::Inline(value) => Submitted::Done(Ret::new(value as isize)),
         Crossing::Away(slot) => Submitted::Pending(Pending::new(slot)),
     }
+}
+
+/// The frame's parts.
+///
+/// # Safety
+///
+/// `data` is a [`Frame`] on this very stack, of the guest that was just left.
+#[inline(always)]
+unsafe fn parts(data: *mut u8) -> (&'static Call, &'static Guest, &'static Crew, &'static Engine) {
+    // SAFETY: the duty of this function; the stack outlives this use of it.
+    let frame = unsafe { &*data.cast::<Frame>() };
+    // SAFETY: records are never freed.
+    let guest = unsafe { &*frame.guest };
+    // SAFETY: as above.
+    let crew = unsafe { &*frame.crew };
+    // SAFETY: as above.
+    let engine = unsafe { &*frame.engine };
+    (&frame.call, guest, crew, engine)
 }
 
 /// On the crew's stack: a call whose repetition needs no clock.
 ///
 /// # Safety
 ///
-/// `data` is a [`Frame`] of the guest that was just left.
+/// As [`parts`], and the duties of [`submit`].
 unsafe extern "C" fn run_plain(data: *mut u8) -> Verdict {
-    // SAFETY: the duty of this function. Read before `begin`: the frame is the guest's memory.
-    let Frame { call, guest, engine } = unsafe { data.cast::<Frame<'static>>().read() };
-    let crew = guest_crew();
-    let number = guest.begin(engine);
+    // SAFETY: the duty of this function.
+    let (call, guest, crew, engine) = unsafe { parts(data) };
+    let number = guest.begin(engine, crew);
     // SAFETY: the duties of `submit`.
     let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
-    if guest.finish(number) {
+    if guest.finish(engine, crew, number) {
         return Verdict::stay(answer as usize);
     }
     // SAFETY: as above.
-    unsafe { finish_away(crew, call, answer, &Clockwork::none()) }
+    unsafe { finish_away(crew, *call, answer, &Clockwork::none()) }
 }
 
 /// As [`run_plain`] for a call with a time limit that counts from its beginning.
@@ -175,25 +192,17 @@ unsafe extern "C" fn run_plain(data: *mut u8) -> Verdict {
 /// As [`run_plain`].
 unsafe extern "C" fn run_timed(data: *mut u8) -> Verdict {
     // SAFETY: the duty of this function.
-    let Frame { call, guest, engine } = unsafe { data.cast::<Frame<'static>>().read() };
-    let crew = guest_crew();
+    let (call, guest, crew, engine) = unsafe { parts(data) };
     // SAFETY: the duties of `submit`: the time limit is memory of the call's.
-    let clock = unsafe { Clockwork::start(&call) };
-    let number = guest.begin(engine);
+    let clock = unsafe { Clockwork::start(call) };
+    let number = guest.begin(engine, crew);
     // SAFETY: as above.
     let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
-    if guest.finish(number) {
+    if guest.finish(engine, crew, number) {
         return Verdict::stay(answer as usize);
     }
     // SAFETY: as above.
-    unsafe { finish_away(crew, call, answer, &clock) }
-}
-
-/// The crew thread that runs this, on its own thread pointer.
-#[inline(always)]
-fn guest_crew() -> &'static Crew {
-    // SAFETY: called on a crew thread's own stack and thread pointer only.
-    unsafe { &*current_crew() }
+    unsafe { finish_away(crew, *call, answer, &clock) }
 }
 
 /// The guest is gone: repeats what the kernel broke off unasked, stores the answer, and goes on with

@@ -2,4 +2,7 @@
 
 mod slot;
 
-pub(crate) use slot::{Outcome, Slot, SlotHandle};
+#[cfg(not(loom))]
+pub(crate) use slot::SlotHandle;
+#[cfg(any(not(loom), test))]
+pub(crate) use slot::{Outcome, Slot};

@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::{AtomicU32, Mutex, Ordering, lock};
+use crate::sync::{AtomicU32, Mutex, Ordering, fence, lock};
 
 const DONE: u32 = 1;
 const SLEEPER: u32 = 2;
@@ -102,15 +102,16 @@ impl Slot {
 
     /// Kernel thread that makes the call, 0 if none does yet.
     pub(crate) fn tid(&self) -> u32 {
-        // SeqCst: pairs with `set_tid`.
-        self.tid.load(Ordering::SeqCst)
+        // Acquire: pairs with `set_tid`.
+        self.tid.load(Ordering::Acquire)
     }
 
     /// The kernel thread `tid` is about to make the call.
     pub(crate) fn set_tid(&self, tid: u32) {
-        // SeqCst with the `CANCEL` bit: either the canceller sees the thread, or the thread sees the
-        // bit.
-        self.tid.store(tid, Ordering::SeqCst);
+        self.tid.store(tid, Ordering::Release);
+        // SeqCst: pairs with the fence in `ask_cancel`. Either the canceller sees the thread, or the
+        // thread sees the bit.
+        fence(Ordering::SeqCst);
     }
 
     /// Stores the outcome and wakes who waits. Called exactly once, by the finisher.
@@ -146,12 +147,15 @@ impl Slot {
 
     /// True if a cancel was asked for.
     pub(crate) fn cancel_asked(&self) -> bool {
-        self.state.load(Ordering::SeqCst) & CANCEL != 0
+        self.state.load(Ordering::Acquire) & CANCEL != 0
     }
 
     /// Asks for a cancel. False: it is too late, the outcome is stored.
     pub(crate) fn ask_cancel(&self) -> bool {
-        self.state.fetch_or(CANCEL, Ordering::SeqCst) & DONE == 0
+        let in_time = self.state.fetch_or(CANCEL, Ordering::AcqRel) & DONE == 0;
+        // SeqCst: pairs with the fence in `set_tid`.
+        fence(Ordering::SeqCst);
+        in_time
     }
 
     /// Takes the outcome out. Only after `DONE`, by the side that owns it then.

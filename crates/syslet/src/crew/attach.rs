@@ -5,10 +5,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use syslet_sys::arch::{self, Verdict};
-use syslet_sys::uapi::{PR_GET_TIMERSLACK, SignalStack};
+use syslet_sys::uapi::SignalStack;
 use syslet_sys::{call, uapi};
 
 use super::affinity::CpuSet;
@@ -24,6 +25,8 @@ use crate::sync::{Ordering, lock};
 const MIN_STACK: usize = 64 << 10;
 /// Largest stack of a crew thread, in bytes. Address space only, but a slip of the pen is caught.
 const MAX_STACK: usize = 1 << 30;
+/// How long a change of ids may take to reach every thread, on a busy machine.
+const SETXID_TIME: Duration = Duration::from_millis(50);
 /// How long attaching waits for crew threads to be made before it gives up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -145,13 +148,7 @@ impl Attach {
 
     /// Counts one more use if the thread is attached already.
     fn nested(&self) -> Result<Option<Mode>, AttachError> {
-        let Some(mode) = Attachment::with(|a| {
-            let mode = a.mode.take();
-            a.mode.replace(mode.clone());
-            mode
-        }) else {
-            return Ok(None);
-        };
+        let Some(mode) = current_mode() else { return Ok(None) };
         match &mode {
             Mode::Attached(placement) if *placement != self.placement => {
                 return Err(AttachError::SettingDiffers {
@@ -204,7 +201,7 @@ impl Attach {
         if let Some(why) = engine.unsupported().or_else(mechanism::check_thread) {
             return Ok(Some(why));
         }
-        if let Some(field) = engine.identity.difference(&identity::Sandbox::of_this_thread()) {
+        if let Some(field) = lasting_difference(engine) {
             return Err(AttachError::IdentityDiffers(field));
         }
         // One to carry the guest, one to take it over.
@@ -237,7 +234,22 @@ impl Attach {
                 .map_err(|error| AttachError::Io("sched_getaffinity", error))?,
             Placement::Pinned(cpu) => CpuSet::single(cpu),
         };
+        guest.change_manners(|manners| manners.name = call::name());
         read_manners(guest, affinity)
+    }
+}
+
+/// Names a field in which the running thread is not what the crew is, if it stays so: a `setuid` that
+/// is under way on another thread has reached one of the two before the other.
+fn lasting_difference(engine: &Engine) -> Option<&'static str> {
+    let watchdog = engine.watchdog.tid.load(Ordering::Relaxed);
+    let deadline = Instant::now() + SETXID_TIME;
+    loop {
+        let field = identity::difference_from(watchdog)?;
+        if Instant::now() > deadline {
+            return Some(field);
+        }
+        std::thread::yield_now();
     }
 }
 
@@ -246,13 +258,11 @@ fn read_manners(guest: &Guest, affinity: CpuSet) -> Result<(), AttachError> {
     let scheduling = call::scheduling(0).map_err(|answer| {
         AttachError::Io("sched_getattr", std::io::Error::from_raw_os_error(-answer as i32))
     })?;
-    // SAFETY: takes no pointer and changes nothing.
-    let slack = unsafe { call::prctl(PR_GET_TIMERSLACK, 0) };
     guest.change_manners(|manners| {
         manners.signal_mask = call::signal_mask();
         manners.affinity = affinity;
         manners.scheduling = scheduling;
-        manners.timer_slack = usize::try_from(slack).unwrap_or(0);
+        manners.timer_slack = super::engine::timer_slack();
     });
     Ok(())
 }
@@ -261,6 +271,7 @@ fn read_manners(guest: &Guest, affinity: CpuSet) -> Result<(), AttachError> {
 fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachError> {
     let growth = engine.watchdog.await_growth();
     let deadline = Instant::now() + PATIENCE;
+    lock(&engine.spawn_error).take(); // an old one is no answer
     let mut got = 0;
     let result = loop {
         while got < count && engine.acquire() {
@@ -300,7 +311,7 @@ fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachError> {
 /// Makes the running thread the guest. On return it is carried by a crew thread.
 fn go(engine: &'static Engine, guest: &'static Guest) {
     ATTACHED.with(|_| ()); // registers the destructor, before anything depends on it
-    guest.home.prepare();
+    guest.home.prepare(guest.manners().signal_mask);
     guest.credit.set(true);
     guest.remember_signal_stack(call::signal_stack());
     let tp = arch::thread_pointer();
@@ -356,6 +367,8 @@ unsafe extern "C" fn go_home(data: *mut u8) -> Verdict {
     let crew = guest.carrier();
     guest.note_carrier_stack(crew.foreign_signal_stack());
     let mask = call::signal_mask();
+    // A setxid that interrupts this thread from here on finds no guest whose home it must tell.
+    guest.crew.store(std::ptr::null_mut(), Ordering::Release);
     guest.home.go_on(call::getpid(), mask);
     // The guest is gone: nothing of it is touched from here on.
     Verdict::leave(crew.context())
@@ -376,6 +389,15 @@ pub(super) fn forget_attachment() {
     });
 }
 
+/// How the calling thread works, if it has a guard.
+pub(crate) fn current_mode() -> Option<Mode> {
+    Attachment::with(|attachment| {
+        let mode = attachment.mode.take();
+        attachment.mode.replace(mode.clone());
+        mode
+    })
+}
+
 /// How a guard's thread works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -389,14 +411,21 @@ pub enum Mode {
 /// What the thread knows of its attachment.
 struct Attachment {
     depth: Cell<usize>,
-    mode: Cell<Option<Mode>>,
+    /// Without a destructor: guards may be dropped, and threads fork, while the thread-locals are
+    /// being destroyed.
+    mode: ManuallyDrop<Cell<Option<Mode>>>,
 }
 
 impl Attachment {
     fn with<R>(f: impl FnOnce(&Self) -> R) -> R {
         thread_local! {
             static ATTACHMENT: Attachment =
-                const { Attachment { depth: Cell::new(0), mode: Cell::new(None) } };
+                const {
+                    Attachment {
+                        depth: Cell::new(0),
+                        mode: ManuallyDrop::new(Cell::new(None)),
+                    }
+                };
         }
         ATTACHMENT.with(f)
     }
@@ -456,7 +485,9 @@ impl AttachGuard {
         let Some(guest) = self.guest() else { return Ok(()) };
         let affinity = CpuSet::of_this_thread()
             .map_err(|error| AttachError::Io("sched_getaffinity", error))?;
-        read_manners(guest, affinity)
+        read_manners(guest, affinity)?;
+        guest.home.remask(call::getpid(), guest.manners().signal_mask);
+        Ok(())
     }
 
     /// Restricts the guest, and the threads that carry it, to these CPUs. On its return home the

@@ -32,7 +32,8 @@ use super::member::{Crew, kick};
 use super::watchdog;
 use crate::stats::Counters;
 use crate::sync::{
-    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock,
+    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, compiler_fence,
+    fence, lock,
 };
 
 /// Most guests at a time. A bound so that the maps need no growing; a guest is a thread.
@@ -97,6 +98,8 @@ pub(crate) struct Cpu {
     pub(crate) sentinel: AtomicU32,
     /// The same for reaping it: not cleared when it ends.
     pub(crate) sentinel_id: AtomicU32,
+    /// The sentinel is to end: another one, with the process's new ids, takes its place.
+    pub(crate) dismissed: AtomicU32,
     /// Guests last seen here.
     pub(crate) guests: BitMap,
     /// Crew threads that rest here.
@@ -140,12 +143,12 @@ pub(crate) struct Engine {
     pub(crate) asymmetric: bool,
     /// What the thread that started the engine might run on; for closures of nobody's.
     pub(crate) affinity: CpuSet,
+    /// The timer slack of that thread, in nanoseconds.
+    pub(crate) timer_slack: usize,
     pub(crate) pid: i32,
     pub(crate) counters: Counters,
     /// Clock readings at the start, for turning ticks into time.
     pub(crate) epoch: (std::time::Instant, u64),
-    /// Identity of the thread that the crew was started from.
-    pub(crate) identity: super::identity::Sandbox,
 }
 
 static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
@@ -159,6 +162,12 @@ pub(crate) fn engine() -> Option<&'static Engine> {
     let engine = ENGINE.load(Ordering::Acquire);
     // SAFETY: null, or a leaked box.
     unsafe { engine.as_ref() }
+}
+
+/// The engine, for code that knows a guest: there is one then.
+#[inline(always)]
+pub(crate) fn engine_of_guest() -> &'static Engine {
+    engine().expect("a guest has an engine")
 }
 
 /// Forgets the engine: in a forked child, where its threads do not exist.
@@ -210,6 +219,13 @@ fn table<T>(len: usize) -> Box<[AtomicPtr<T>]> {
     (0..len).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect()
 }
 
+/// Timer slack of the running kernel thread, in nanoseconds.
+pub(super) fn timer_slack() -> usize {
+    // SAFETY: takes no pointer and changes nothing.
+    let slack = unsafe { syslet_sys::call::prctl(syslet_sys::uapi::PR_GET_TIMERSLACK, 0) };
+    usize::try_from(slack).unwrap_or(0)
+}
+
 impl Engine {
     fn new(settings: Settings) -> io::Result<Self> {
         let affinity = CpuSet::of_this_thread()?;
@@ -217,6 +233,7 @@ impl Engine {
             alert: AtomicU32::new(0),
             sentinel: AtomicU32::new(0),
             sentinel_id: AtomicU32::new(0),
+            dismissed: AtomicU32::new(0),
             guests: BitMap::new(),
             resting: BitMap::new(),
         };
@@ -240,10 +257,10 @@ impl Engine {
             unsupported: mechanism::check(),
             asymmetric: syslet_sys::call::membarrier_register() == 0,
             affinity,
+            timer_slack: timer_slack(),
             pid: syslet_sys::call::getpid(),
             counters: Counters::default(),
             epoch: (std::time::Instant::now(), syslet_sys::arch::ticks()),
-            identity: super::identity::Sandbox::of_this_thread(),
         })
     }
 
@@ -391,13 +408,25 @@ impl Engine {
         self.watchdog.rouse();
     }
 
+    /// Orders what this thread did before and does after it, in the sight of a thread that makes a
+    /// [`heavy_fence`](Self::heavy_fence).
+    #[inline(always)]
+    pub(crate) fn light_fence(&self) {
+        if self.asymmetric {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            // SeqCst: pairs with the fence in `heavy_fence`.
+            fence(Ordering::SeqCst);
+        }
+    }
+
     /// Orders all earlier stores of this thread, and of every thread as far as it has run, before
     /// all later loads of this thread.
     pub(crate) fn heavy_fence(&self) {
         if self.asymmetric {
             syslet_sys::call::membarrier();
         }
-        // SeqCst: pairs with the fence in `Guest::begin` where there is no membarrier.
+        // SeqCst: pairs with the fence in `light_fence` where there is no membarrier.
         fence(Ordering::SeqCst);
     }
 
@@ -414,10 +443,26 @@ impl Engine {
         }
     }
 
-    /// Tries to move a standby to a guest in its call, at the instance of a watcher on `cpu`.
+    /// Wakes a standby for a guest in its call, on `cpu` if one rests there. Sentinels call it.
     pub(crate) fn notice(&self, cpu: usize, guest: &Guest, number: u64) -> bool {
         guest.noticed(number);
         let woken = self.kick_near(cpu, kick::take(guest.index));
+        if !woken {
+            guest.unnotice();
+        }
+        woken
+    }
+
+    /// As [`notice`](Self::notice) by the watchdog, for busy CPUs.
+    pub(crate) fn notice_in_a_hurry(&self, cpu: usize, guest: &Guest, number: u64) -> bool {
+        guest.noticed(number);
+        let command = kick::take(guest.index);
+        let others = (0..self.cpus.len()).filter(|&other| other != cpu);
+        let woken = std::iter::once(cpu).chain(others).any(|cpu| {
+            self.cpus[cpu]
+                .resting
+                .any(|index| self.crew(index).is_some_and(|crew| crew.kick_in_a_hurry(command)))
+        });
         if !woken {
             guest.unnotice();
         }

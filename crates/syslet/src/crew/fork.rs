@@ -8,9 +8,13 @@
 #![allow(unsafe_code, reason = "atfork handlers")]
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::{MutexGuard, Once};
 
+use syslet_sys::{arch, call};
+
 use super::engine::{STARTING, forget};
+use super::member::Crew;
 use super::{local, mechanism};
 use crate::sync::{AtomicU64, Ordering, lock};
 
@@ -24,7 +28,9 @@ pub(crate) fn generation() -> u64 {
 
 thread_local! {
     /// Held over a fork, so that no engine is half-started in the child.
-    static HELD: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+    /// Without a destructor: a thread may fork while its thread-locals are being destroyed.
+    static HELD: ManuallyDrop<RefCell<Option<MutexGuard<'static, ()>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 /// Registers the handlers, once in the life of the program.
@@ -38,26 +44,52 @@ pub(super) fn install() {
 
 unsafe extern "C" fn prepare() {
     let guard = lock(&STARTING);
-    HELD.with_borrow_mut(|held| *held = Some(guard));
+    HELD.with(|held| *held.borrow_mut() = Some(guard));
 }
 
 unsafe extern "C" fn parent() {
-    HELD.with_borrow_mut(|held| *held = None);
+    HELD.with(|held| *held.borrow_mut() = None);
+}
+
+/// What the running code had been is forgotten: it is an ordinary thread.
+#[inline(never)]
+fn become_plain() {
+    // SAFETY: null, or a record, which is never freed.
+    if let Some(guest) = unsafe { local::current_guest().as_ref() } {
+        super::attach::put_back_signal_stack(guest);
+        call::set_name(&guest.manners().name);
+        mechanism::enter_rseq();
+    }
+    local::set_guest(std::ptr::null());
+    super::attach::forget_attachment();
+}
+
+/// Forked inside a closure. If its guest has not gone on, the child's only thread will return to the
+/// guest's context and must find itself an ordinary thread there. Otherwise it ends with the closure,
+/// see `Crew::end_in_child`; until then it is an ordinary thread with the crew's own thread-locals.
+fn child_of_threadlet(crew: &Crew) {
+    local::set_crew(std::ptr::null());
+    let Some(guest) = crew.guest_in_call() else {
+        mechanism::enter_rseq();
+        return;
+    };
+    let own = arch::thread_pointer();
+    // SAFETY: the guest's thread, suspended below this closure; `become_plain` is not inlined, and
+    // nothing else is done before the thread pointer is put back.
+    unsafe { arch::set_thread_pointer(guest.thread_pointer()) };
+    become_plain();
+    // SAFETY: back to what it was.
+    unsafe { arch::set_thread_pointer(own) };
 }
 
 unsafe extern "C" fn child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     forget();
-    let guest = local::current_guest();
     // SAFETY: null, or a record, which is never freed.
-    if let Some(guest) = unsafe { guest.as_ref() } {
-        super::attach::put_back_signal_stack(guest);
+    if let Some(crew) = unsafe { local::current_crew().as_ref() } {
+        child_of_threadlet(crew);
+    } else {
+        become_plain();
     }
-    if !guest.is_null() || !local::current_crew().is_null() {
-        mechanism::enter_rseq();
-    }
-    local::set_guest(std::ptr::null());
-    local::set_crew(std::ptr::null());
-    super::attach::forget_attachment();
-    HELD.with_borrow_mut(|held| *held = None);
+    HELD.with(|held| *held.borrow_mut() = None);
 }

@@ -13,9 +13,9 @@ use super::affinity::CpuSet;
 use super::engine::{Cpu, Engine, engine};
 use super::home::Home;
 use super::member::Crew;
-use super::word::CallWord;
+use super::word::{Dispute, NONE, Numbers};
 use crate::complete::Slot;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 /// `cpu` of a guest that must be made ready before its next call.
 const NOT_READY: u32 = u32::MAX;
@@ -46,7 +46,7 @@ pub(crate) struct Guest {
     pub(super) slot: Cell<*const Slot>,
     /// Protection keys at the last call, where the processor has them.
     keys: Cell<u32>,
-    pub(super) word: CallWord,
+    dispute: Dispute,
     /// The last call that a standby was woken for, and when (ticks).
     noticed: AtomicU64,
     noticed_at: AtomicU64,
@@ -68,6 +68,8 @@ pub(super) struct Manners {
     pub(super) scheduling: SchedAttr,
     /// Nanoseconds.
     pub(super) timer_slack: usize,
+    /// What the kernel calls the home's thread.
+    pub(super) name: [u8; 16],
 }
 
 // SAFETY: see the type.
@@ -103,10 +105,10 @@ impl Guest {
             cpu: AtomicU32::new(NOT_READY),
             busy: Cell::new(false),
             credit: Cell::new(false),
-            number: AtomicU64::new(0),
+            number: AtomicU64::new(Numbers::first(index)),
             slot: Cell::new(std::ptr::null()),
             keys: Cell::new(0),
-            word: CallWord::new(),
+            dispute: Dispute::new(),
             noticed: AtomicU64::new(0),
             noticed_at: AtomicU64::new(0),
             index,
@@ -116,6 +118,7 @@ impl Guest {
                 affinity: CpuSet::new(),
                 scheduling: SchedAttr::default(),
                 timer_slack: 0,
+                name: [0; 16],
             }),
             signal_stacks: Cell::new((SignalStack { sp: 0, flags: 0, size: 0 }, None)),
             home: Home::new()?,
@@ -125,9 +128,21 @@ impl Guest {
 
     /// The crew thread that carries the guest.
     #[inline(always)]
-    pub(super) fn carrier(&self) -> &'static Crew {
+    pub(crate) fn carrier(&self) -> &'static Crew {
         // SAFETY: set before the guest runs; records are never freed.
         unsafe { &*self.crew.load(Ordering::Relaxed) }
+    }
+
+    /// The guest's thread pointer.
+    pub(super) fn thread_pointer(&self) -> usize {
+        // SAFETY: written once, before the guest was handed over.
+        unsafe { (*self.context.get()).tp }
+    }
+
+    /// The crew thread that carries the guest at this instant, if one does. For other threads.
+    pub(super) fn carrier_now(&self) -> Option<&'static Crew> {
+        // SAFETY: null, or a record, which is never freed.
+        unsafe { self.crew.load(Ordering::Acquire).as_ref() }
     }
 
     /// Makes sure that a call may begin: announced on this CPU, a crew thread spoken for.
@@ -243,19 +258,14 @@ impl Guest {
     /// On the crew's stack: publishes the call. From here on a standby may take the guest, so the
     /// guest's memory must not be touched again unless [`finish`](Self::finish) says so.
     #[inline(always)]
-    pub(crate) fn begin(&self, engine: &Engine) -> u64 {
+    pub(crate) fn begin(&self, engine: &Engine, crew: &Crew) -> u64 {
         let number = self.number.load(Ordering::Relaxed) + 1;
         self.number.store(number, Ordering::Relaxed);
         let cpu: &Cpu = &engine.cpus[self.cpu.load(Ordering::Relaxed) as usize];
-        self.word.begin(number);
+        crew.word.begin(number);
         // The word must be visible before `alert` is read: a sentinel that goes to sleep clears
         // `alert`, makes a heavy fence and reads the words. Its fence orders us too.
-        if engine.asymmetric {
-            compiler_fence(Ordering::SeqCst);
-        } else {
-            // SeqCst: pairs with the fence in `Engine::heavy_fence`.
-            fence(Ordering::SeqCst);
-        }
+        engine.light_fence();
         if cpu.alert.load(Ordering::Relaxed) == 0 {
             engine.rouse(cpu);
         }
@@ -264,14 +274,28 @@ impl Guest {
 
     /// On the crew's stack: the work is done. True: the guest is still ours.
     #[inline(always)]
-    pub(crate) fn finish(&self, number: u64) -> bool {
-        self.word.finish(number)
+    pub(crate) fn finish(&self, engine: &Engine, crew: &Crew, number: u64) -> bool {
+        self.dispute.finish(&crew.word, number, || engine.light_fence())
+    }
+
+    /// By a standby: takes the guest out of call `number`.
+    pub(super) fn take(&self, engine: &Engine, number: u64) -> bool {
+        self.carrier_now()
+            .is_some_and(|crew| self.dispute.take(&crew.word, number, || engine.heavy_fence()))
+    }
+
+    /// The call in progress, or [`NONE`]. A hint: it may be over by now. Sentinels call it.
+    pub(super) fn call_in_progress(&self) -> u64 {
+        let Some(crew) = self.carrier_now() else { return NONE };
+        let number = crew.word.current();
+        // The thread may carry another guest by now.
+        if Numbers::is_of(number, self.index) { number } else { NONE }
     }
 
     /// The call in progress if a watcher has not dealt with it yet.
     pub(super) fn unnoticed(&self) -> Option<u64> {
-        let number = self.word.current();
-        (number != 0 && number != self.noticed.load(Ordering::Relaxed)).then_some(number)
+        let number = self.call_in_progress();
+        (number != NONE && number != self.noticed.load(Ordering::Relaxed)).then_some(number)
     }
 
     /// A watcher wakes a standby for call `number`.
@@ -322,15 +346,16 @@ impl Guest {
 
     /// Calls made so far, over all uses of the record.
     pub(crate) fn calls(&self) -> u64 {
-        self.number.load(Ordering::Relaxed)
+        self.number.load(Ordering::Relaxed) - Numbers::first(self.index)
     }
 
     /// A fresh guest: nothing is known yet.
     pub(super) fn reset(&self) {
+        self.crew.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.busy.set(false);
         self.credit.set(false);
         self.announced.set(NOT_READY);
         self.cpu.store(NOT_READY, Ordering::Relaxed);
-        self.counters.reset(self.number.load(Ordering::Relaxed));
+        self.counters.reset(self.calls());
     }
 }

@@ -1,9 +1,9 @@
 //! The home: the kernel thread that the guest was born on, parked.
 //!
 //! It runs on a small stack of its own (the guest uses the thread's), with every signal blocked, and
-//! sleeps in `rt_sigtimedwait` for all of them. The kernel looks for a thread that *wants* a signal,
+//! sleeps in `rt_sigtimedwait` for those that the guest lets through. The kernel looks for a thread that *wants* a signal,
 //! and one that waits for it does; so signals for the process, and those sent to the guest's thread
-//! by its old id (`pthread_kill`), come to the home, which queues them to the kernel thread that
+//! by its old id (`pthread_kill`), come to the home, which passes them to the kernel thread that
 //! carries the guest. Crew threads that are asleep in a call are left alone.
 //!
 //! The home keeps the guest's thread pointer but uses no thread-locals.
@@ -13,7 +13,7 @@
 use std::io;
 
 use syslet_sys::arch::Verdict;
-use syslet_sys::uapi::{SIGSETXID, SIGURG, Siginfo};
+use syslet_sys::uapi::{SIGCANCEL, SIGSETXID, SIGURG, Siginfo, Timespec};
 use syslet_sys::{call, futex};
 
 use super::guest::Guest;
@@ -23,12 +23,32 @@ use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 /// Stack of a parked home: its loop is shallow.
 const HOME_STACK: usize = 64 << 10;
 
+/// A signal on its way from the home to the carrier.
+mod letter {
+    /// None.
+    pub(super) const NONE: u32 = 0;
+    /// Sent; whoever changes this delivers it.
+    pub(super) const SENT: u32 = 1;
+    /// The carrier has queued it to itself.
+    pub(super) const DELIVERED: u32 = 2;
+    /// The guest was not there any more: to be sent again.
+    pub(super) const RETURNED: u32 = 3;
+    /// Not sent, because the guest is coming home.
+    pub(super) const KEPT: u32 = 4;
+}
+
 /// What the home is asked to do.
 mod command {
-    pub(super) const STAY: u32 = 0;
+    /// Go on with the guest's context.
     pub(super) const GO_ON: u32 = 1;
+    /// Take over the ids that are written down.
     pub(super) const TAKE_IDS: u32 = 2;
+    /// The set of wanted signals has changed.
+    pub(super) const LOOK: u32 = 4;
 }
+
+/// Signals that a home takes whatever its guest blocks: our own poke, and glibc's two.
+const ALWAYS: u64 = 1 << (SIGURG - 1) | 1 << (SIGCANCEL - 1) | 1 << (SIGSETXID - 1);
 
 /// Memory of our own, with a guard page below.
 #[derive(Debug)]
@@ -83,28 +103,41 @@ impl Drop for Mapping {
 #[derive(Debug)]
 pub(super) struct Home {
     tid: AtomicI32,
-    command: AtomicU32,
+    /// Commands, one bit each.
+    commands: AtomicU32,
+    /// Held by the carrier that has ids taken over.
+    ids_lock: AtomicU32,
     /// Signal mask to go on with.
     mask: AtomicU64,
-    /// Ids to take over, and the answer: 0 asked, 1 done, 2 failed. Written by the carrier's signal
-    /// handler before it commands.
+    /// Signals that the guest lets through, which the home waits for in its stead.
+    wanted: AtomicU64,
+    /// Ids to take over, and the answer. Written by the carrier's signal handler, under the lock,
+    /// before it commands.
     ids: std::cell::UnsafeCell<Ids>,
     answer: AtomicU32,
+    /// The signal that is on its way. Written by the home before the state is `SENT`.
+    letter: std::cell::UnsafeCell<Siginfo>,
+    letter_state: AtomicU32,
     stack: Mapping,
 }
 
 // SAFETY: `ids` is written before `command` is stored with release and read after it was loaded
-// with acquire; one carrier at a time asks, and waits for the answer.
+// with acquire; one carrier at a time asks, and waits for the answer. `letter` is written by the home
+// before its state is stored with release, and used by the one who then changes the state.
 unsafe impl Sync for Home {}
 
 impl Home {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             tid: AtomicI32::new(0),
-            command: AtomicU32::new(command::STAY),
+            commands: AtomicU32::new(0),
+            ids_lock: AtomicU32::new(0),
             mask: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
             ids: std::cell::UnsafeCell::new(Ids::none()),
             answer: AtomicU32::new(0),
+            letter: std::cell::UnsafeCell::new(Siginfo::queued(0, 0, 0, 0, 0)),
+            letter_state: AtomicU32::new(letter::NONE),
             stack: Mapping::new(HOME_STACK)?,
         })
     }
@@ -119,10 +152,18 @@ impl Home {
         self.tid.load(Ordering::Acquire)
     }
 
-    /// The running kernel thread is about to be the home.
-    pub(super) fn prepare(&self) {
-        self.command.store(command::STAY, Ordering::Relaxed);
+    /// The running kernel thread is about to be the home of a guest that blocks `mask`.
+    pub(super) fn prepare(&self, mask: u64) {
+        self.commands.store(0, Ordering::Relaxed);
+        self.letter_state.store(letter::NONE, Ordering::Relaxed);
+        self.wanted.store(!mask | ALWAYS, Ordering::Relaxed);
         self.tid.store(call::gettid(), Ordering::Release);
+    }
+
+    /// The guest blocks `mask` now.
+    pub(super) fn remask(&self, pid: i32, mask: u64) {
+        self.wanted.store(!mask | ALWAYS, Ordering::Relaxed);
+        self.command(pid, command::LOOK);
     }
 
     /// Lets the home go on with the guest's context, under `mask`.
@@ -133,29 +174,50 @@ impl Home {
 
     fn command(&self, pid: i32, command: u32) {
         // Release: what the command is about.
-        self.command.store(command, Ordering::Release);
+        self.commands.fetch_or(command, Ordering::Release);
         // Signals up to 31 are never lost for want of memory. Blocked, it is taken by `park`.
         call::tgkill(pid, self.tid(), SIGURG);
     }
 
-    /// Makes the home change its ids, and waits until it has. From a signal handler of the carrier.
+    /// Makes the home change its ids, and waits until it has. From a signal handler of the carrier;
+    /// `still` says whether it is that yet. True unless the home could not follow.
     ///
-    /// **Blocking**: until the home, which does nothing else, has answered.
-    pub(super) fn take_ids(&self, pid: i32, ids: &Ids) -> bool {
-        // SAFETY: the carrier is the only one to ask, and waits below; see `Sync`.
-        unsafe { *self.ids.get() = *ids };
-        self.answer.store(0, Ordering::Relaxed);
-        self.command(pid, command::TAKE_IDS);
-        while self.answer.load(Ordering::Acquire) == 0 {
-            futex::wait(&self.answer, 0, None);
+    /// **Blocking**: until the home, which does nothing else, has answered, or the guest has gone.
+    pub(super) fn take_ids(&self, pid: i32, ids: &Ids, still: impl Fn() -> bool) -> bool {
+        // An old and a new carrier may both be here, for the same change.
+        while self.ids_lock.swap(1, Ordering::Acquire) != 0 {
+            call::sched_yield();
         }
-        self.answer.load(Ordering::Acquire) == 1
+        let answer = if still() { self.ask_ids(pid, ids, still) } else { DONE };
+        self.ids_lock.store(0, Ordering::Release);
+        answer != FAILED
+    }
+
+    fn ask_ids(&self, pid: i32, ids: &Ids, still: impl Fn() -> bool) -> u32 {
+        // SAFETY: the lock is held, and no earlier command is outstanding; see `Sync`.
+        unsafe { *self.ids.get() = *ids };
+        self.answer.store(ASKED, Ordering::Relaxed);
+        self.command(pid, command::TAKE_IDS);
+        loop {
+            let answer = self.answer.load(Ordering::Acquire);
+            if answer != ASKED {
+                return answer;
+            }
+            futex::wait(&self.answer, ASKED, Some(&ANSWER_TIME));
+            // The guest has gone, and so may have its home: take the command back.
+            if !still()
+                && self.commands.fetch_and(!command::TAKE_IDS, Ordering::AcqRel) & command::TAKE_IDS
+                    != 0
+            {
+                return DONE;
+            }
+        }
     }
 
     fn obey_ids(&self) {
         // SAFETY: see `Sync`: the command was loaded with acquire.
         let done = unsafe { &*self.ids.get() }.take_over();
-        self.answer.store(if done { 1 } else { 2 }, Ordering::Release);
+        self.answer.store(if done { DONE } else { FAILED }, Ordering::Release);
         futex::wake(&self.answer, 1);
     }
 }
@@ -172,33 +234,152 @@ pub(super) unsafe extern "C" fn park(data: *mut u8) -> Verdict {
     call::set_signal_mask(!0);
     super::attach::hand_to_crew(guest);
     let pid = call::getpid();
-    let mut info = Siginfo::queued(0, 0, 0, 0, 0);
-    loop {
-        let signal = call::wait_signal(!0, &mut info, None) as i32;
-        if signal == SIGURG && info.pid == pid {
-            // A command is stored before its signal is sent, one at a time.
-            // Acquire: pairs with the release in `command`.
-            match home.command.swap(command::STAY, Ordering::Acquire) {
-                command::GO_ON => break,
-                command::TAKE_IDS => home.obey_ids(),
-                _ => forward(guest, pid, signal, &info),
-            }
-        } else if signal > 0 {
-            forward(guest, pid, signal, &info);
-        }
-    }
+    while !home.serve_one(guest, pid) {}
+    home.take_letter_home(pid);
     call::set_signal_mask(home.mask.load(Ordering::Relaxed));
     Verdict::stay(0)
 }
 
-/// Passes a signal on to the kernel thread that carries the guest.
-fn forward(guest: &Guest, pid: i32, signal: i32, info: &Siginfo) {
-    if signal == SIGSETXID {
-        super::signals::answer_setxid(signal, info);
-        return;
+impl Home {
+    /// Waits for one signal and deals with it. True: the guest comes home.
+    fn serve_one(&self, guest: &Guest, pid: i32) -> bool {
+        // Signals that the guest blocks are left for others, who may be waiting for them. One signal
+        // is on its way at a time; the others wait in the kernel.
+        let wanted = match self.letter_state.load(Ordering::Acquire) {
+            letter::NONE => self.wanted.load(Ordering::Relaxed),
+            _ => ALWAYS,
+        };
+        let mut info = Siginfo::queued(0, 0, 0, 0, 0);
+        let signal = call::wait_signal(wanted, &mut info, None) as i32;
+        if signal == SIGURG && info.pid == pid {
+            return self.poked(guest, pid, &info);
+        }
+        if signal == SIGSETXID {
+            super::signals::answer_setxid(signal, &info);
+        } else if signal > 0 {
+            self.forward(guest, pid, &info);
+        }
+        false
     }
-    let tid = guest.carrier().tid();
-    if call::queue_to_thread(pid, tid, info) < 0 {
-        call::tgkill(pid, tid, signal);
+
+    /// A signal from this process, by which commands and answers are announced. True: the guest comes
+    /// home.
+    fn poked(&self, guest: &Guest, pid: i32, info: &Siginfo) -> bool {
+        let answered = self.look_after_letter(guest, pid);
+        // A command is there before its signal is sent.
+        // Acquire: pairs with the release in `command`.
+        let commands = self.commands.swap(0, Ordering::Acquire);
+        if commands & command::TAKE_IDS != 0 {
+            self.obey_ids();
+        }
+        if commands == 0 && !answered {
+            self.forward(guest, pid, info);
+        }
+        commands & command::GO_ON != 0
+    }
+
+    /// Passes a signal on to the kernel thread that carries the guest.
+    ///
+    /// A thread may queue a signal that names another sender to itself only. So the carrier is told by
+    /// a signal of ours where to find it, and queues it to itself, if it still carries the guest.
+    fn forward(&self, guest: &Guest, pid: i32, info: &Siginfo) {
+        if self.letter_state.load(Ordering::Acquire) != letter::NONE {
+            // One of those that are always taken, while another is on its way: without its
+            // information rather than not at all.
+            call::tgkill(pid, self.carrier_tid(guest).unwrap_or(self.tid()), info.signo);
+            return;
+        }
+        // SAFETY: the state is `NONE`: the letter is the home's.
+        unsafe { *self.letter.get() = *info };
+        self.send_letter(guest, pid);
+    }
+
+    /// Kernel thread that carries the guest; `None` if the guest is coming home.
+    ///
+    /// A crew thread that was woken to carry the guest comes within microseconds.
+    fn carrier_tid(&self, guest: &Guest) -> Option<i32> {
+        loop {
+            if let Some(crew) = guest.carrier_now() {
+                return Some(crew.tid());
+            }
+            if self.commands.load(Ordering::Acquire) & command::GO_ON != 0 {
+                return None;
+            }
+            call::sched_yield();
+        }
+    }
+
+    fn send_letter(&self, guest: &Guest, pid: i32) {
+        let Some(tid) = self.carrier_tid(guest) else {
+            self.letter_state.store(letter::KEPT, Ordering::Relaxed);
+            return;
+        };
+        // Release: the letter.
+        self.letter_state.store(letter::SENT, Ordering::Release);
+        let value = std::ptr::from_ref(guest) as usize;
+        let uid = call::user_ids()[0];
+        let poke = Siginfo::queued(SIGSETXID, super::signals::LETTER_CODE, pid, uid, value);
+        if call::queue_to_thread(pid, tid, &poke) < 0 {
+            // The queue is full: without its information rather than not at all.
+            self.letter_state.store(letter::NONE, Ordering::Relaxed);
+            // SAFETY: the state is `NONE`: the letter is the home's.
+            let signal = unsafe { (*self.letter.get()).signo };
+            call::tgkill(pid, tid, signal);
+        }
+    }
+
+    /// The carrier may have answered: true if so.
+    fn look_after_letter(&self, guest: &Guest, pid: i32) -> bool {
+        match self.letter_state.load(Ordering::Acquire) {
+            letter::DELIVERED => self.letter_state.store(letter::NONE, Ordering::Relaxed),
+            letter::RETURNED => self.send_letter(guest, pid),
+            _ => return false,
+        }
+        true
+    }
+
+    /// On the thread that a letter was sent to, in its signal handler. `here`: it carries the guest.
+    pub(super) fn receive(&self, pid: i32, here: bool) {
+        // Before the state is changed, after which the home may write the next one.
+        // SAFETY: see `Sync`; a copy that turns out not to be for us is not used.
+        let info = unsafe { self.letter.get().read_volatile() };
+        let home = self.tid();
+        let next = if here { letter::DELIVERED } else { letter::RETURNED };
+        let mine = self.letter_state.compare_exchange(
+            letter::SENT,
+            next,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if mine.is_ok() {
+            if here {
+                call::queue_to_thread(pid, call::gettid(), &info);
+            }
+            call::tgkill(pid, home, SIGURG);
+        }
+    }
+
+    /// The guest is coming home: so does a signal that has not reached it.
+    fn take_letter_home(&self, pid: i32) {
+        let state = self.letter_state.swap(letter::NONE, Ordering::AcqRel);
+        if matches!(state, letter::DELIVERED | letter::RETURNED) {
+            // Its answer is a signal too, which must not be left for the program to find.
+            let mut poke = Siginfo::queued(0, 0, 0, 0, 0);
+            call::wait_signal(1 << (SIGURG - 1), &mut poke, Some(&ANSWER_TIME));
+        }
+        if matches!(state, letter::SENT | letter::RETURNED | letter::KEPT) {
+            // SAFETY: the state is `NONE`: the letter is the home's.
+            let info = unsafe { *self.letter.get() };
+            call::queue_to_thread(pid, call::gettid(), &info);
+        }
     }
 }
+
+/// Answers of a home that is asked to take ids over.
+const ASKED: u32 = 0;
+const DONE: u32 = 1;
+const FAILED: u32 = 2;
+
+/// How long a home waits for the signal that follows an answer at once. (It is there already if it
+/// came together with the command to go on.)
+const ANSWER_TIME: Timespec = Timespec { sec: 0, nsec: 2_000_000 };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 
-use syslet_sys::{call, uapi};
+use syslet_sys::call;
 
 /// Most supplementary groups that a home can take over; more are rare, and refused at attach.
 pub(super) const MAX_GROUPS: usize = 1024;
@@ -44,36 +44,6 @@ impl Ids {
             && (now.group_ids == self.group_ids || call::set_group_ids(self.group_ids) == 0)
             && (now.users == self.users || call::set_user_ids(self.users) == 0)
     }
-}
-
-/// What a thread may do, as far as it can be asked cheaply: compared at each attach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sandbox {
-    no_new_privileges: isize,
-    seccomp: isize,
-}
-
-impl Sandbox {
-    pub(super) fn of_this_thread() -> Self {
-        Self {
-            no_new_privileges: ask(uapi::PR_GET_NO_NEW_PRIVS),
-            seccomp: ask(uapi::PR_GET_SECCOMP),
-        }
-    }
-
-    /// Names the first field that differs.
-    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
-        if self.no_new_privileges != other.no_new_privileges {
-            return Some("no_new_privs");
-        }
-        (self.seccomp != other.seccomp).then_some("seccomp mode")
-    }
-}
-
-#[allow(unsafe_code, reason = "prctl that only answers")]
-fn ask(option: usize) -> isize {
-    // SAFETY: takes no pointer and changes nothing.
-    unsafe { call::prctl(option, 0) }
 }
 
 /// A thread of the process is not who the calling thread is.
@@ -132,6 +102,14 @@ fn fields(tid: &str) -> io::Result<(String, Vec<(&'static str, String)>)> {
         }
     }
     Ok((value("Name").unwrap_or_default(), all))
+}
+
+/// Names the first field in which the running kernel thread differs from thread `tid`, whose crew is to
+/// carry it. Where `/proc` cannot be read, nothing can be said, and nothing is.
+pub(super) fn difference_from(tid: u32) -> Option<&'static str> {
+    let (_, own) = fields(&call::gettid().to_string()).ok()?;
+    let (_, theirs) = fields(&tid.to_string()).ok()?;
+    own.iter().zip(&theirs).find(|(a, b)| a != b).map(|((field, _), _)| *field)
 }
 
 /// Compares the identity of every thread of the process with that of the calling kernel thread: ids,

@@ -84,11 +84,16 @@ const PER_CPU_ALLOCATORS: [(&std::ffi::CStr, &str); 2] = [
 ];
 
 fn per_cpu_allocator() -> Option<String> {
-    PER_CPU_ALLOCATORS.iter().find_map(|(symbol, name)| {
-        // SAFETY: looks a name up; what is found is not used.
-        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) };
-        (!found.is_null()).then(|| format!("the allocator {name} is loaded"))
+    PER_CPU_ALLOCATORS.iter().find_map(|(name, allocator)| {
+        symbol::<u8>(name).map(|_| format!("the allocator {allocator} is loaded"))
     })
+}
+
+/// The address of a symbol of the program or its libraries.
+fn symbol<T>(name: &std::ffi::CStr) -> Option<*const T> {
+    // SAFETY: looks a name up.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!found.is_null()).then_some(found.cast_const().cast())
 }
 
 /// glibc's rseq area of the running thread: sys/rseq.h, since glibc 2.35.
@@ -101,18 +106,12 @@ struct Area {
 impl Area {
     /// `None` where glibc has registered none (older than 2.35, or switched off by a tunable).
     fn of_this_thread() -> Option<Self> {
-        // SAFETY: looks names up.
-        let (offset, size) = unsafe {
-            (
-                libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()),
-                libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()),
-            )
-        };
-        if offset.is_null() || size.is_null() {
-            return None;
-        }
-        // SAFETY: glibc's constants: `const ptrdiff_t __rseq_offset; const unsigned __rseq_size`.
-        let (offset, size) = unsafe { (*offset.cast::<isize>(), *size.cast::<u32>()) };
+        let offset: *const isize = symbol(c"__rseq_offset")?;
+        let size: *const u32 = symbol(c"__rseq_size")?;
+        // SAFETY: glibc's constant, `const ptrdiff_t`.
+        let offset = unsafe { *offset };
+        // SAFETY: glibc's constant, `const unsigned int`.
+        let size = unsafe { *size };
         if size == 0 {
             return None;
         }
@@ -121,12 +120,21 @@ impl Area {
         Some(Self { address: arch::thread_pointer().wrapping_add_signed(offset), len })
     }
 
+    /// `cpu_id`, the second word. (`cpu_id_start`, the first, is what optimistic readers index by
+    /// and stays a valid CPU.)
+    fn cpu_id(self) -> *mut i32 {
+        (self.address + 4) as *mut i32
+    }
+
+    /// True if the kernel knows the area.
+    fn is_registered(self) -> bool {
+        // SAFETY: glibc's own area of this thread.
+        unsafe { self.cpu_id().read_volatile() >= 0 }
+    }
+
     fn set_cpu(self, value: i32) {
-        // `cpu_id_start` is what optimistic readers index by and must stay a valid CPU; `cpu_id`
-        // is the second word.
-        let cpu_id = (self.address + 4) as *mut i32;
         // SAFETY: glibc's own area of this thread; the kernel is not writing it now.
-        unsafe { cpu_id.write_volatile(value) };
+        unsafe { self.cpu_id().write_volatile(value) };
     }
 
     fn register(self, flags: usize) -> isize {
@@ -137,29 +145,31 @@ impl Area {
 
 /// Bytes of the first published rseq structure.
 const RSEQ_LEN: usize = 32;
-/// `RSEQ_CPU_ID_REGISTRATION_FAILED`: glibc's `sched_getcpu` asks the vDSO when it reads this.
-const REGISTRATION_FAILED: i32 = -2;
-/// `RSEQ_CPU_ID_UNINITIALIZED`: as the kernel wants it before registration.
+/// `RSEQ_CPU_ID_UNINITIALIZED`: as before registration. glibc's `sched_getcpu` asks the vDSO when it
+/// reads a negative value, and threads that this one makes register theirs (they do not if it is -2,
+/// which says that registration failed).
 const UNINITIALIZED: i32 = -1;
+/// `RSEQ_CPU_ID_REGISTRATION_FAILED`.
+const REGISTRATION_FAILED: i32 = -2;
 
 /// Unregisters the running kernel thread's rseq area: its code moves to another kernel thread.
 pub(super) fn leave_rseq() -> Option<Unsupported> {
-    let area = Area::of_this_thread()?;
+    let area = Area::of_this_thread().filter(|area| area.is_registered())?;
     let answer = area.register(uapi::RSEQ_UNREGISTER);
     if answer == 0 {
-        area.set_cpu(REGISTRATION_FAILED);
+        area.set_cpu(UNINITIALIZED);
         return None;
     }
     let error = std::io::Error::from_raw_os_error(-answer as i32);
     Some(Unsupported::Rseq(format!("glibc's area cannot be unregistered: {error}")))
 }
 
-/// Registers it again, for the running kernel thread.
+/// Registers it again, for the running kernel thread, if it was registered before.
 pub(super) fn enter_rseq() {
-    if let Some(area) = Area::of_this_thread() {
-        area.set_cpu(UNINITIALIZED);
-        if area.register(0) != 0 {
-            area.set_cpu(REGISTRATION_FAILED);
-        }
+    let Some(area) = Area::of_this_thread() else { return };
+    // SAFETY: glibc's own area of this thread.
+    let left = unsafe { area.cpu_id().read_volatile() } == UNINITIALIZED;
+    if left && area.register(0) != 0 {
+        area.set_cpu(REGISTRATION_FAILED);
     }
 }

@@ -15,7 +15,8 @@ use super::affinity::CpuSet;
 use super::engine::{Engine, MIN_CREW};
 use super::guest::Guest;
 use super::local;
-use super::signals::CREW_MASK;
+use super::signals::{CREW_MASK, OURS};
+use super::word::CallWord;
 use crate::complete::{Outcome, Slot};
 use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
@@ -66,6 +67,8 @@ pub(crate) mod kick {
 const IDLE_TIME: Timespec = Timespec { sec: 10, nsec: 0 };
 /// Crew threads that are kept even when nobody has needed them for a while.
 const KEEP: i64 = 4;
+/// Time slice of a standby that is woken on a busy CPU, in nanoseconds: the shortest there is.
+const HURRIED_SLICE: u64 = 100_000;
 /// Bytes of the alternate signal stack: full-size, handlers of the program run on it.
 const SIGNAL_STACK: usize = 64 << 10;
 /// Room that `stack_top` leaves at the top of the crew's free stack, in bytes.
@@ -89,6 +92,8 @@ pub(crate) struct Crew {
     slot: Cell<*const Slot>,
     /// The same for signal handlers on other threads' behalf.
     slot_seen: AtomicPtr<Slot>,
+    /// The call that it makes for a guest, if any.
+    pub(super) word: CallWord,
     /// Set by the cancel signal: do not begin the call.
     pub(crate) cancel: AtomicU32,
     kick: AtomicU32,
@@ -99,7 +104,18 @@ pub(crate) struct Crew {
     pub(super) guest: AtomicPtr<Guest>,
     /// It has carried a guest: children and io_uring requests of the guest may depend on it.
     carried: AtomicBool,
-    scheduling: Cell<SchedAttr>,
+    /// How this kernel thread is scheduled now, and its timer slack.
+    scheduling: Cell<(SchedAttr, usize)>,
+    /// The same when it was made: for work of nobody's.
+    plain_scheduling: Cell<(SchedAttr, usize)>,
+    /// What it may run on, as it knows; wrong if `moved`.
+    affinity: Cell<CpuSet>,
+    /// The life of the process that it was made in.
+    generation: Cell<u64>,
+    /// Its time slice was shortened for a kick: to be undone before it carries.
+    hurried: AtomicBool,
+    /// Somebody has pinned it to another CPU while it rested.
+    moved: AtomicBool,
     pub(crate) index: usize,
     stack: AtomicUsize,
 }
@@ -117,13 +133,19 @@ impl Crew {
             signal_stack: Cell::new((0, 0)),
             slot: Cell::new(std::ptr::null()),
             slot_seen: AtomicPtr::new(std::ptr::null_mut()),
+            word: CallWord::new(),
             cancel: AtomicU32::new(0),
             kick: AtomicU32::new(kick::NONE),
             tid: AtomicI32::new(0),
             resting_on: AtomicU32::new(0),
             guest: AtomicPtr::new(std::ptr::null_mut()),
             carried: AtomicBool::new(false),
-            scheduling: Cell::new(SchedAttr::default()),
+            scheduling: Cell::new((SchedAttr::default(), 0)),
+            plain_scheduling: Cell::new((SchedAttr::default(), 0)),
+            affinity: Cell::new(CpuSet::new()),
+            generation: Cell::new(0),
+            hurried: AtomicBool::new(false),
+            moved: AtomicBool::new(true),
             index,
             stack: AtomicUsize::new(0),
         }
@@ -173,6 +195,14 @@ impl Crew {
         (now.sp != self.signal_stack.get().0).then_some(now)
     }
 
+    /// The guest whose call or closure runs here, if it has not been taken.
+    pub(super) fn guest_in_call(&self) -> Option<&'static Guest> {
+        // SAFETY: null, or a record, which is never freed.
+        let guest = unsafe { self.guest.load(Ordering::Relaxed).as_ref() }?;
+        let here = guest.carrier_now().is_some_and(|carrier| std::ptr::eq(carrier, self));
+        (here && guest.call_in_progress() != super::word::NONE).then_some(guest)
+    }
+
     /// The slot that signal handlers compare with.
     pub(super) fn slot_seen(&self) -> *const Slot {
         self.slot_seen.load(Ordering::Acquire)
@@ -180,13 +210,31 @@ impl Crew {
 
     /// Tries to give a command to this thread while it rests; wakes it.
     pub(super) fn kick(&self, command: u32) -> bool {
-        // Release: what the command is about. Acquire: pairs with the store in `rest`.
-        let claimed =
-            self.kick.compare_exchange(kick::NONE, command, Ordering::AcqRel, Ordering::Relaxed);
-        if claimed.is_ok() {
+        let claimed = self.claim(command);
+        if claimed {
             futex::wake(&self.kick, 1);
         }
-        claimed.is_ok()
+        claimed
+    }
+
+    /// As [`kick`](Self::kick), for a CPU that others keep busy: with a short time slice the thread
+    /// runs soon after it wakes (Linux 6.12; before, it changes nothing). By the watchdog only.
+    pub(super) fn kick_in_a_hurry(&self, command: u32) -> bool {
+        let claimed = self.claim(command);
+        if claimed {
+            if let Ok(mut scheduling) = call::scheduling(self.tid()) {
+                scheduling.runtime = HURRIED_SLICE;
+                call::set_scheduling(self.tid(), &scheduling);
+                self.hurried.store(true, Ordering::Release);
+            }
+            futex::wake(&self.kick, 1);
+        }
+        claimed
+    }
+
+    fn claim(&self, command: u32) -> bool {
+        // Release: what the command is about. Acquire: pairs with the store in `rest`.
+        self.kick.compare_exchange(kick::NONE, command, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Wakes the thread again if it was given a command: for a waker that may have been preempted
@@ -210,6 +258,7 @@ impl Crew {
         }
         let moved = CpuSet::single(to).apply(self.tid()).is_ok();
         if moved {
+            self.moved.store(true, Ordering::Relaxed);
             engine.cpus[from].resting.clear(self.index);
             self.resting_on.store(to as u32, Ordering::Relaxed);
             engine.cpus[to].resting.set(self.index);
@@ -249,7 +298,14 @@ impl Crew {
     fn prepare(&'static self, engine: &Engine) -> Option<super::home::Mapping> {
         super::mechanism::leave_rseq();
         self.tp.set(arch::thread_pointer());
-        self.scheduling.set(call::scheduling(0).unwrap_or_default());
+        self.generation.set(super::fork::generation());
+        // The watchdog's short time slice is not for us.
+        let mut scheduling = call::scheduling(0).unwrap_or_default();
+        scheduling.runtime = 0;
+        call::set_scheduling(0, &scheduling);
+        call::set_timer_slack(engine.timer_slack);
+        self.read_back();
+        self.plain_scheduling.set(self.scheduling.get());
         self.carried.store(false, Ordering::Relaxed);
         self.cancel.store(0, Ordering::Relaxed);
         call::set_signal_mask(CREW_MASK);
@@ -327,8 +383,12 @@ impl Crew {
     /// Rests until there is something to do. `add`: its coming adds a credit.
     fn rest(&self, engine: &'static Engine, add: bool) -> kick::Command {
         let cpu = self.choose_cpu(engine);
-        let pinned = CpuSet::single(cpu).apply(0).is_ok();
-        let _ = pinned; // an unpinned standby is slower to wake, not wrong
+        if cpu != arch::current_cpu() as usize {
+            // The kernel wakes a thread where it ran last if nothing but a sentinel runs there; so
+            // only who rests elsewhere must be pinned. A standby that could not be is slower to
+            // wake, not wrong.
+            self.run_on(&CpuSet::single(cpu));
+        }
         self.resting_on.store(cpu as u32, Ordering::Relaxed);
         // Release: pairs with the acquire of the kick.
         self.kick.store(kick::NONE, Ordering::Release);
@@ -352,7 +412,16 @@ impl Crew {
         kick::decode(command)
     }
 
-    /// Where to rest: where the last guest is, or else where the fewest rest.
+    /// Restricts this thread to `cpus`, unless it is so already. A call of a microsecond.
+    fn run_on(&self, cpus: &CpuSet) {
+        if self.moved.swap(false, Ordering::Relaxed) || self.affinity.get() != *cpus {
+            // If a cpuset has changed meanwhile the kernel's choice stands.
+            let _ = cpus.apply(0);
+            self.affinity.set(*cpus);
+        }
+    }
+
+    /// Where to rest: where the last guest is, or else here.
     fn choose_cpu(&self, engine: &Engine) -> usize {
         let guest = self.guest.swap(std::ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: null, or a record, which is never freed.
@@ -388,7 +457,10 @@ impl Crew {
     /// Tries to take the guest over from the thread that sleeps in its call. True: it was carried.
     fn take(&'static self, engine: &'static Engine, guest: &'static Guest) -> bool {
         let number = guest.wanted();
-        if !guest.word.take(number) {
+        // Counted before: the thread we take it from may be done at any time after.
+        engine.outstanding.fetch_add(1, Ordering::SeqCst);
+        if !guest.take(engine, number) {
+            engine.one_done();
             engine.counters.late_kicks.add(1);
             return false;
         }
@@ -396,7 +468,6 @@ impl Crew {
         let slot = guest.slot.get();
         guest.spend_credit();
         self.adopt(guest);
-        engine.outstanding.fetch_add(1, Ordering::SeqCst);
         guest.counters.handed_off.add(1);
         guest.counters.latency.record(guest.ticks_since_noticed());
         self.carry(engine, guest, slot as usize);
@@ -407,14 +478,33 @@ impl Crew {
     fn adopt(&self, guest: &Guest) {
         let manners = guest.manners();
         guest.restore_keys();
-        let _ = manners.affinity.apply(0); // cpuset changed meanwhile: the kernel's choice stands
-        if manners.scheduling != self.scheduling.get() {
-            if call::set_scheduling(0, &manners.scheduling) == 0 {
-                self.scheduling.set(manners.scheduling);
-            }
-            call::set_timer_slack(manners.timer_slack);
+        self.run_on(&manners.affinity);
+        self.schedule_as((manners.scheduling, manners.timer_slack));
+        call::set_signal_mask(manners.signal_mask & !OURS);
+    }
+
+    /// Takes over policy, nice value and timer slack, unless this thread has them already.
+    fn schedule_as(&self, wanted: (SchedAttr, usize)) {
+        let hurried =
+            self.hurried.load(Ordering::Acquire) && self.hurried.swap(false, Ordering::AcqRel);
+        if hurried || wanted.0 != self.scheduling.get().0 {
+            // Refused where the guest has rights that this thread has not: it runs as it may.
+            call::set_scheduling(0, &wanted.0);
         }
-        call::set_signal_mask(manners.signal_mask & CREW_MASK);
+        if wanted.1 != self.scheduling.get().1 {
+            call::set_timer_slack(wanted.1);
+        }
+        self.scheduling.set(wanted);
+    }
+
+    /// Reads how this kernel thread runs: a guest may have changed that while it was carried.
+    fn read_back(&self) {
+        let slack = super::engine::timer_slack();
+        self.scheduling.set((call::scheduling(0).unwrap_or_default(), slack));
+        match CpuSet::of_this_thread() {
+            Ok(cpus) => self.affinity.set(cpus),
+            Err(_) => self.moved.store(true, Ordering::Relaxed),
+        }
     }
 
     /// Carries the guest until it leaves this thread; its `enter` returns `value`.
@@ -432,10 +522,21 @@ impl Crew {
         self.settle(engine);
     }
 
+    /// In a child that was forked by work on this thread there is no crew to go back to: the only
+    /// thread of the process ends, and with it the process.
+    fn end_in_child(&self) {
+        if self.generation.get() != super::fork::generation() {
+            // SAFETY: ends the process, as the return of its last thread would.
+            unsafe { libc::_exit(0) };
+        }
+    }
+
     /// Becomes a plain crew thread again after a guest has left.
     fn settle(&self, engine: &Engine) {
+        self.end_in_child();
         call::set_signal_mask(CREW_MASK);
         drain_signals(engine.pid);
+        self.read_back();
         let (start, size) = self.signal_stack.get();
         let own = SignalStack { sp: start, flags: 0, size };
         if size != 0 && self.foreign_signal_stack().is_some() {
@@ -453,9 +554,12 @@ impl Crew {
 
     /// Runs queued work until none is left.
     fn work(&'static self, engine: &'static Engine) {
-        let _ = engine.affinity.apply(0);
+        self.run_on(&engine.affinity);
+        self.schedule_as(self.plain_scheduling.get());
         while let Some(job) = engine.jobs.pop() {
             job.run(self);
+            self.end_in_child();
+            drain_signals(engine.pid);
             self.cancel.store(0, Ordering::Release);
             engine.one_done();
         }
@@ -463,7 +567,10 @@ impl Crew {
 
     /// A job makes a cancellable call for `slot` on this thread.
     pub(crate) fn lend_slot<R>(&self, slot: &Arc<Slot>, f: impl FnOnce() -> R) -> R {
-        let own = self.slot_seen.swap(Arc::as_ptr(slot).cast_mut(), Ordering::SeqCst);
+        let own = self.slot_seen.swap(std::ptr::null_mut(), Ordering::SeqCst);
+        // As in `fresh_slot`: late cancels are delivered before the slot can be seen.
+        let _ = call::getpid();
+        self.slot_seen.store(Arc::as_ptr(slot).cast_mut(), Ordering::SeqCst);
         slot.set_tid(self.tid() as u32);
         let result = f();
         self.slot_seen.store(own, Ordering::SeqCst);
@@ -497,8 +604,9 @@ fn drain_signals(pid: i32) {
         }
         let of_the_call = [SIGPIPE, SIGXFSZ, SIGTTOU, SIGTTIN].contains(&signal)
             && (info.pid == pid || info.pid == 0);
-        if !of_the_call {
-            call::queue_to_process(pid, &info);
+        // Only the main thread may queue a signal with another's sender in it.
+        if !of_the_call && call::queue_to_process(pid, &info) < 0 {
+            call::kill(pid, signal);
         }
     }
 }

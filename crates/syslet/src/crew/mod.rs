@@ -33,9 +33,11 @@ mod word;
 #[cfg(not(loom))]
 pub use affinity::CpuSet;
 #[cfg(not(loom))]
+pub(crate) use attach::current_mode;
+#[cfg(not(loom))]
 pub use attach::{Attach, AttachGuard, Mode, Placement, attach, is_attached, with_attached};
 #[cfg(not(loom))]
-pub(crate) use engine::{Engine, MAX_GUESTS, Settings, engine, start};
+pub(crate) use engine::{Engine, MAX_GUESTS, Settings, engine, engine_of_guest, start};
 #[cfg(not(loom))]
 pub(crate) use fork::generation;
 #[cfg(not(loom))]
@@ -52,3 +54,6 @@ pub use mechanism::Unsupported;
 pub(crate) use member::{Crew, MAX_ROOM};
 #[cfg(not(loom))]
 pub(crate) use signals::CANCEL_CODE;
+
+#[cfg(all(loom, test))]
+pub(crate) use word::{CallWord, Dispute};

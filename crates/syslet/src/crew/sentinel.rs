@@ -76,6 +76,7 @@ pub(super) fn start(engine: &'static Engine, cpu: usize) -> Result<(), Unsupport
     match orders.error.load(Ordering::Acquire) {
         0 => Ok(()),
         error => {
+            super::watchdog::reap(slot.sentinel_id.swap(0, Ordering::SeqCst), true);
             let step = orders.failed_at.load(Ordering::Acquire) as usize;
             Err(Unsupported::Refused(STEPS[step], error))
         }
@@ -184,6 +185,9 @@ fn watch(engine: &'static Engine, cpu: &'static Cpu, number: usize) -> ! {
             continue;
         }
         quiet = 0;
+        if cpu.dismissed.load(Ordering::SeqCst) != 0 {
+            exit();
+        }
         cpu.alert.store(0, Ordering::SeqCst);
         // A call that began before it could see the cleared flag is seen here.
         engine.heavy_fence();
@@ -191,7 +195,7 @@ fn watch(engine: &'static Engine, cpu: &'static Cpu, number: usize) -> ! {
             cpu.alert.store(1, Ordering::SeqCst);
             continue;
         }
-        while cpu.alert.load(Ordering::SeqCst) == 0 {
+        while cpu.alert.load(Ordering::SeqCst) == 0 && cpu.dismissed.load(Ordering::SeqCst) == 0 {
             futex::wait(&cpu.alert, 0, None);
         }
     }

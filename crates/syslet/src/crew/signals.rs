@@ -22,8 +22,27 @@ use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 /// `si_code` of a cancel; negative, as for every signal that a process sends, and of nobody else's.
 pub(crate) const CANCEL_CODE: i32 = -7_331;
 
-/// Signals that a crew thread blocks unless it carries a guest: all but ours.
-pub(super) const CREW_MASK: u64 = !(1 << (SIGSETXID - 1));
+/// `si_code` of a home's word to the carrier that a signal waits for its guest.
+pub(super) const LETTER_CODE: i32 = -7_332;
+
+/// Signals that a crew thread blocks unless it carries a guest: all but ours and those of faults.
+pub(super) const CREW_MASK: u64 = !(OURS | SYNCHRONOUS);
+
+/// Our signal, and glibc's.
+pub(super) const OURS: u64 = bit(SIGSETXID);
+
+/// Signals that report a fault of the running code: blocked, they would end the process without a
+/// word.
+const SYNCHRONOUS: u64 = bit(libc::SIGILL)
+    | bit(libc::SIGTRAP)
+    | bit(libc::SIGBUS)
+    | bit(libc::SIGFPE)
+    | bit(libc::SIGSEGV)
+    | bit(libc::SIGSYS);
+
+const fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
 
 /// glibc's own handler; 0 until [`install`] has found it.
 static THEIRS: AtomicUsize = AtomicUsize::new(0);
@@ -52,12 +71,18 @@ pub(super) fn install() {
 /// Our handler. Uses no thread-locals: it may run with a thread pointer that is not the thread's.
 extern "C" fn handle(signal: i32, info: *mut Siginfo, context: *mut UContext) {
     // SAFETY: the kernel's own structure, on this thread's stack.
-    let (code, pid, value) = unsafe { ((*info).code, (*info).pid, (*info).value) };
+    let Siginfo { code, pid, value, .. } = unsafe { *info };
     let engine = engine();
     let crew = engine.and_then(|engine| engine.crew_of_tid(call::gettid()));
     if code == CANCEL_CODE {
         if let Some(crew) = crew.filter(|_| pid == call::getpid()) {
             cancel_here(crew, value, context);
+        }
+        return;
+    }
+    if code == LETTER_CODE {
+        if pid == call::getpid() {
+            letter_here(crew, pid, value);
         }
         return;
     }
@@ -76,6 +101,15 @@ fn cancel_here(crew: &Crew, slot: usize, context: *mut UContext) {
     }
 }
 
+/// A signal waits in a home for the guest that this thread carries, or carried a moment ago.
+fn letter_here(crew: Option<&Crew>, pid: i32, guest: usize) {
+    let guest = guest as *const super::guest::Guest;
+    // SAFETY: sent by a home of this process, which names its guest; records are never freed.
+    let Some(guest) = (unsafe { guest.as_ref() }) else { return };
+    let here = guest.carrier_now().zip(crew).is_some_and(|(a, b)| std::ptr::eq(a, b));
+    guest.home.receive(pid, here);
+}
+
 /// A setxid on a crew thread, whatever it carries.
 fn answer_on_crew(
     engine: &Engine,
@@ -91,12 +125,14 @@ fn answer_on_crew(
     let guest = crew.guest.load(Ordering::Relaxed);
     // SAFETY: null, or a record, which is never freed.
     if let Some(guest) = unsafe { guest.as_ref() }
-        && guest.crew.load(Ordering::Relaxed).cast_const() == std::ptr::from_ref(crew)
-        && !guest.home.take_ids(engine.pid, &Ids::of_this_thread())
+        && !guest.home.take_ids(engine.pid, &Ids::of_this_thread(), || {
+            guest.carrier_now().is_some_and(|carrier| std::ptr::eq(carrier, crew))
+        })
     {
         // As glibc does when a thread cannot follow: half-changed ids are not to be lived with.
         std::process::abort();
     }
+    engine.watchdog.renew_sentinels();
     // SAFETY: back to what the interrupted code had.
     unsafe { arch::set_thread_pointer(running) };
 }

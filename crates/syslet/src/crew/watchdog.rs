@@ -26,6 +26,9 @@ const ROUND: u64 = 180_000;
 /// A round, in nanoseconds, while every sentinel is asleep: the CPUs are idle, a call that sleeps
 /// now is dealt with by the sentinel that it wakes.
 const CALM_ROUND: u64 = 400_000;
+/// The longest round, in nanoseconds: while calls are few and short. A closure that computes holds the
+/// guest up for one to two rounds.
+const LONG_ROUND: u64 = 800_000;
 /// Rounds without any call before the watchdog sleeps for good.
 const PATIENCE: u32 = 40;
 /// Time slice that the watchdog asks for, in nanoseconds: the shortest that the kernel grants
@@ -49,6 +52,8 @@ pub(crate) struct Desk {
     pub(crate) tid: AtomicU32,
     /// 0 starting, 1 ready.
     ready: AtomicU32,
+    /// The ids of the process have changed: the sentinels have the old ones.
+    renew: AtomicBool,
     /// Whether the first sentinel was made, and if not, why.
     first: OnceLock<Option<Unsupported>>,
     /// The CPU to make it for, plus one, while somebody waits for that.
@@ -67,6 +72,7 @@ impl Desk {
             waiting: AtomicUsize::new(0),
             tid: AtomicU32::new(0),
             ready: AtomicU32::new(0),
+            renew: AtomicBool::new(false),
             first: OnceLock::new(),
             first_wanted: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
@@ -88,6 +94,12 @@ impl Desk {
     /// Asks for crew threads.
     pub(super) fn want(&self, count: usize) {
         self.wanted.fetch_add(count, Ordering::SeqCst);
+        self.ring();
+    }
+
+    /// Asks for other sentinels, after a change of ids. From signal handlers.
+    pub(super) fn renew_sentinels(&self) {
+        self.renew.store(true, Ordering::SeqCst);
         self.ring();
     }
 
@@ -189,11 +201,13 @@ struct Watch {
     /// CPU time of the carrier when its call was first seen.
     burnt: Vec<u64>,
     quiet: u32,
+    /// A call was in progress at the last look.
+    in_call: bool,
 }
 
 impl Watch {
     fn new(engine: &'static Engine) -> Self {
-        Self { engine, seen: Vec::new(), burnt: Vec::new(), quiet: 0 }
+        Self { engine, seen: Vec::new(), burnt: Vec::new(), quiet: 0, in_call: false }
     }
 
     fn run(mut self) -> ! {
@@ -209,7 +223,12 @@ impl Watch {
                 self.sleep(bell);
             } else {
                 let calm = self.engine.cpus.iter().all(|c| c.alert.load(Ordering::Relaxed) == 0);
-                let nap = Timespec::from_nanos(if calm { CALM_ROUND } else { ROUND });
+                let nap = match (calm, self.in_call) {
+                    (false, _) => ROUND,
+                    (true, true) => CALM_ROUND,
+                    (true, false) => LONG_ROUND,
+                };
+                let nap = Timespec::from_nanos(nap);
                 futex::wait(&self.engine.watchdog.bell, bell, Some(&nap));
             }
         }
@@ -224,7 +243,7 @@ impl Watch {
         }
         // A call that began before it could see the cleared flags is seen here.
         self.engine.heavy_fence();
-        let idle = self.guests().all(|guest| guest.word.current() == 0);
+        let idle = self.guests().all(|guest| guest.call_in_progress() == 0);
         if idle {
             while desk.asleep.load(Ordering::SeqCst) && desk.bell.load(Ordering::SeqCst) == bell {
                 futex::wait(&desk.bell, bell, None);
@@ -241,23 +260,25 @@ impl Watch {
     /// Looks at every guest once. True if any has made a call since the last round.
     fn round(&mut self) -> bool {
         let mut active = false;
+        self.in_call = false;
         for guest in self.guests() {
             if self.seen.len() <= guest.index {
                 self.seen.resize(guest.index + 1, (0, false));
                 self.burnt.resize(guest.index + 1, 0);
             }
             let number = guest.number.load(Ordering::Relaxed);
-            let current = guest.word.current();
+            let current = guest.call_in_progress();
             let in_call = current != 0;
             let before = std::mem::replace(&mut self.seen[guest.index], (number, in_call));
             active |= in_call || before.0 != number;
             if !in_call {
                 continue;
             }
+            self.in_call = true;
             if before == (number, true) && current == number {
                 self.rescue(guest, number);
             } else {
-                self.burnt[guest.index] = cpu_time(guest.carrier().tid());
+                self.burnt[guest.index] = carrier_time(guest);
             }
         }
         active
@@ -266,17 +287,17 @@ impl Watch {
     /// A call has been in progress for a round or more.
     fn rescue(&mut self, guest: &super::guest::Guest, number: u64) {
         let engine = self.engine;
-        let used = cpu_time(guest.carrier().tid()).saturating_sub(self.burnt[guest.index]);
-        if used > ROUND / 2 {
-            engine.counters.computing.add(1);
+        if guest.unnoticed().is_some() {
+            let used = carrier_time(guest).saturating_sub(self.burnt[guest.index]);
+            engine.counters.computing.add(u64::from(used > ROUND / 2));
+            engine.counters.rescued.add(1);
         }
-        engine.counters.rescued.add(1);
         // A standby that was given the command and not woken, if a waker was preempted half-way.
         for crew in (0..MAX_CREW).map_while(|index| engine.crew(index)) {
             crew.wake_again();
         }
         let cpu = self.calmest_cpu(guest);
-        if !engine.notice(cpu, guest, number) {
+        if !engine.notice_in_a_hurry(cpu, guest, number) {
             engine.grow(1);
         }
     }
@@ -290,7 +311,7 @@ impl Watch {
                 && cpus[cpu].alert.load(Ordering::Relaxed) == 0
                 && self.engine.affinity.contains(cpu)
         });
-        idle.unwrap_or(own)
+        idle.unwrap_or(own).min(cpus.len() - 1)
     }
 
     /// Does what was asked for.
@@ -302,10 +323,28 @@ impl Watch {
             let _ = desk.first.set(sentinel::start(engine, first - 1).err());
             engine.announce();
         }
+        if desk.renew.swap(false, Ordering::SeqCst) {
+            for (number, cpu) in engine.cpus.iter().enumerate() {
+                if cpu.sentinel.load(Ordering::SeqCst) != 0 {
+                    cpu.dismissed.store(1, Ordering::SeqCst);
+                    futex::wake(&cpu.alert, 1);
+                    desk.sentinels.set(number);
+                }
+            }
+        }
         desk.sentinels.any(|cpu| {
+            let slot = &engine.cpus[cpu];
+            if slot.dismissed.load(Ordering::SeqCst) != 0
+                && slot.sentinel.load(Ordering::SeqCst) != 0
+            {
+                // It goes when it gets to run; a later round finds it gone.
+                self.quiet = 0;
+                return false;
+            }
             desk.sentinels.clear(cpu);
-            if engine.cpus[cpu].sentinel.load(Ordering::SeqCst) == 0 {
-                reap(engine.cpus[cpu].sentinel_id.swap(0, Ordering::SeqCst));
+            slot.dismissed.store(0, Ordering::SeqCst);
+            if slot.sentinel.load(Ordering::SeqCst) == 0 {
+                reap(slot.sentinel_id.swap(0, Ordering::SeqCst), false);
                 // Without one this CPU's calls wait for the watchdog.
                 let _ = sentinel::start(engine, cpu);
             }
@@ -339,6 +378,11 @@ fn spawn(engine: &'static Engine) -> io::Result<()> {
     made.map(drop)
 }
 
+/// CPU time of the thread that makes the guest's call, or 0 if the guest has just gone.
+fn carrier_time(guest: &super::guest::Guest) -> u64 {
+    guest.carrier_now().map_or(0, |crew| cpu_time(crew.tid()))
+}
+
 /// CPU time that kernel thread `tid` has used, in nanoseconds; 0 if it cannot be asked.
 fn cpu_time(tid: i32) -> u64 {
     // The clock of one thread by its id: (~tid << 3) | CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED, see
@@ -352,9 +396,12 @@ fn cpu_time(tid: i32) -> u64 {
 }
 
 /// Reaps a sentinel that has ended. It sends no signal, so only `__WCLONE` sees it.
-fn reap(id: u32) {
+///
+/// **Blocking**: if `wait`, until it has ended.
+pub(super) fn reap(id: u32, wait: bool) {
     if id != 0 {
-        let args = [id as usize, 0, uapi::WCLONE | uapi::WNOHANG, 0, 0, 0];
+        let how = if wait { uapi::WCLONE } else { uapi::WCLONE | uapi::WNOHANG };
+        let args = [id as usize, 0, how, 0, 0, 0];
         // SAFETY: writes nothing: the status is not asked for.
         unsafe { arch::syscall(nr::WAIT4, args) };
     }

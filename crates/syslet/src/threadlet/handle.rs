@@ -177,8 +177,8 @@ fn is_lost(handle: &SlotHandle) -> bool {
 /// `outcome` was made by `Outcome::owned::<thread::Result<T>>`.
 unsafe fn unbox<T>(outcome: Outcome) -> thread::Result<T> {
     match outcome {
-        // SAFETY: the duty of this function; `outcome` is consumed without being discarded.
         Outcome::Owned(pointer, _) => {
+            // SAFETY: the duty of this function; `outcome` is consumed without being discarded.
             *unsafe { Box::from_raw(pointer.cast::<thread::Result<T>>()) }
         }
         other => unreachable!("a threadlet's outcome is owned, not {other:?}"),

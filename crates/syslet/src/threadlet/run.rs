@@ -11,7 +11,7 @@ use syslet_sys::arch::Verdict;
 
 use crate::complete::{Outcome, Slot};
 use crate::crew::{
-    Crossing, Engine, Guest, Job, Lost, MAX_ROOM, Settings, current_crew, current_guest, engine,
+    Crew, Crossing, Engine, Guest, Job, Lost, MAX_ROOM, Settings, current_guest, engine_of_guest,
     generation, start,
 };
 
@@ -30,6 +30,7 @@ struct Frame<F, T, A> {
     work: Option<(F, A)>,
     result: Option<thread::Result<T>>,
     guest: *const Guest,
+    crew: *const Crew,
     engine: &'static Engine,
 }
 
@@ -71,11 +72,12 @@ where
     T: Send,
     A: FnOnce() + Send,
 {
-    let engine = engine().expect("a guest has an engine");
+    let engine = engine_of_guest();
+    let crew = guest.carrier();
     let room = size_of::<Frame<F, T, A>>();
     let frame: *mut Frame<F, T, A> = guest.room(room).cast();
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { frame.write(Frame { work: Some((f, after)), result: None, guest, engine }) };
+    unsafe { frame.write(Frame { work: Some((f, after)), result: None, guest, crew, engine }) };
     // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
     match unsafe { guest.cross(room, run::<F, T, A>, frame.cast()) } {
         Crossing::Inline(_) => {
@@ -104,22 +106,22 @@ where
     // SAFETY: records are never freed.
     let guest = unsafe { &*frame.guest };
     let (f, after) = frame.work.take().expect("the closure was put there by `launch_guest`");
-    let number = guest.begin(frame.engine);
+    // SAFETY: records are never freed.
+    let crew = unsafe { &*frame.crew };
+    let number = guest.begin(frame.engine, crew);
     let result = catch_unwind(AssertUnwindSafe(f));
-    if guest.finish(number) {
+    if guest.finish(frame.engine, crew, number) {
         frame.result = Some(result);
         after();
         return Verdict::stay(0);
     }
-    finish_away(result, after)
+    finish_away(crew, result, after)
 }
 
 /// The guest is gone: stores the result, and goes on with the crew thread.
 #[cold]
 #[inline(never)]
-fn finish_away<T: Send, A: FnOnce()>(result: thread::Result<T>, after: A) -> Verdict {
-    // SAFETY: called on a crew thread's own stack and thread pointer only.
-    let crew = unsafe { &*current_crew() };
+fn finish_away<T: Send, A: FnOnce()>(crew: &Crew, result: thread::Result<T>, after: A) -> Verdict {
     crew.complete(Outcome::owned(result));
     after();
     Verdict::leave(crew.context())
@@ -144,10 +146,10 @@ where
         finisher.complete(Outcome::owned(result));
         after();
     };
-    let work: Box<dyn FnOnce(&'static crate::crew::Crew) + Send + '_> = Box::new(work);
+    let work: Box<dyn FnOnce(&'static Crew) + Send + '_> = Box::new(work);
     // SAFETY: only the lifetime is changed. Who launches something that borrows waits for `after`,
     // after which nothing borrowed is touched (see `scope`).
-    let work: Box<dyn FnOnce(&'static crate::crew::Crew) + Send + 'static> =
+    let work: Box<dyn FnOnce(&'static Crew) + Send + 'static> =
         unsafe { std::mem::transmute(work) };
     engine.enqueue(Job::new(work));
     Ok(Launched::Away(slot))

@@ -21,6 +21,7 @@ struct Count {
     /// A closure panicked and nobody has fetched that.
     panicked: AtomicBool,
     waiter: Thread,
+    generation: u64,
 }
 
 impl Count {
@@ -69,13 +70,18 @@ where
             running: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             waiter: thread::current(),
+            generation: crate::crew::generation(),
         }),
         scope: PhantomData,
         env: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     // Acquire: pairs with the releases of the closures.
-    while scope.count.running.load(Ordering::Acquire) != 0 {
+    // In a forked child the closures that were away do not exist.
+    let generation = scope.count.generation;
+    while scope.count.running.load(Ordering::Acquire) != 0
+        && generation == crate::crew::generation()
+    {
         thread::park();
     }
     match result {

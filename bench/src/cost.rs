@@ -1,0 +1,93 @@
+//! CPU time of this process and of its sentinels, which are processes of their own.
+//!
+//! # Safety
+//!
+//! One call that writes to a local variable.
+
+#![allow(
+    unsafe_code,
+    reason = "clock_gettime(2) is the only exact clock of the process's CPU time"
+)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::Trouble;
+
+/// Kernel name of a sentinel.
+const SENTINEL: &str = "syslet-sentinel";
+
+/// The sentinels of this process. New ones come with the first guest of a CPU only.
+#[derive(Debug)]
+pub(crate) struct Sentinels(Vec<PathBuf>);
+
+/// CPU time, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    pub(crate) process: f64,
+    pub(crate) sentinels: f64,
+}
+
+impl Spent {
+    pub(crate) fn total(self) -> f64 {
+        self.process + self.sentinels
+    }
+}
+
+impl Sentinels {
+    /// Finds them among the children of our threads (proc_tid_children(5)).
+    pub(crate) fn find() -> Result<Self, Trouble> {
+        let mut found = Vec::new();
+        for task in fs::read_dir("/proc/self/task").map_err(Trouble::io("reading /proc"))? {
+            let path = task.map_err(Trouble::io("reading /proc"))?.path().join("children");
+            // A thread may have ended meanwhile.
+            let children = fs::read_to_string(path).unwrap_or_default();
+            let children = children.split_whitespace().map(|id| PathBuf::from("/proc").join(id));
+            found.extend(children.filter(|process| name(process) == SENTINEL));
+        }
+        if found.is_empty() {
+            let error = io::Error::new(io::ErrorKind::NotFound, "no child has its name");
+            return Err(Trouble::Io("looking for the sentinels", error));
+        }
+        Ok(Self(found))
+    }
+
+    /// CPU time that `f` takes, wherever it is spent. What reading the files costs is left out.
+    pub(crate) fn spent_in<R>(
+        &self,
+        f: impl FnOnce() -> Result<R, Trouble>,
+    ) -> Result<(Spent, R), Trouble> {
+        let sentinels = self.run_time()?;
+        let process = process_time();
+        let result = f()?;
+        let process = process_time() - process;
+        Ok((Spent { process, sentinels: self.run_time()? - sentinels }, result))
+    }
+
+    fn run_time(&self) -> Result<f64, Trouble> {
+        self.0.iter().map(|process| run_time(process)).sum()
+    }
+}
+
+fn name(process: &Path) -> String {
+    fs::read_to_string(process.join("comm")).unwrap_or_default().trim().to_owned()
+}
+
+/// First number of /proc/PID/schedstat: time on a CPU, in nanoseconds (Linux, sched-stats.rst).
+fn run_time(process: &Path) -> Result<f64, Trouble> {
+    let text = fs::read_to_string(process.join("schedstat"))
+        .map_err(Trouble::io("reading a sentinel's schedstat"))?;
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    nanos.ok_or_else(|| {
+        Trouble::Io("reading a sentinel's schedstat", io::ErrorKind::InvalidData.into())
+    })
+}
+
+/// CPU time of this process's own threads.
+fn process_time() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to the local variable. This clock always exists (Linux 2.6.12).
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}

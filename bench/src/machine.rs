@@ -1,0 +1,120 @@
+//! The machine that the figures were taken on.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::error::Trouble;
+
+/// What one must know to read the figures.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    cpu: String,
+    /// CPUs that this process may use.
+    cpus: usize,
+    /// True if this is a virtual machine: waking an idle CPU costs more there.
+    virtualized: bool,
+    kernel: String,
+    /// Type of the file system with the files of the measures.
+    file_system: String,
+    /// When the bench began, UTC.
+    date: String,
+    /// Load of the last minute when the bench began: what else was running.
+    load: String,
+    /// `release`, or `debug`: figures that mean nothing.
+    profile: &'static str,
+    /// Why calls cannot run inline here, if so.
+    unsupported: Option<String>,
+    membarrier: bool,
+    protection_keys: bool,
+}
+
+impl Machine {
+    /// Reads it from /proc, and asks the library.
+    pub(crate) fn describe(dir: &Path) -> Result<Self, Trouble> {
+        let probe = syslet::probe()?;
+        let cpuinfo = read("/proc/cpuinfo");
+        Ok(Self {
+            cpu: field(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
+            cpus: probe.cpus,
+            virtualized: field(&cpuinfo, "flags").is_some_and(|flags| flags.contains("hypervisor")),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            file_system: file_system(dir),
+            date: utc(SystemTime::now()),
+            load: read("/proc/loadavg").split(' ').next().unwrap_or("").to_owned(),
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+            unsupported: probe.unsupported.map(|why| why.to_string()),
+            membarrier: probe.membarrier,
+            protection_keys: probe.protection_keys,
+        })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.virtualized { ", virtual" } else { "" };
+        let yes_no = |yes| if yes { "yes" } else { "no" };
+        writeln!(f, "{} ({} CPUs{kind}), Linux {}", self.cpu, self.cpus, self.kernel)?;
+        let (membarrier, keys) = (yes_no(self.membarrier), yes_no(self.protection_keys));
+        writeln!(f, "files on {}, membarrier {membarrier}, pkeys {keys}", self.file_system)?;
+        write!(f, "{}, load {}, {} build", self.date, self.load, self.profile)
+    }
+}
+
+/// The file's text; nothing if it cannot be read: the report is poorer then, not wrong.
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim())
+}
+
+/// Type of the mount that `dir` is on: the longest mount point that it begins with.
+fn file_system(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let mounts = read("/proc/self/mounts");
+    let mount = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (point, kind) = (words.next()?, words.next()?);
+        dir.starts_with(point).then_some((point.len(), kind))
+    });
+    mount.max_by_key(|(length, _)| *length).map_or("unknown", |(_, kind)| kind).to_owned()
+}
+
+/// The time as ISO 8601, to the second.
+fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a day since 1970 (Howard Hinnant's `civil_from_days`).
+const fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + (month <= 2) as u64, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::civil;
+
+    #[test]
+    fn days_become_dates() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(11_016), (2000, 2, 29));
+        assert_eq!(civil(20_088), (2024, 12, 31));
+    }
+}

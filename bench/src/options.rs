@@ -1,0 +1,191 @@
+//! The command line, and the size of each measure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures what syslet costs, against the plain call in the same loop.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Calls that do not wait: what protection adds to them.
+    Inline(InlineOptions),
+    /// Calls that wait: how soon the caller goes on; attaching; idling.
+    Handoff(HandoffOptions),
+}
+
+impl Command {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Inline(options) => &options.common,
+            Self::Handoff(options) => &options.common,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Tiny parameters: shows that the bench works, not how fast the library is
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// CPU of pinned guests [default: the last that may be used]
+    #[arg(long)]
+    pub(crate) cpu: Option<usize>,
+    /// Where the files of the measures are made [default: the temporary directory]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+impl Common {
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InlineOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these works only
+    #[arg(long = "work")]
+    works: Vec<InlineWork>,
+    /// How the guest is attached
+    #[arg(long, value_enum, default_value_t = Place::Follow)]
+    pub(crate) placement: Place,
+    /// Batches of each way [default: 1000]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Calls in a batch [default: 1000]
+    #[arg(long)]
+    batch: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandoffOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these works only
+    #[arg(long = "work")]
+    works: Vec<HandoffWork>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Place {
+    Follow,
+    Pinned,
+}
+
+impl Place {
+    pub(crate) const BOTH: [Self; 2] = [Self::Follow, Self::Pinned];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Follow => "follow",
+            Self::Pinned => "pinned",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum InlineWork {
+    Getppid,
+    Lseek,
+    Pread4k,
+    Statx,
+    OpenClose,
+    Pwrite4k,
+    Sparse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HandoffWork {
+    Handoff,
+    HandoffBusy,
+    HandoffCpu,
+    #[value(name = "attach_detach")]
+    AttachDetach,
+    Idle,
+}
+
+impl InlineOptions {
+    /// The works that are asked for: all if none is named.
+    pub(crate) fn works(&self) -> &[InlineWork] {
+        if self.works.is_empty() { InlineWork::value_variants() } else { &self.works }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 20 } else { 1000 }).max(1)
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        self.batch.unwrap_or(if self.common.quick { 50 } else { 1000 }).max(1)
+    }
+
+    /// Segments of each way, and calls in one.
+    pub(crate) fn sparse(&self) -> (usize, usize) {
+        if self.common.quick { (2, 20) } else { (10, 200) }
+    }
+}
+
+/// How much the measures of `bench handoff` do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HandoffSize {
+    /// Handoffs back to back.
+    pub(crate) awake: usize,
+    /// Handoffs with a pause before each, and the pause.
+    pub(crate) asleep: usize,
+    pub(crate) pause: Duration,
+    /// Handoffs on busy CPUs.
+    pub(crate) busy: usize,
+    /// Closures that compute, and for how long.
+    pub(crate) computing: usize,
+    pub(crate) closure: Duration,
+    pub(crate) attach: usize,
+    /// Windows of idling, and the length of one.
+    pub(crate) idle: usize,
+    pub(crate) window: Duration,
+}
+
+impl HandoffOptions {
+    /// The works that are asked for: all if none is named.
+    pub(crate) fn works(&self) -> &[HandoffWork] {
+        if self.works.is_empty() { HandoffWork::value_variants() } else { &self.works }
+    }
+
+    pub(crate) fn size(&self) -> HandoffSize {
+        let quick = HandoffSize {
+            awake: 20,
+            asleep: 10,
+            pause: Duration::from_millis(3),
+            busy: 10,
+            computing: 3,
+            closure: Duration::from_millis(10),
+            attach: 10,
+            idle: 2,
+            window: Duration::from_millis(50),
+        };
+        let full = HandoffSize {
+            awake: 5000,
+            asleep: 400,
+            pause: Duration::from_millis(5),
+            busy: 500,
+            computing: 30,
+            closure: Duration::from_millis(50),
+            attach: 500,
+            idle: 5,
+            window: Duration::from_secs(1),
+        };
+        if self.common.quick { quick } else { full }
+    }
+}

@@ -1,0 +1,206 @@
+//! What was measured, as a table or as JSON.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::machine::Machine;
+use crate::samples::Samples;
+
+/// One measure.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Row {
+    pub(crate) work: &'static str,
+    pub(crate) way: String,
+    /// Figures that the distribution is made of.
+    pub(crate) n: usize,
+    pub(crate) min_ns: f64,
+    pub(crate) median_ns: f64,
+    pub(crate) p90_ns: f64,
+    pub(crate) p99_ns: f64,
+    pub(crate) max_ns: f64,
+    #[serde(flatten)]
+    pub(crate) more: More,
+    /// Why the measure does not show what it claims.
+    #[serde(skip)]
+    pub(crate) fault: Option<String>,
+}
+
+/// What only some measures have.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(default)]
+pub(crate) struct More {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) placement: Option<&'static str>,
+    /// Calls that are timed together: a figure is their mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<usize>,
+    /// Median of the differences to the reference taken next to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) extra_ns_median: Option<f64>,
+    /// Median of the ratios to the reference taken next to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio_median: Option<f64>,
+    /// Calls that the library counts as finished inline, handed off, queued or made in place for want
+    /// of a crew thread, or noticed by the watchdog.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inline: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) handed_off: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queued: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rescued: Option<u64>,
+    /// CPU time of process and sentinels for one call, and what of it the plain call has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ns_per_call: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) extra_cpu_ns_per_call: Option<f64>,
+    /// Part of one CPU that process and sentinels use, and the sentinels alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sentinel_share: Option<f64>,
+}
+
+impl Row {
+    pub(crate) fn new(work: &'static str, way: impl Into<String>, samples: &Samples) -> Self {
+        let [min_ns, median_ns, p90_ns, p99_ns, max_ns] = samples.spread().map(rounded);
+        let (way, n) = (way.into(), samples.len());
+        Self { work, way, n, min_ns, median_ns, p90_ns, p99_ns, max_ns, ..Self::default() }
+    }
+
+    /// Adds how `samples` compare with `reference`, pair by pair.
+    pub(crate) fn against(mut self, samples: &Samples, reference: &Samples) -> Self {
+        let extra = samples.paired(reference, |ours, theirs| ours - theirs);
+        let ratio = samples.paired(reference, |ours, theirs| ours / theirs.max(f64::MIN_POSITIVE));
+        self.more.extra_ns_median = Some(rounded(extra.median()));
+        self.more.ratio_median = Some((ratio.median() * 1000.0).round() / 1000.0);
+        self
+    }
+}
+
+/// To tenths: a nanosecond has no more digits that mean anything.
+pub(crate) fn rounded(nanos: f64) -> f64 {
+    (nanos * 10.0).round() / 10.0
+}
+
+/// Everything that a command measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    command: &'static str,
+    quick: bool,
+    machine: Machine,
+    rows: Vec<Row>,
+    faults: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(
+        command: &'static str,
+        quick: bool,
+        machine: Machine,
+        rows: Vec<Row>,
+    ) -> Self {
+        let fault = |row: &Row| Some(format!("{} {}: {}", row.work, row.way, row.fault.as_ref()?));
+        let faults = rows.iter().filter_map(fault).collect();
+        Self { command, quick, machine, rows, faults }
+    }
+
+    /// Measures that do not show what they claim.
+    pub(crate) fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    pub(crate) fn print_json(&self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        serde_json::to_writer_pretty(&mut out, self)?;
+        writeln!(out)
+    }
+
+    pub(crate) fn print_table(&self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", self.machine)?;
+        writeln!(out, "nanoseconds; extra and ratio are medians over neighbouring pairs\n")?;
+        let mut lines = vec![HEADINGS.map(String::from)];
+        lines.extend(self.rows.iter().map(cells));
+        let width: [usize; COLUMNS] =
+            std::array::from_fn(|at| lines.iter().map(|line| line[at].len()).max().unwrap_or(0));
+        for line in &lines {
+            for (at, (cell, width)) in line.iter().zip(width).enumerate() {
+                match at {
+                    0 | 1 => write!(out, "{cell:<width$}  ")?,
+                    _ if at == COLUMNS - 1 => write!(out, "{cell}")?,
+                    _ => write!(out, "{cell:>width$}  ")?,
+                }
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
+
+const COLUMNS: usize = 13;
+const HEADINGS: [&str; COLUMNS] = [
+    "work",
+    "way",
+    "n",
+    "min",
+    "median",
+    "p90",
+    "p99",
+    "max",
+    "extra",
+    "ratio",
+    "inline",
+    "handed off",
+    "",
+];
+
+fn cells(row: &Row) -> [String; COLUMNS] {
+    let more = &row.more;
+    let count = |count: Option<u64>| count.map_or_else(String::new, |count| count.to_string());
+    [
+        row.work.to_owned(),
+        row.way.clone(),
+        row.n.to_string(),
+        figure(row.min_ns),
+        figure(row.median_ns),
+        figure(row.p90_ns),
+        figure(row.p99_ns),
+        figure(row.max_ns),
+        more.extra_ns_median.map_or_else(String::new, |extra| format!("{extra:+.1}")),
+        more.ratio_median.map_or_else(String::new, |ratio| format!("{ratio:.3}")),
+        count(more.inline),
+        count(more.handed_off),
+        remarks(row),
+    ]
+}
+
+/// Hundreds of nanoseconds with a tenth, more without.
+fn figure(nanos: f64) -> String {
+    if nanos < 1000.0 { format!("{nanos:.1}") } else { format!("{nanos:.0}") }
+}
+
+fn remarks(row: &Row) -> String {
+    let more = &row.more;
+    let mut remarks = Vec::new();
+    if let Some(rescued) = more.rescued.filter(|&rescued| rescued > 0) {
+        remarks.push(format!("{rescued} by the watchdog"));
+    }
+    if let Some(queued) = more.queued.filter(|&queued| queued > 0) {
+        remarks.push(format!("{queued} queued, left out"));
+    }
+    if let Some(cpu) = more.cpu_ns_per_call {
+        let extra = more.extra_cpu_ns_per_call.map_or_else(String::new, |e| format!(" ({e:+.0})"));
+        remarks.push(format!("CPU {cpu:.0} a call{extra}"));
+    }
+    if let (Some(share), Some(sentinels)) = (more.cpu_share, more.sentinel_share) {
+        let (share, sentinels) = (share * 100.0, sentinels * 100.0);
+        remarks.push(format!("{share:.4} % of a CPU, sentinels {sentinels:.4} %"));
+    }
+    if row.fault.is_some() {
+        remarks.push("FAULT".to_owned());
+    }
+    remarks.join("; ")
+}

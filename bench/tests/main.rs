@@ -1,0 +1,144 @@
+//! The bench does not rot: each command runs with tiny parameters and says what it should.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Fields that every row has.
+const FIELDS: [&str; 6] = ["n", "min_ns", "median_ns", "p90_ns", "p99_ns", "max_ns"];
+
+/// True, with a line that says so, if calls cannot run inline here.
+fn skipped() -> bool {
+    let probe = syslet::probe().expect("attaching works or says why not");
+    let Some(why) = probe.unsupported else { return false };
+    println!("skipped: calls cannot run inline here: {why}");
+    true
+}
+
+fn bench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bench")).args(args).output().expect("the bench starts")
+}
+
+/// Runs a command with `--quick --json` and returns its object. Calls that went astray because the
+/// machine is busy are a negative answer (status 1) and no failure of the bench.
+fn json(args: &[&str]) -> Value {
+    let output = bench(&[args, &["--quick", "--json"]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{:?}: {errors}", output.status);
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let faults = object["faults"].as_array().expect("a list of faults");
+    assert_eq!(output.status.success(), faults.is_empty(), "{errors}");
+    object
+}
+
+fn check_machine(object: &Value) {
+    for name in ["cpu", "kernel", "date", "load", "profile", "file_system"] {
+        assert!(object["machine"][name].is_string(), "machine.{name}: {}", object["machine"]);
+    }
+    assert!(object["machine"]["cpus"].as_u64().is_some_and(|cpus| cpus > 0));
+    assert_eq!(object["quick"], true);
+}
+
+/// The rows of a work, each with an ordered distribution.
+fn rows<'a>(object: &'a Value, work: &str) -> Vec<&'a Value> {
+    let rows = object["rows"].as_array().expect("rows");
+    let rows: Vec<_> = rows.iter().filter(|row| row["work"] == work).collect();
+    for row in &rows {
+        let figures =
+            FIELDS.map(|name| row[name].as_f64().unwrap_or_else(|| panic!("{name}: {row}")));
+        assert!(figures[0] > 0.0, "no samples: {row}");
+        assert!(figures[1..].is_sorted(), "not a distribution: {row}");
+    }
+    rows
+}
+
+fn ways(rows: &[&Value]) -> Vec<String> {
+    rows.iter().map(|row| row["way"].as_str().expect("a way").to_owned()).collect()
+}
+
+#[test]
+fn inline_measures_every_work_in_every_way() {
+    if skipped() {
+        return;
+    }
+    let object = json(&["inline"]);
+    check_machine(&object);
+    for work in ["getppid", "lseek", "pread4k", "statx", "open_close", "pwrite4k", "sparse"] {
+        let rows = rows(&object, work);
+        assert_eq!(ways(&rows), ["plain", "submit", "threadlet"], "{work}");
+        assert!(rows[0].get("extra_ns_median").is_none());
+        for row in &rows[1..] {
+            assert!(row["extra_ns_median"].is_f64() && row["ratio_median"].is_f64(), "{row}");
+        }
+        for row in &rows {
+            assert!(row["inline"].is_u64() && row["handed_off"].is_u64(), "{row}");
+            assert_eq!(row["cpu_ns_per_call"].is_f64(), work == "sparse", "{row}");
+        }
+        assert_eq!(rows[0]["inline"], 0, "a plain call is not the library's");
+    }
+}
+
+#[test]
+fn inline_measures_pinned_guests_too() {
+    if skipped() {
+        return;
+    }
+    let object = json(&["inline", "--work", "lseek", "--placement", "pinned", "--rounds", "3"]);
+    assert_eq!(object["rows"].as_array().map(Vec::len), Some(3));
+    assert!(rows(&object, "lseek").iter().all(|row| row["placement"] == "pinned" && row["n"] == 3));
+}
+
+#[test]
+fn handoff_measures_both_placements() {
+    if skipped() {
+        return;
+    }
+    let object = json(&["handoff"]);
+    check_machine(&object);
+    let ends = ["follow-awake", "follow-asleep", "pinned-awake", "pinned-asleep"];
+    let [follow, pinned] = [&ends[..2], &ends[2..]].map(|ends| {
+        let all = |way: &'static str| ends.iter().map(move |end| format!("{way}-{end}"));
+        all("hop").chain(all("submit")).chain(all("threadlet")).collect::<Vec<_>>()
+    });
+    let all = [follow, pinned].concat();
+    assert_eq!(ways(&rows(&object, "handoff")), all);
+    let all = ["submit-follow", "threadlet-follow", "submit-pinned", "threadlet-pinned"];
+    assert_eq!(ways(&rows(&object, "handoff-busy")), all);
+    assert_eq!(ways(&rows(&object, "handoff-cpu")), ["threadlet-follow", "threadlet-pinned"]);
+    for work in ["handoff", "handoff-busy"] {
+        for row in rows(&object, work) {
+            if row["way"].as_str().is_some_and(|way| way.starts_with("hop-")) {
+                continue;
+            }
+            assert_eq!(row["handed_off"], row["n"], "a figure is not of a handoff: {row}");
+        }
+    }
+    assert_eq!(ways(&rows(&object, "attach_detach")), ["spawn-join", "follow", "pinned"]);
+    let idle = rows(&object, "idle");
+    assert_eq!(ways(&idle), ["plain", "follow", "pinned"]);
+    assert!(idle.iter().all(|row| row["cpu_share"].is_f64() && row["sentinel_share"].is_f64()));
+}
+
+#[test]
+fn tables_have_a_line_for_each_row() {
+    if skipped() {
+        return;
+    }
+    let output = bench(&["inline", "--quick", "--work", "getppid", "--work", "lseek"]);
+    let table = String::from_utf8(output.stdout).expect("text");
+    let begins = |start: &str| table.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!((begins("getppid "), begins("lseek ")), (3, 3), "{table}");
+    assert!(table.contains("median") && table.contains("debug build"), "{table}");
+}
+
+#[test]
+fn trouble_is_one_line_and_status_2() {
+    if skipped() {
+        return;
+    }
+    let output = bench(&["inline", "--quick", "--dir", "/nonexistent"]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains("making a directory for the files failed"), "{errors}");
+}

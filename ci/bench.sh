@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The benchmarks with tiny parameters, so that they cannot rot. Figures are not looked at.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo run --quiet --release -p bench -- inline --quick >/dev/null
+cargo run --quiet --release -p bench -- handoff --quick >/dev/null

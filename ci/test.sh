@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# All tests: the command that the README gives, then the library's again in its other ways of working.
+# (The suite of whole programs goes through all of them by itself.)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+SYSLET_TEST_MODE=pinned cargo test --quiet -p syslet --test main
+SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 cargo test --quiet -p syslet --test main
+cargo test --workspace

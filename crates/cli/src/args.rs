@@ -1,0 +1,200 @@
+//! The command line: what clap parses, and the checked plans that the subcommands work by.
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Units in flight at most, unless `--jobs` says otherwise.
+///
+/// Enough to keep the queue of one fast disk full, as measured on a virtual NVMe disk: fewer leave
+/// it idle, and more gain nothing but hold stacks and page-cache references. A cached tree never
+/// has more than a few in flight, whatever the limit.
+const DEFAULT_JOBS: usize = 32;
+/// Largest `--jobs`: the engine allows 4096 crew threads, of which some carry and stand by.
+const MAX_JOBS: i64 = 4000;
+
+/// Any Linux system call, asynchronous, at the price of the call itself whenever it does not block.
+#[derive(Debug, Parser)]
+#[command(name = "syslet", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Exit status: 0 done, 1 a negative answer (files that could not be read), \
+                        2 bad usage or other trouble.")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Scan(ScanArgs),
+    Probe(ProbeArgs),
+    Calls(CallsArgs),
+}
+
+/// Walk trees, and read and hash (BLAKE3) every regular file.
+///
+/// One thread does it all through threadlets: what is cached costs what the plain calls cost, and
+/// what has to wait for the disk goes on beside the walk.
+///
+/// Symbolic links are counted, not followed, also when given as PATH (as du does; PATH/ with a
+/// slash at its end names what the link points to). Every name counts: a file with two hard links
+/// in the tree is read twice. FIFOs, sockets and devices are counted, never opened. In kernel-made
+/// file systems such as /proc at most 64 MiB are read of one file, because some have no end.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  syslet scan /usr/share
+  syslet scan --no-read --json /home
+  syslet scan --manifest sums.b3 photos && b3sum -c --quiet sums.b3
+  syslet scan --manifest - src | sort -k2
+  syslet scan --mode pool --jobs 16 /usr   # the same work by ordinary threads
+
+Exit status: 0 done, 1 some files could not be read, 2 bad usage or other trouble.")]
+struct ScanArgs {
+    /// Files and directories to scan
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<OsString>,
+    /// Metadata only: open no files
+    #[arg(long)]
+    no_read: bool,
+    /// Write a line per file that `b3sum -c` accepts, in the order in which they are finished;
+    /// `-` is standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "no_read")]
+    manifest: Option<PathBuf>,
+    /// Print the summary as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// How the work is done
+    #[arg(long, value_enum, default_value_t = Mode::Syslet)]
+    mode: Mode,
+    /// Units of work in flight at most (syslet), threads (pool)
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_JOBS))]
+    jobs: Option<u16>,
+    /// Skip what is on another file system than its PATH
+    #[arg(long, short = 'x')]
+    one_file_system: bool,
+}
+
+/// How `scan` works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Threadlets of one attached thread
+    Syslet,
+    /// Plain calls, one after the other
+    Sync,
+    /// Ordinary threads
+    Pool,
+}
+
+/// Say what this machine and sandbox allow, and how fast it is.
+///
+/// Shows whether threads can be attached here, or why the pool is used; kernel and CPUs; what a
+/// threadlet costs on top of a plain call; and how long it takes until the caller goes on when a
+/// call blocks. Takes well under a second.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  syslet probe
+  syslet probe --json | jq .mechanism
+  SYSLET_FORCE_POOL=1 syslet probe")]
+struct ProbeArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Print the catalogue of system calls.
+///
+/// Without CALL, a line per call. With CALL, everything that is known of it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  syslet calls
+  syslet calls preadv2
+  syslet calls 0
+  syslet calls --json | jq -r '.[] | select(.waits.for == \"lock\") | .name'")]
+struct CallsArgs {
+    /// Name or number of a call
+    #[arg(value_name = "CALL")]
+    call: Option<String>,
+    /// Print JSON: an array, or one object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is to be done; everything in it has been checked.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    Scan(ScanPlan),
+    Probe(ProbePlan),
+    Calls(CallsPlan),
+}
+
+#[derive(Debug)]
+pub(crate) struct ScanPlan {
+    pub(crate) paths: Vec<CString>,
+    pub(crate) read: bool,
+    pub(crate) manifest: Option<ManifestTo>,
+    pub(crate) json: bool,
+    pub(crate) mode: Mode,
+    pub(crate) jobs: usize,
+    pub(crate) one_file_system: bool,
+}
+
+/// Where the manifest goes.
+#[derive(Debug)]
+pub(crate) enum ManifestTo {
+    Stdout,
+    File(PathBuf),
+}
+
+#[derive(Debug)]
+pub(crate) struct ProbePlan {
+    pub(crate) json: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct CallsPlan {
+    pub(crate) call: Option<String>,
+    pub(crate) json: bool,
+}
+
+/// Reads the command line; does not return if it is wrong or asks for help.
+pub(crate) fn plan() -> Plan {
+    let checked = match Args::parse().command {
+        Command::Scan(args) => args.check().map(Plan::Scan),
+        Command::Probe(ProbeArgs { json }) => Ok(Plan::Probe(ProbePlan { json })),
+        Command::Calls(CallsArgs { call, json }) => Ok(Plan::Calls(CallsPlan { call, json })),
+    };
+    checked.unwrap_or_else(|(kind, why)| Args::command().error(kind, why).exit())
+}
+
+impl ScanArgs {
+    fn check(self) -> Result<ScanPlan, (ErrorKind, &'static str)> {
+        let manifest = self.manifest.map(|path| match path.as_os_str().as_encoded_bytes() {
+            b"-" => ManifestTo::Stdout,
+            _ => ManifestTo::File(path),
+        });
+        if self.json && matches!(manifest, Some(ManifestTo::Stdout)) {
+            let why = "--json and --manifest - both want standard output";
+            return Err((ErrorKind::ArgumentConflict, why));
+        }
+        if self.mode == Mode::Sync && self.jobs.is_some_and(|jobs| jobs > 1) {
+            return Err((ErrorKind::ArgumentConflict, "--mode sync does one thing at a time"));
+        }
+        let no_nul = (ErrorKind::InvalidValue, "a PATH holds a NUL byte");
+        let paths = self.paths.into_iter().map(|path| CString::new(path.into_vec()));
+        Ok(ScanPlan {
+            paths: paths.collect::<Result<_, _>>().map_err(|_| no_nul)?,
+            read: !self.no_read,
+            manifest,
+            json: self.json,
+            mode: self.mode,
+            jobs: match self.mode {
+                Mode::Sync => 1,
+                Mode::Syslet | Mode::Pool => self.jobs.map_or(DEFAULT_JOBS, usize::from),
+            },
+            one_file_system: self.one_file_system,
+        })
+    }
+}

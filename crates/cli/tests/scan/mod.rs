@@ -1,0 +1,5 @@
+//! `syslet scan`.
+
+mod content;
+mod modes;
+mod odd;

@@ -1,0 +1,92 @@
+//! Exit statuses and what is said about the command line.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::util::{Tree, assert_code, run, stderr, stdout, syslet};
+
+#[test]
+fn bad_usage_exits_2() {
+    let bad: [&[&str]; 9] = [
+        &[],
+        &["scan"],
+        &["frobnicate"],
+        &["scan", "--jobs", "0", "."],
+        &["scan", "--jobs", "4001", "."],
+        &["scan", "--mode", "magic", "."],
+        &["scan", "--mode", "sync", "--jobs", "2", "."],
+        &["scan", "--json", "--manifest", "-", "."],
+        &["scan", "--no-read", "--manifest", "x", "."],
+    ];
+    for args in bad {
+        let output = run(args);
+        assert_code(&output, 2);
+        assert!(stdout(&output).is_empty(), "{args:?}");
+        assert!(!stderr(&output).is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn help_has_examples_and_exits_0() {
+    for subcommand in ["scan", "probe", "calls"] {
+        let output = run([subcommand, "--help"]);
+        assert_code(&output, 0);
+        assert!(stdout(&output).contains(&format!("Examples:\n  syslet {subcommand}")));
+    }
+}
+
+#[test]
+fn manifest_that_cannot_be_made_exits_2() {
+    let tree = Tree::sample();
+    let output = syslet()
+        .args(["scan", "--manifest", "/nonexistent/manifest"])
+        .arg(tree.path())
+        .output()
+        .unwrap();
+    assert_code(&output, 2);
+    assert_eq!(
+        stderr(&output),
+        "syslet: /nonexistent/manifest: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn manifest_on_a_full_device_exits_2() {
+    let tree = Tree::sample();
+    let output =
+        syslet().args(["scan", "--manifest", "/dev/full"]).arg(tree.path()).output().unwrap();
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("/dev/full: No space left on device"));
+}
+
+#[test]
+fn reader_that_goes_away_is_no_trouble() {
+    let tree = Tree::sample();
+    let root = tree.path().to_str().unwrap();
+    for args in [&["calls"][..], &["calls", "--json"], &["scan", "--manifest", "-", root]] {
+        let mut child =
+            syslet().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}: {said}");
+        assert!(!said.contains("pipe"), "{said}");
+    }
+}
+
+#[test]
+fn long_manifest_into_head_ends_early() {
+    let mut tree = Tree::new();
+    // More than a pipe holds.
+    for n in 0..3000 {
+        tree.file(&format!("{n:0100}"), b"");
+    }
+    let script = r#"set -o pipefail; "$0" scan --manifest - "$1" | head -1"#;
+    let output = std::process::Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_syslet")])
+        .arg(tree.path())
+        .output()
+        .unwrap();
+    assert_code(&output, 0);
+    assert_eq!(stdout(&output).lines().count(), 1);
+}

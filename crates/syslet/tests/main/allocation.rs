@@ -1,0 +1,94 @@
+//! The inline path does not allocate.
+//!
+//! # Safety
+//!
+//! The allocator hands everything to the system's own, unchanged.
+
+#![allow(unsafe_code, reason = "an allocator that counts; see the header")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use syslet::threadlet;
+
+use crate::util::calls::{Landing, go, pread_call};
+use crate::util::child::Child;
+use crate::util::pipe::file_with;
+use crate::util::{attached, skip_in_pool};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: the system's allocator; counting changes nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's duties.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's duties.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's duties.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Runs `once`, which says whether it was inline, until 1000 in a row were inline and allocated
+/// nothing. (The crew allocates in the background now and then, so one such row is proof.)
+fn inline_allocates_nothing(what: &str, mut once: impl FnMut() -> bool) {
+    let mut least = None;
+    for _ in 0..200 {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        if (0..1000).all(|_| once()) {
+            let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            if made == 0 {
+                return;
+            }
+            least = Some(least.unwrap_or(made).min(made));
+        }
+    }
+    panic!("{what}: allocations in 1000 inline ones, at least: {least:?}");
+}
+
+#[test]
+fn inline_threadlets_and_calls_allocate_nothing() {
+    let path = "allocation::inline_threadlets_and_calls_allocate_nothing";
+    let ended = Child::new().run(path, || {
+        if skip_in_pool("inline") {
+            return;
+        }
+        attached(|| {
+            inline_allocates_nothing("nothing", || threadlet(|| ()).was_inline());
+            inline_allocates_nothing("a word", || {
+                let away = threadlet(|| 5u64);
+                away.was_inline() && away.join() == 5
+            });
+            inline_allocates_nothing("64 bytes", || {
+                let bytes = [3u8; 64];
+                let away = threadlet(move || bytes);
+                away.was_inline() && away.join() == bytes
+            });
+            let file = file_with(b"x");
+            let landing = Landing::leak();
+            let call = pread_call(file.as_raw_fd(), landing, 0);
+            inline_allocates_nothing("a call", || {
+                let submitted = go(call);
+                submitted.is_done() && submitted.wait().raw() == 1
+            });
+            let fails = pread_call(-1, landing, 0);
+            inline_allocates_nothing("a call that fails", || go(fails).is_done());
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}

@@ -1,0 +1,183 @@
+//! A cancelled call ends, or was too late, and nothing in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use syslet::{CancelOutcome, Submitted};
+
+use crate::util::calls::{Counter, Landing, go, pending, read_call, sleep_call, write_call};
+use crate::util::child::Child;
+use crate::util::pipe::Pipe;
+use crate::util::{LIMIT, attached, bounded, eventually};
+
+/// What is added to an eventfd.
+static ONE: [u8; 8] = 1u64.to_ne_bytes();
+
+fn spin(rounds: usize) {
+    (0..rounds).for_each(|_| std::hint::spin_loop());
+}
+
+#[test]
+fn cancel_before_entry_never_runs() {
+    // Calls of a thread that is not attached are queued: each is cancelled on its way to its thread,
+    // or just before, during or after its system call.
+    const ROUNDS: usize = 5000;
+    let (cancelled, made) = bounded(LIMIT, || {
+        let counter = Counter::new();
+        let (mut cancelled, mut made) = (0, 0);
+        for round in 0..ROUNDS {
+            let away = pending(go(write_call(counter.fd(), &ONE)));
+            spin(round * 7 % 997);
+            let outcome = away.cancel();
+            let ret = away.wait();
+            let effect = counter.take();
+            if ret.is_cancelled() {
+                assert_eq!(effect, 0, "round {round}: cancelled, but it ran ({outcome:?})");
+                assert_ne!(outcome, CancelOutcome::TooLate);
+                cancelled += 1;
+            } else {
+                assert_eq!((ret.raw(), effect), (8, 1), "round {round}: {outcome:?}");
+                assert_ne!(outcome, CancelOutcome::NotBegun);
+                made += 1;
+            }
+        }
+        (cancelled, made)
+    });
+    println!("{cancelled} cancelled, {made} made");
+    assert!(cancelled > 0 && made > 0, "one side of the race was never seen");
+}
+
+#[test]
+fn cancel_while_asleep_ends_the_call() {
+    attached(|| {
+        for _ in 0..300 {
+            let pipe = Pipe::new();
+            let landing = Landing::leak();
+            let away = pending(go(read_call(pipe.read_end(), landing)));
+            let outcome = away.cancel();
+            assert!(matches!(outcome, CancelOutcome::Asked | CancelOutcome::NotBegun));
+            let ret = away.wait();
+            assert!(ret.is_cancelled(), "{ret:?}");
+            assert_eq!(ret.errno(), Some(libc::ECANCELED));
+            pipe.put(1);
+            assert_eq!(pipe.filled(), 1, "the cancelled call has read");
+        }
+    });
+}
+
+#[test]
+fn cancel_of_calls_with_time_limits() {
+    attached(|| {
+        let begun = Instant::now();
+        let away = pending(go(sleep_call(Duration::from_secs(50))));
+        let _ = away.cancel();
+        assert!(away.wait().is_cancelled());
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    });
+}
+
+#[test]
+fn cancel_that_is_too_late_leaves_the_answer() {
+    attached(|| {
+        let pipe = Pipe::new();
+        let landing = Landing::leak();
+        let away = pending(go(read_call(pipe.read_end(), landing)));
+        pipe.put(4);
+        assert!(eventually(|| away.is_done()));
+        assert_eq!(away.cancel(), CancelOutcome::TooLate);
+        assert_eq!(away.wait().raw(), 1);
+        assert_eq!(landing.byte(), 4);
+    });
+}
+
+#[test]
+fn cancel_races_with_completion() {
+    // The byte arrives while the cancel is on its way: it is read, or it is still there.
+    const ROUNDS: usize = 1500;
+    attached(|| {
+        let turn = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
+        let pipe = Pipe::new();
+        let writer = {
+            let (turn, stop, pipe) = (Arc::clone(&turn), Arc::clone(&stop), pipe.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Acquire) {
+                    if turn.swap(false, Ordering::AcqRel) {
+                        pipe.put(1);
+                    } else {
+                        thread::yield_now();
+                    }
+                }
+            })
+        };
+        let (mut cancelled, mut read) = (0, 0);
+        for round in 0..ROUNDS {
+            let landing = Landing::leak();
+            let Submitted::Pending(away) = go(read_call(pipe.read_end(), landing)) else {
+                panic!("round {round}: the pipe is not empty")
+            };
+            turn.store(true, Ordering::Release);
+            spin(round * 13 % 499);
+            let _ = away.cancel();
+            let ret = away.wait();
+            if ret.is_cancelled() {
+                assert!(eventually(|| pipe.filled() == 1), "round {round}: the byte is lost");
+                assert_eq!(pipe.get(), 1);
+                cancelled += 1;
+            } else {
+                assert_eq!((ret.raw(), landing.byte()), (1, 1), "round {round}");
+                read += 1;
+            }
+            assert_eq!(pipe.filled(), 0, "round {round}");
+        }
+        stop.store(true, Ordering::Release);
+        writer.join().expect("writing does not panic");
+        println!("{cancelled} cancelled, {read} read");
+        assert_eq!(cancelled + read, ROUNDS);
+    });
+}
+
+#[test]
+fn cancel_hits_no_other_call() {
+    // Each call is cancelled just as it ends, while the thread that made it takes the next one.
+    const ROUNDS: usize = 1500;
+    attached(|| {
+        for round in 0..ROUNDS {
+            let (first, second) = (Pipe::new(), Pipe::new());
+            let away = pending(go(read_call(first.read_end(), Landing::leak())));
+            first.put(1);
+            spin(round * 5 % 301);
+            let _ = away.cancel();
+            let landing = Landing::leak();
+            let next = go(read_call(second.read_end(), landing));
+            drop(away);
+            second.put(2);
+            let ret = next.wait();
+            assert_eq!((ret.raw(), landing.byte()), (1, 2), "round {round}: {ret:?}");
+        }
+    });
+}
+
+#[test]
+fn queued_call_is_cancelled_before_it_begins() {
+    let path = "cancelling::queued_call_is_cancelled_before_it_begins";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        bounded(LIMIT, || {
+            let blocker = Pipe::new();
+            // Both crew threads are taken.
+            let held: Vec<_> = (0..2)
+                .map(|_| pending(go(read_call(blocker.read_end(), Landing::leak()))))
+                .collect();
+            let counter = Counter::new();
+            let queued = pending(go(write_call(counter.fd(), &ONE)));
+            assert_eq!(queued.cancel(), CancelOutcome::NotBegun);
+            held.iter().for_each(|_| blocker.put(1));
+            held.into_iter().for_each(|away| assert_eq!(away.wait().raw(), 1));
+            assert!(queued.wait().is_cancelled());
+            assert_eq!(counter.take(), 0);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}

@@ -1,0 +1,245 @@
+//! Where crew threads run out, work queues, or is handed back, and nothing hangs.
+
+use std::os::fd::AsRawFd;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use syslet::{AttachError, SubmitError, stats, threadlet, try_threadlet};
+
+use crate::util::calls::{
+    self, Landing, address_space, go, number_call, pending, read_call, try_go,
+};
+use crate::util::child::Child;
+use crate::util::pipe::{Pipe, file_with};
+use crate::util::{LIMIT, Way, attached, bounded, eventually, settings, way};
+
+/// Keeps crew threads asleep until released.
+struct Occupied {
+    pipe: Pipe,
+    held: Vec<syslet::Pending>,
+}
+
+impl Occupied {
+    /// Takes all crew threads but the one that carries the guest, and checks that none is left.
+    fn all(limit: usize) -> Self {
+        let pipe = Pipe::new();
+        let count = if way() == Way::Pool { limit } else { limit - 1 };
+        let mut held = Vec::new();
+        let full = eventually(|| {
+            match try_go(read_call(pipe.read_end(), Landing::leak())) {
+                Ok(submitted) => held.push(pending(submitted)),
+                Err(error) => return error.is_busy() && held.len() == count,
+            }
+            assert!(held.len() <= count, "the limit is {limit}");
+            false
+        });
+        assert!(full, "{} of {count} crew threads are to be had", held.len());
+        Self { pipe, held }
+    }
+
+    fn release(self) {
+        self.held.iter().for_each(|_| self.pipe.put(1));
+        self.held.into_iter().for_each(|away| assert_eq!(away.wait().raw(), 1));
+    }
+}
+
+#[test]
+fn threadlet_that_waits_for_its_caller_does_not_hang_it() {
+    let path = "limits::threadlet_that_waits_for_its_caller_does_not_hang_it";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 3).run(path, || {
+        attached(|| {
+            for _ in 0..50 {
+                let occupied = Occupied::all(3);
+                let before = stats().guest.map_or(0, |guest| guest.queued);
+                let (send, receive) = channel();
+                let away = threadlet(move || receive.recv().expect("the sender lives"));
+                assert!(!away.was_inline());
+                send.send(1).expect("the receiver lives");
+                occupied.release();
+                assert_eq!(away.join(), 1);
+                let queued = stats().guest.map_or(1, |guest| guest.queued - before);
+                assert_eq!(queued, 1, "counted as queued");
+            }
+            assert!(stats().crew <= 3, "the limit is kept: {:?}", stats());
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn without_crew_threads_calls_queue_or_come_back() {
+    let path = "limits::without_crew_threads_calls_queue_or_come_back";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        attached(|| {
+            let occupied = Occupied::all(2);
+            let error = try_threadlet(|| 5).expect_err("no crew thread is left");
+            assert!(error.is_busy());
+            assert_eq!(error.into_inner()(), 5, "the closure comes back");
+            let again = syslet::Builder::new().elsewhere().name("x").try_launch(|| 6);
+            assert!(again.is_err_and(|error| error.is_busy()));
+
+            let pipe = Pipe::new();
+            let call = read_call(pipe.read_end(), Landing::leak());
+            match try_go(call) {
+                Err(SubmitError::Busy(back)) => assert_eq!(back, call),
+                other => panic!("{other:?}"),
+            }
+            let queued = pending(go(call)); // may wait for somebody: never in place
+            pipe.put(1);
+            occupied.release();
+            assert_eq!(queued.wait().raw(), 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn without_crew_threads_disk_calls_are_made_in_place() {
+    let path = "limits::without_crew_threads_disk_calls_are_made_in_place";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        if crate::util::skip_in_pool("in place") {
+            return;
+        }
+        attached(|| {
+            let file = file_with(b"");
+            let sync = number_call(libc::SYS_fsync, [file.as_raw_fd() as usize]);
+            let occupied = Occupied::all(2);
+            for n in 1..=10 {
+                let submitted = go(sync);
+                assert!(submitted.is_done());
+                assert_eq!(submitted.wait().raw(), 0);
+                assert_eq!(stats().guest.expect("a guest").in_place, n);
+            }
+            assert_eq!(stats().guest.expect("a guest").queued, 0);
+            occupied.release();
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn queue_is_served_in_order_when_threads_come_back() {
+    let path = "limits::queue_is_served_in_order_when_threads_come_back";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        attached(|| {
+            let occupied = Occupied::all(2);
+            let (send, receive) = channel();
+            let away: Vec<_> = (0..100)
+                .map(|n| {
+                    let send = send.clone();
+                    threadlet(move || send.send(n).expect("the receiver lives"))
+                })
+                .collect();
+            occupied.release();
+            away.into_iter().for_each(|threadlet| threadlet.join());
+            let mut order: Vec<_> = receive.try_iter().collect();
+            order.sort_unstable();
+            assert_eq!(order, (0..100).collect::<Vec<_>>());
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn no_crew_for_one_more_guest_is_an_error() {
+    let path = "limits::no_crew_for_one_more_guest_is_an_error";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        if way() == Way::Pool {
+            return crate::util::skip("guests need no crew threads in pool mode");
+        }
+        attached(|| {
+            let error = bounded(LIMIT, || settings().attach().map(drop));
+            assert!(matches!(error, Err(AttachError::NoCrew)), "{error:?}");
+            assert_eq!(threadlet(|| 1).join(), 1);
+        });
+        // All are free again.
+        attached(|| assert_eq!(threadlet(|| 2).join(), 2));
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+/// Lets the process map so many bytes more.
+fn allow(bytes: u64) -> u64 {
+    calls::limit(libc::RLIMIT_AS, address_space() + bytes)
+}
+
+#[test]
+fn stack_that_cannot_be_had_is_an_error_of_attach() {
+    let path = "limits::stack_that_cannot_be_had_is_an_error_of_attach";
+    let ended = Child::new().run(path, || {
+        if way() == Way::Pool {
+            return crate::util::skip("attaching makes no threads in pool mode");
+        }
+        bounded(LIMIT, || {
+            allow(256 << 20);
+            let error = settings().stack_size(1 << 30).attach();
+            match error {
+                Err(AttachError::Io(_, _) | AttachError::NoCrew) => {}
+                other => panic!("{other:?}"),
+            }
+            assert!(stats().spawn_failures > 0, "counted");
+            assert!(!syslet::is_attached());
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn closure_for_which_no_thread_can_be_made_does_not_hang() {
+    let path = "limits::closure_for_which_no_thread_can_be_made_does_not_hang";
+    let ended = Child::new().run(path, || {
+        // The engine is there, with a stack size that cannot be had, and without crew.
+        bounded(LIMIT, || {
+            allow(256 << 20);
+            let _ = settings().stack_size(1 << 30).attach().map(drop);
+        });
+        // Run in place, or refused with a panic: but not left for ever.
+        let ran = bounded(Duration::from_secs(20), || {
+            std::panic::catch_unwind(|| threadlet(|| 7).join()).unwrap_or(7)
+        });
+        assert_eq!(ran, 7);
+        let pipe = Pipe::new();
+        pipe.put(1);
+        let call = read_call(pipe.read_end(), Landing::leak());
+        assert_eq!(bounded(Duration::from_secs(20), move || go(call).wait().raw()), 1);
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn threads_that_cannot_be_made_are_done_without() {
+    let path = "limits::threads_that_cannot_be_made_are_done_without";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            // What there is must be enough from now on.
+            assert_eq!(threadlet(|| 1).join(), 1);
+            let hard = allow(1 << 20);
+            let occupied = Occupied::some();
+            assert!(eventually(|| stats().spawn_failures > 0), "counted: {:?}", stats());
+            let (send, receive) = channel();
+            let away = threadlet(move || receive.recv().expect("the sender lives"));
+            send.send(4).expect("the receiver lives");
+            occupied.release();
+            assert_eq!(away.join(), 4);
+            calls::limit(libc::RLIMIT_AS, hard);
+        });
+        // An old failure is not the answer to a new attach.
+        let threads: Vec<_> = (0..8)
+            .map(|_| std::thread::spawn(|| attached(|| assert_eq!(threadlet(|| 2).join(), 2))))
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("attaching works again"));
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+impl Occupied {
+    /// Submits calls that sleep until one has to be queued or a thread could not be made.
+    fn some() -> Self {
+        let pipe = Pipe::new();
+        let mut held = Vec::new();
+        while held.len() < 64 && stats().spawn_failures == 0 {
+            held.push(pending(go(read_call(pipe.read_end(), Landing::leak()))));
+        }
+        Self { pipe, held }
+    }
+}

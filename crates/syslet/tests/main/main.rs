@@ -1,0 +1,47 @@
+//! The library's promises, through its public interface. The same suite runs for each way of
+//! working: `SYSLET_TEST_MODE=follow` (the default), `pinned`, or `pool` (with
+//! `SYSLET_FORCE_POOL=1`).
+
+/// The inline path does not allocate.
+mod allocation;
+/// Attaching: settings, nesting, many threads, many times.
+mod attaching;
+/// A cancelled call ends, or was too late, and nothing in between.
+mod cancelling;
+/// What belongs to the guest stays with it over a handoff.
+mod context;
+/// What is away can be waited for before the program ends.
+mod draining;
+/// Busy CPUs do not hold a guest up.
+mod hogs;
+/// Away calls do not answer EINTR that nobody asked for.
+mod interruption;
+/// Where crew threads run out, work queues, or is handed back, and nothing hangs.
+mod limits;
+/// Threadlets and calls inside threadlets.
+mod nesting;
+/// What closures print is not lost.
+mod output;
+/// A stack overflow is reported and ends the process.
+mod overflow;
+/// Panics of closures, of results and of payloads.
+mod panics;
+/// Any interleaving of submit, cancel, complete and drop.
+mod property;
+/// Calls that belong to a kernel thread are refused.
+mod refusals;
+/// Every shape of an answer.
+mod results;
+/// Scopes wait for closures.
+mod scopes;
+/// Alternate signal stacks, handlers, pending signals.
+mod signals;
+/// Closures and results of every size and alignment.
+mod sizes;
+/// The counters count.
+mod statistics;
+/// The handle of a threadlet.
+mod threadlets;
+/// Backtraces end.
+mod traces;
+mod util;

@@ -1,0 +1,101 @@
+//! Calls that belong to a kernel thread are refused.
+
+use syslet::{Refusal, SubmitError};
+use syslet_catalog::{ENTRIES, Runs};
+
+use crate::util::calls::{checked, number_call, try_go};
+use crate::util::{LIMIT, attached, bounded};
+
+/// No argument of these calls is used: nothing runs.
+fn refused(nr: usize) -> (syslet::Call, Refusal) {
+    let outcome = checked(number_call(nr as i64, [usize::MAX; 6]));
+    match outcome {
+        Err(SubmitError::Refused(call, why)) => (call, why),
+        other => panic!("call {nr} is not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn every_call_that_is_bound_to_its_thread() {
+    attached(|| {
+        let mut count = 0;
+        for entry in ENTRIES.iter().filter(|entry| entry.runs != Runs::Anywhere) {
+            let (call, why) = refused(entry.nr as usize);
+            assert_eq!(call.nr(), entry.nr as usize);
+            let reason = entry.runs.reason().expect("such a row has a reason");
+            assert_eq!(why, Refusal::BoundToThread(entry.name, reason));
+            let text = why.to_string();
+            assert!(text.contains(entry.name) && text.contains(reason), "{text}");
+            count += 1;
+        }
+        assert!(count > 30, "only {count} rows");
+    });
+}
+
+#[test]
+fn calls_known_to_be_dangerous_on_another_thread() {
+    let names = [
+        "exit",
+        "exit_group",
+        "fork",
+        "vfork",
+        "clone",
+        "clone3",
+        "execve",
+        "execveat",
+        "rt_sigreturn",
+        "sigaltstack",
+        "rt_sigprocmask",
+        "set_robust_list",
+        "rseq",
+        "arch_prctl",
+        "prctl",
+        "setuid",
+        "setgid",
+        "setreuid",
+        "setresuid",
+        "setgroups",
+        "setfsuid",
+        "capset",
+        "unshare",
+        "setns",
+        "seccomp",
+        "gettid",
+        "set_tid_address",
+        "landlock_restrict_self",
+    ];
+    attached(move || {
+        for name in names {
+            let entry = syslet_catalog::by_name(name).unwrap_or_else(|| panic!("no row of {name}"));
+            let (_, why) = refused(entry.nr as usize);
+            assert!(matches!(why, Refusal::BoundToThread(named, _) if named == name), "{why:?}");
+        }
+    });
+}
+
+#[test]
+fn unknown_numbers() {
+    attached(|| {
+        for nr in [511, 512, 4096, u32::MAX as usize, (1 << 32) | 39, usize::MAX] {
+            let (call, why) = refused(nr);
+            assert_eq!(call.nr(), nr);
+            assert_eq!(why, Refusal::Unknown(nr), "{nr}");
+            assert!(why.to_string().contains(&nr.to_string()));
+        }
+    });
+}
+
+#[test]
+fn refused_everywhere_and_the_call_comes_back() {
+    let exit = || number_call(libc::SYS_exit, [3]);
+    bounded(LIMIT, move || {
+        let error = checked(exit()).expect_err("exit is refused");
+        assert!(!error.is_busy());
+        assert_eq!(error.into_inner(), exit());
+    });
+    attached(move || {
+        let error = try_go(exit()).expect_err("exit is refused");
+        assert!(error.to_string().contains("exit"), "{error}");
+        assert_eq!(error.into_inner(), exit());
+    });
+}

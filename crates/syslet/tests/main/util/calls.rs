@@ -1,0 +1,254 @@
+//! Calls in a form that is safe to use: memory that the kernel reaches is leaked or static.
+//!
+//! # Safety
+//!
+//! Clause *leaked*: a buffer that a submitted call may write is leaked, so it is valid for good, and is
+//! read only after the call has ended. Clause *numbers*: the call's arguments are numbers. Clause
+//! *live*: the kernel reads or writes a local variable during the call.
+
+#![allow(unsafe_code, reason = "system calls; see the header")]
+
+use std::cell::UnsafeCell;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use syslet::{Call, SubmitError, Submitted, submit, try_submit};
+
+/// A byte that a submitted call writes.
+#[derive(Debug)]
+pub(crate) struct Landing(UnsafeCell<u8>);
+
+// SAFETY: written by the kernel before the call's answer is stored, read after that was seen.
+unsafe impl Sync for Landing {}
+
+impl Landing {
+    pub(crate) fn leak() -> &'static Self {
+        Box::leak(Box::new(Self(UnsafeCell::new(0))))
+    }
+
+    /// What landed. Only after the call has ended.
+    pub(crate) fn byte(&self) -> u8 {
+        // SAFETY: leaked; the kernel is done with it.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    /// Where it lands.
+    pub(crate) fn address(&self) -> usize {
+        self.0.get() as usize
+    }
+}
+
+/// The call that reads one byte from `fd` into `landing`.
+pub(crate) fn read_call(fd: RawFd, landing: &'static Landing) -> Call {
+    Call::new(libc::SYS_read as usize, [fd as usize, landing.address(), 1])
+}
+
+/// The call that reads one byte at `offset`.
+pub(crate) fn pread_call(fd: RawFd, landing: &'static Landing, offset: usize) -> Call {
+    Call::new(libc::SYS_pread64 as usize, [fd as usize, landing.address(), 1, offset])
+}
+
+/// The call that writes `bytes` to `fd`.
+pub(crate) fn write_call(fd: RawFd, bytes: &'static [u8]) -> Call {
+    Call::new(libc::SYS_write as usize, [fd as usize, bytes.as_ptr() as usize, bytes.len()])
+}
+
+/// The call that sleeps.
+pub(crate) fn sleep_call(time: Duration) -> Call {
+    let time = libc::timespec {
+        tv_sec: time.as_secs() as libc::time_t,
+        tv_nsec: i64::from(time.subsec_nanos()),
+    };
+    let time: &'static libc::timespec = Box::leak(Box::new(time));
+    Call::new(libc::SYS_nanosleep as usize, [std::ptr::from_ref(time) as usize, 0])
+}
+
+/// The call that waits for `fd` to be readable, up to `millis`.
+pub(crate) fn poll_call(fd: RawFd, millis: usize) -> Call {
+    let poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let poll: &'static mut libc::pollfd = Box::leak(Box::new(poll));
+    Call::new(libc::SYS_poll as usize, [std::ptr::from_mut(poll) as usize, 1, millis])
+}
+
+/// A call whose arguments are numbers.
+pub(crate) fn number_call<const N: usize>(nr: i64, args: [usize; N]) -> Call {
+    Call::new(nr as usize, args)
+}
+
+/// Submits a call made by one of the functions above.
+pub(crate) fn go(call: Call) -> Submitted {
+    checked(call).expect("the call is accepted")
+}
+
+/// The same, with the error.
+pub(crate) fn checked(call: Call) -> Result<Submitted, SubmitError<Call>> {
+    // SAFETY: leaked, static memory, or numbers.
+    unsafe { submit(call) }
+}
+
+/// The same with `try_submit`.
+pub(crate) fn try_go(call: Call) -> Result<Submitted, SubmitError<Call>> {
+    // SAFETY: leaked, static memory, or numbers.
+    unsafe { try_submit(call) }
+}
+
+/// The handle of a call that is expected to wait.
+pub(crate) fn pending(submitted: Submitted) -> syslet::Pending {
+    match submitted {
+        Submitted::Pending(pending) => pending,
+        Submitted::Done(ret) => panic!("the call is over: {ret:?}"),
+    }
+}
+
+/// The first CPU that the calling thread may use.
+pub(crate) fn first_cpu() -> usize {
+    affinity().into_iter().next().expect("a thread may run somewhere")
+}
+
+/// The CPUs that the running kernel thread may use.
+pub(crate) fn affinity() -> Vec<usize> {
+    // SAFETY: all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: live.
+    let answer = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) };
+    assert_eq!(answer, 0, "sched_getaffinity");
+    // SAFETY: within the set's size.
+    (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+/// Id of the running kernel thread.
+pub(crate) fn gettid() -> i32 {
+    // SAFETY: numbers.
+    unsafe { libc::gettid() }
+}
+
+/// Bytes that can be read from `fd`.
+pub(crate) fn readable_bytes(fd: RawFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: live.
+    let answer = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) };
+    assert_eq!(answer, 0, "FIONREAD");
+    count as usize
+}
+
+/// Sets or clears O_NONBLOCK.
+pub(crate) fn set_nonblocking(fd: RawFd, on: bool) {
+    let flags = if on { libc::O_NONBLOCK } else { 0 };
+    // SAFETY: numbers.
+    assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) }, 0, "F_SETFL");
+}
+
+/// A new file in memory.
+pub(crate) fn memory_file() -> OwnedFd {
+    // SAFETY: a static string.
+    let fd = unsafe { libc::memfd_create(c"syslet-test".as_ptr(), libc::MFD_CLOEXEC) };
+    assert!(fd >= 0, "memfd_create");
+    // SAFETY: just made, ours.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// A new eventfd, which counts what is written to it.
+#[derive(Debug)]
+pub(crate) struct Counter(OwnedFd);
+
+impl Counter {
+    pub(crate) fn new() -> Self {
+        // SAFETY: numbers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        assert!(fd >= 0, "eventfd");
+        // SAFETY: just made, ours.
+        Self(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Takes the count.
+    pub(crate) fn take(&self) -> u64 {
+        let mut count = 0u64;
+        // SAFETY: live.
+        let n = unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) };
+        if n == 8 { count } else { 0 }
+    }
+}
+
+/// Ids of the kernel threads whose names begin with `prefix`.
+pub(crate) fn threads_named(prefix: &str) -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    let named = |tid: &i32| {
+        std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
+            .is_ok_and(|name| name.starts_with(prefix))
+    };
+    tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok()).filter(named).collect()
+}
+
+/// A field of `/proc/self/task/TID/status`.
+pub(crate) fn status_field(tid: i32, field: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
+
+/// Sends a signal to one kernel thread of the process.
+pub(crate) fn signal_thread(tid: i32, signal: i32) {
+    // A pid is positive.
+    let process = std::process::id() as i32;
+    // SAFETY: numbers. The thread may have ended: then nothing happens.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, tid, signal) };
+}
+
+/// Signals seen by [`count_signals`].
+static SEEN: AtomicI64 = AtomicI64::new(0);
+
+extern "C" fn count_one(_: libc::c_int) {
+    SEEN.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Counts `signal` from now on, without SA_RESTART.
+pub(crate) fn count_signals(signal: i32) {
+    install(signal, count_one, libc::SA_ONSTACK);
+}
+
+/// How many signals were counted.
+pub(crate) fn signals_seen() -> i64 {
+    SEEN.load(Ordering::SeqCst)
+}
+
+/// Puts a handler in place that is safe to run at any time.
+pub(crate) fn install(signal: i32, handler: extern "C" fn(libc::c_int), flags: i32) {
+    // SAFETY: all zeros is an action with an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = flags;
+    // SAFETY: the handlers of these tests only use atomics and system calls.
+    let answer = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+    assert_eq!(answer, 0, "sigaction");
+}
+
+/// Open descriptors of the process.
+pub(crate) fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count()
+}
+
+/// Sets the soft limit of a resource; returns the one before.
+pub(crate) fn limit(resource: u32, value: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: live.
+    let got = unsafe { libc::getrlimit(resource, &mut limit) };
+    assert_eq!(got, 0, "getrlimit");
+    let before = limit.rlim_cur;
+    limit.rlim_cur = value.min(limit.rlim_max);
+    // SAFETY: live.
+    let set = unsafe { libc::setrlimit(resource, &limit) };
+    assert_eq!(set, 0, "setrlimit");
+    before
+}
+
+/// Bytes of address space in use.
+pub(crate) fn address_space() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
+    let pages: u64 = statm.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+    pages * 4096
+}

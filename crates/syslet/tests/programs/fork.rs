@@ -1,0 +1,281 @@
+//! `fork`: parent and child both go on working.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::runner::{ALL, GUESTS, Scenario};
+use crate::sys::{self, PATIENCE};
+use crate::work::{attach, away_reads, away_threadlet, finish_all, hand_off};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("parent_and_child_work_after_a_guest_forked", ALL, by_guest),
+    Scenario::new("parent_and_child_work_after_an_unattached_thread_forked", ALL, by_other),
+    Scenario::new("parent_and_child_work_after_a_threadlet_forked", ALL, by_threadlet),
+    Scenario::new("a_child_forked_inline_returns_from_the_threadlet", GUESTS, returns_inline),
+    Scenario::new("a_child_forked_by_an_away_threadlet_ends", ALL, returns_away),
+    Scenario::new("handles_of_the_parent_do_not_hang_in_the_child", ALL, handles),
+    Scenario::new("a_scope_of_the_parent_ends_in_the_child", ALL, scopes),
+    Scenario::new("a_guard_of_the_parent_does_no_harm_in_the_child", ALL, guards),
+    Scenario::new("grandchildren_work", ALL, grandchildren),
+    Scenario::new("forks_while_threads_attach_and_calls_go_away", ALL, storm),
+    Scenario::new("a_child_of_a_guest_is_not_called_a_crew_thread", GUESTS, name),
+    Scenario::new("a_thread_made_in_a_threadlet_has_an_open_signal_mask", ALL, open_mask),
+    Scenario::new("a_handoff_in_an_inherited_guest_needs_no_parent", GUESTS, orphan),
+];
+
+/// What a process must be able to do.
+fn work(rounds: usize) {
+    for _ in 0..rounds {
+        let guard = attach();
+        hand_off();
+        let reads = away_reads(2);
+        let thread = thread::spawn(|| {
+            let _guard = attach();
+            hand_off();
+            assert!(sys::rseq_cpu().is_some());
+        });
+        thread.join().expect("a thread of the process ends well");
+        finish_all(reads);
+        drop(guard);
+        assert_eq!(syslet::threadlet(|| 42).join(), 42);
+    }
+    let none = syslet::drain(Instant::now() + PATIENCE);
+    assert_eq!(none, Ok(()), "nothing is outstanding");
+}
+
+fn child_works() -> i32 {
+    assert!(!syslet::is_attached(), "a child starts unattached");
+    work(5);
+    0
+}
+
+fn by_guest() {
+    for _ in 0..10 {
+        let guard = attach();
+        let reads = away_reads(3);
+        let child = sys::fork(child_works);
+        hand_off();
+        assert_eq!(child.end(), 0, "the child");
+        finish_all(reads);
+        drop(guard);
+        work(2);
+    }
+}
+
+fn by_other() {
+    for _ in 0..10 {
+        let guard = attach();
+        let reads = away_reads(3);
+        let child = thread::spawn(|| sys::fork(child_works)).join().expect("ends well");
+        hand_off();
+        assert_eq!(child.end(), 0, "the child");
+        finish_all(reads);
+        drop(guard);
+        work(2);
+    }
+}
+
+fn by_threadlet() {
+    for _ in 0..10 {
+        let guard = attach();
+        let reads = away_reads(3);
+        let child =
+            syslet::threadlet(|| sys::fork(|| thread::spawn(child_works).join().unwrap_or(101)));
+        assert_eq!(child.join().end(), 0, "the child");
+        let (reader, writer) = sys::pipe();
+        let away = syslet::threadlet(move || {
+            use std::os::fd::AsRawFd;
+            assert_eq!(sys::read_byte(reader.as_raw_fd()), Some(1));
+            sys::fork(|| thread::spawn(child_works).join().unwrap_or(101))
+        });
+        use std::os::fd::AsRawFd;
+        assert!(sys::write_byte(writer.as_raw_fd(), 1));
+        assert_eq!(away.join().end(), 0, "the child of an away threadlet");
+        finish_all(reads);
+        drop(guard);
+        work(1);
+    }
+}
+
+fn returns_inline() {
+    let guard = attach();
+    for _ in 0..20 {
+        let threadlet = syslet::threadlet(sys::fork_here);
+        let inline = threadlet.was_inline();
+        match threadlet.join_catch() {
+            // The parent; the child was forked by code that may have been handed off.
+            Ok(Some(child)) if inline => assert_eq!(child.end(), 0, "the child"),
+            Ok(Some(child)) => child.kill(),
+            _ => {
+                drop(guard);
+                sys::exit_now(child_works());
+            }
+        }
+    }
+}
+
+fn returns_away() {
+    use std::os::fd::AsRawFd;
+    let _guard = attach();
+    for _ in 0..3 {
+        let (reader, writer) = sys::pipe();
+        let away = syslet::threadlet(move || {
+            sys::read_byte(reader.as_raw_fd());
+            sys::fork_here()
+        });
+        assert!(sys::write_byte(writer.as_raw_fd(), 1));
+        // As for a child whose forking thread returns: nothing is left to run.
+        let child = away.join().expect("the parent's side");
+        child.end();
+    }
+}
+
+fn handles() {
+    let _guard = attach();
+    let mut pending = away_reads(2);
+    let (threadlet, writer) = away_threadlet();
+    let (dropped, other_writer) = away_threadlet();
+    let read = pending.pop().expect("two");
+    let child = sys::fork(move || {
+        let ret = read.pending().wait();
+        assert!(ret.is_cancelled(), "{ret:?}");
+        assert!(threadlet.is_finished());
+        assert!(threadlet.join_catch().is_err());
+        drop(dropped);
+        let rest = pending.pop().expect("one").pending();
+        assert_eq!(rest.cancel(), syslet::CancelOutcome::TooLate);
+        drop(rest);
+        assert_eq!(syslet::drain(Instant::now() + PATIENCE), Ok(()));
+        child_works()
+    });
+    assert_eq!(child.end(), 0);
+    drop((writer, other_writer));
+    hand_off();
+}
+
+fn scopes() {
+    use std::os::fd::AsRawFd;
+    let guard = attach();
+    let (reader, writer) = sys::pipe();
+    let child = syslet::scope(|scope| {
+        let away = scope.threadlet(|| sys::read_byte(reader.as_raw_fd()));
+        let forked = sys::fork_here();
+        if forked.is_some() {
+            assert!(sys::write_byte(writer.as_raw_fd(), 1));
+            assert_eq!(away.join(), Some(1));
+        }
+        forked
+    });
+    match child {
+        Some(child) => assert_eq!(child.end(), 0, "the child leaves the scope"),
+        None => {
+            drop(guard);
+            sys::exit_now(child_works());
+        }
+    }
+}
+
+fn guards() {
+    let guard = attach();
+    let reads = away_reads(2);
+    match sys::fork_here() {
+        None => {
+            assert!(!syslet::is_attached());
+            assert!(guard.refresh().is_ok());
+            let own = attach();
+            hand_off();
+            drop(guard); // the parent's: must not detach this process's
+            if crate::runner::Mode::current() != crate::runner::Mode::Pool {
+                assert!(syslet::is_attached(), "still attached by the child's own guard");
+            }
+            hand_off();
+            drop(own);
+            sys::exit_now(child_works());
+        }
+        Some(child) => {
+            assert_eq!(child.end(), 0);
+            finish_all(reads);
+            drop(guard);
+        }
+    }
+}
+
+fn generations(left: usize) -> i32 {
+    let guard = attach();
+    let reads = away_reads(2);
+    let child = (left > 0).then(|| sys::fork(move || generations(left - 1)));
+    let ended = child.map_or(0, sys::Forked::end);
+    finish_all(reads);
+    drop(guard);
+    work(1);
+    ended
+}
+
+fn grandchildren() {
+    assert_eq!(generations(6), 0);
+}
+
+fn storm() {
+    let end = Instant::now() + Duration::from_secs(3);
+    let threads: Vec<_> = (0..4)
+        .map(|number| {
+            thread::spawn(move || {
+                while Instant::now() < end {
+                    let guard = attach();
+                    let reads = away_reads(2);
+                    if number % 2 == 0 {
+                        let child = sys::fork(|| {
+                            work(1);
+                            0
+                        });
+                        assert_eq!(child.end(), 0, "a child");
+                    }
+                    finish_all(reads);
+                    drop(guard);
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("every thread ends well");
+    }
+}
+
+fn name() {
+    let own = crate::proc::field(sys::gettid(), "Name");
+    let _guard = attach();
+    hand_off();
+    let child = sys::fork(move || {
+        let now = crate::proc::field(sys::gettid(), "Name");
+        i32::from(now != own)
+    });
+    assert_eq!(child.end(), 0, "the child has another name than the program");
+}
+
+fn open_mask() {
+    let expected = sys::signal_mask();
+    let _guard = attach();
+    let of_thread = || thread::spawn(sys::signal_mask).join().expect("ends well");
+    assert_eq!(syslet::threadlet(of_thread).join(), expected, "by a guest's threadlet");
+    let elsewhere = syslet::Builder::new().elsewhere().launch(of_thread).join();
+    assert_eq!(elsewhere, expected, "by a threadlet elsewhere");
+}
+
+fn orphan() {
+    // The parent dies while the child, forked by a guest, works.
+    let words = sys::shared_words();
+    let parent = sys::fork(move || {
+        let _guard = attach();
+        let _reads = away_reads(2);
+        sys::fork(move || {
+            words[0].store(1, std::sync::atomic::Ordering::SeqCst);
+            let done = child_works();
+            words[1].store(1, std::sync::atomic::Ordering::SeqCst);
+            done
+        });
+        sys::wait_change(&words[0], 0);
+        sys::exit_now(0)
+    });
+    assert_eq!(parent.end(), 0);
+    assert!(sys::wait_change(&words[1], 0), "the child works on without its parent");
+}

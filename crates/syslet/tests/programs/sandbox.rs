@@ -1,0 +1,208 @@
+//! What a sandbox, the processor's state or an allocator forbids: attach works, or says why not.
+
+use syslet::{Mode as Working, Unsupported};
+
+use crate::runner::{FOLLOW, GUESTS, Scenario};
+use crate::sys;
+use crate::work::{attach, away_reads, finish_all, hand_off, settings};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("attach_works_under_what_containers_forbid", GUESTS, container),
+    Scenario::new("without_scheduler_calls_the_pool_says_why", FOLLOW, no_scheduler),
+    Scenario::new("a_used_gs_base_leads_to_the_pool", FOLLOW, gs_base),
+    Scenario::new("a_sandbox_without_membarrier_is_no_obstacle", FOLLOW, no_membarrier),
+    Scenario::new("a_c_library_told_to_leave_rseq_alone_is_no_obstacle", FOLLOW, no_rseq),
+    Scenario::new("an_allocator_with_caches_per_cpu_leads_to_the_pool", FOLLOW, allocator),
+    Scenario::new("a_sandbox_without_close_range_or_seccomp_is_answered", FOLLOW, no_seal),
+    Scenario::new("without_threads_attach_is_an_error_and_no_panic", FOLLOW, no_threads),
+    Scenario::new("calls_bound_to_their_thread_are_refused_and_not_run", crate::runner::ALL, bound),
+];
+
+/// What Docker's default profile denies and somebody might want to use.
+const CONTAINER: [(libc::c_long, i32); 10] = [
+    (libc::SYS_io_uring_setup, libc::EPERM),
+    (libc::SYS_io_uring_enter, libc::EPERM),
+    (libc::SYS_io_uring_register, libc::EPERM),
+    (libc::SYS_perf_event_open, libc::EPERM),
+    (libc::SYS_unshare, libc::EPERM),
+    (libc::SYS_setns, libc::EPERM),
+    (libc::SYS_pidfd_getfd, libc::EPERM),
+    (libc::SYS_userfaultfd, libc::EPERM),
+    (libc::SYS_bpf, libc::EPERM),
+    (libc::SYS_clone3, libc::ENOSYS),
+];
+
+pub(crate) fn works() {
+    for _ in 0..5 {
+        let guard = attach();
+        hand_off();
+        finish_all(away_reads(3));
+        drop(guard);
+    }
+    let child = sys::fork(|| {
+        let _guard = attach();
+        hand_off();
+        0
+    });
+    assert_eq!(child.end(), 0);
+}
+
+fn container() {
+    sys::deny(&CONTAINER);
+    works();
+}
+
+/// Attaches where the mechanism cannot be used: the reason. The pool must work.
+#[track_caller]
+fn pool_because() -> Unsupported {
+    let guard = settings().attach().expect("the pool at least");
+    let Working::Pool(why) = guard.mode().clone() else { panic!("{:?}", guard.mode()) };
+    assert!(settings().require().attach().is_err(), "required, and not to be had");
+    assert!(!syslet::is_attached());
+    finish_all(away_reads(3));
+    assert_eq!(syslet::threadlet(|| 3).join(), 3);
+    why
+}
+
+fn no_scheduler() {
+    for nr in [libc::SYS_sched_setaffinity, libc::SYS_sched_setattr] {
+        let child = sys::fork(move || {
+            sys::deny(&CONTAINER);
+            sys::deny(&[(nr, libc::EPERM), (libc::SYS_sched_setscheduler, libc::EPERM)]);
+            let why = pool_because();
+            let right = matches!(&why, Unsupported::Refused(name, libc::EPERM)
+                if name.starts_with("sched_seta"));
+            if !right {
+                eprintln!("{why}");
+            }
+            assert!(sys::wait_any(libc::__WALL).is_err(), "a failed sentinel is left behind");
+            i32::from(!right)
+        });
+        assert_eq!(child.end(), 0, "call {nr} denied");
+    }
+}
+
+fn gs_base() {
+    sys::set_gs_base(0x1000);
+    assert_eq!(pool_because(), Unsupported::GsInUse);
+    let other = std::thread::spawn(works);
+    // GS is inherited by threads: it is in use there too.
+    assert!(other.join().is_err(), "a thread inherits the GS base");
+    sys::set_gs_base(0);
+    hand_off();
+    std::thread::spawn(works).join().expect("a thread without GS base can be attached");
+}
+
+fn no_membarrier() {
+    sys::deny(&[(libc::SYS_membarrier, libc::EPERM)]);
+    works();
+    let _guard = attach();
+    (0..200).for_each(|_| hand_off());
+}
+
+fn no_rseq() {
+    let program = std::process::Command::new("/proc/self/exe")
+        .args(["--part", "works"])
+        .env("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
+        .status();
+    assert!(program.expect("the program starts").success());
+}
+
+/// A library with the symbol by which tcmalloc is known, built by the C compiler and preloaded.
+fn allocator() {
+    let library = std::env::temp_dir().join(format!("syslet-programs-{}.so", sys::getpid()));
+    let source = "int TCMalloc_Internal_GetPerCpuCachesActive(void) { return 1; }";
+    let built = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-x", "c", "-o"])
+        .arg(&library)
+        .arg("-")
+        .stdin(std::process::Stdio::from(sys::file_with(source)))
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        crate::runner::skip("no C compiler");
+    }
+    let program = std::process::Command::new("/proc/self/exe")
+        .args(["--part", "allocator"])
+        .env("LD_PRELOAD", &library)
+        .status();
+    let removed = std::fs::remove_file(&library);
+    assert!(program.expect("the program starts").success());
+    removed.expect("the library can be removed");
+}
+
+/// The program with that library.
+pub(crate) fn with_allocator() {
+    let why = pool_because();
+    assert!(matches!(&why, Unsupported::Rseq(what) if what.contains("tcmalloc")), "{why}");
+}
+
+fn no_seal() {
+    for nr in [libc::SYS_close_range, libc::SYS_seccomp] {
+        let child = sys::fork(move || {
+            sys::deny(&[(nr, libc::EPERM)]);
+            let guard = settings().attach().expect("the pool at least");
+            hand_off();
+            drop(guard);
+            0
+        });
+        assert_eq!(child.end(), 0, "call {nr} denied");
+    }
+}
+
+fn no_threads() {
+    sys::deny(&[(libc::SYS_clone3, libc::EAGAIN), (libc::SYS_clone, libc::EAGAIN)]);
+    assert!(settings().attach().is_err(), "no thread can be made");
+    assert!(!syslet::is_attached());
+}
+
+fn bound() {
+    use syslet::{Call, Refusal, SubmitError};
+    let _guard = attach();
+    let calls = [
+        ("exit", libc::SYS_exit),
+        ("exit_group", libc::SYS_exit_group),
+        ("fork", libc::SYS_fork),
+        ("vfork", libc::SYS_vfork),
+        ("clone", libc::SYS_clone),
+        ("clone3", libc::SYS_clone3),
+        ("execve", libc::SYS_execve),
+        ("execveat", libc::SYS_execveat),
+        ("rt_sigreturn", libc::SYS_rt_sigreturn),
+        ("sigaltstack", libc::SYS_sigaltstack),
+        ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+        ("set_robust_list", libc::SYS_set_robust_list),
+        ("rseq", libc::SYS_rseq),
+        ("arch_prctl", libc::SYS_arch_prctl),
+        ("prctl", libc::SYS_prctl),
+        ("setuid", libc::SYS_setuid),
+        ("setgid", libc::SYS_setgid),
+        ("setresuid", libc::SYS_setresuid),
+        ("setgroups", libc::SYS_setgroups),
+        ("capset", libc::SYS_capset),
+        ("unshare", libc::SYS_unshare),
+        ("setns", libc::SYS_setns),
+        ("seccomp", libc::SYS_seccomp),
+        ("landlock_restrict_self", libc::SYS_landlock_restrict_self),
+        ("gettid", libc::SYS_gettid),
+        ("set_tid_address", libc::SYS_set_tid_address),
+        ("set_mempolicy", libc::SYS_set_mempolicy),
+        ("setfsuid", libc::SYS_setfsuid),
+        ("keyctl", libc::SYS_keyctl),
+        ("ptrace", libc::SYS_ptrace),
+    ];
+    let mut wrong = Vec::new();
+    for (name, nr) in calls {
+        match crate::work::try_make(Call::new(nr as usize, [])) {
+            Err(SubmitError::Refused(_, Refusal::BoundToThread(found, reason)))
+                if found == name && !reason.is_empty() => {}
+            other => wrong.push(format!("{name}: {other:?}")),
+        }
+    }
+    for nr in [400, 9999, usize::MAX, (1 << 32) + 39] {
+        match crate::work::try_make(Call::new(nr, [])) {
+            Err(SubmitError::Refused(_, Refusal::Unknown(found))) if found == nr => {}
+            other => wrong.push(format!("{nr}: {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,168 @@
+//! The sentinels: what they own, how they die, and that the program does not see them.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use crate::proc;
+use crate::runner::{ALL, FOLLOW, GUESTS, Scenario};
+use crate::sys;
+use crate::work::{attach, away_reads, finish_all, hand_off};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("a_sentinel_owns_nothing_and_is_sealed", GUESTS, sealed),
+    Scenario::new("waiting_for_children_never_finds_a_sentinel", ALL, no_child),
+    Scenario::new("the_program_works_on_without_its_sentinels", GUESTS, killed),
+    Scenario::new("closing_every_descriptor_breaks_nothing", ALL, close_all),
+    Scenario::new("a_pipe_ends_when_the_program_closes_it", GUESTS, pipes_end),
+    Scenario::new("signals_to_the_process_group_leave_sentinels_alone", GUESTS, group),
+    Scenario::new("a_child_that_dies_with_its_parent_outlives_idle_trimming", FOLLOW, trimming)
+        .extra(20),
+];
+
+fn sealed() {
+    let guard = attach();
+    (0..20).for_each(|_| hand_off());
+    let sentinels = proc::sentinels_of(sys::getpid());
+    assert!(!sentinels.is_empty(), "there is a sentinel");
+    for sentinel in sentinels {
+        let of = |field| proc::process_field(sentinel, field).expect("the sentinel lives");
+        assert_eq!(of("Seccomp"), "2", "filtered");
+        assert_eq!(of("NoNewPrivs"), "1");
+        assert_eq!(of("Threads"), "1");
+        assert_eq!(u64::from_str_radix(&of("SigBlk"), 16).map(|set| set | 0x4_0100), Ok(!0));
+        let files = std::fs::read_dir(format!("/proc/{sentinel}/fd")).expect("root, or ours");
+        assert_eq!(files.count(), 0, "descriptors of a sentinel");
+    }
+    drop(guard);
+}
+
+fn no_child() {
+    let _guard = attach();
+    hand_off();
+    for flags in [0, libc::WNOHANG] {
+        assert_eq!(sys::wait_any(flags), Err(libc::ECHILD));
+    }
+    let threadlet = syslet::threadlet(|| sys::wait_any(0)).join();
+    assert_eq!(threadlet, Err(libc::ECHILD));
+    for _ in 0..20 {
+        let child = sys::fork(|| 0);
+        assert_eq!(sys::wait_any(0), Ok(child.0));
+        assert_eq!(sys::wait_any(0), Err(libc::ECHILD));
+    }
+}
+
+fn killed() {
+    let guard = attach();
+    hand_off();
+    for _ in 0..5 {
+        let reads = away_reads(2);
+        for sentinel in proc::sentinels_of(sys::getpid()) {
+            assert!(sys::kill(sentinel, libc::SIGKILL));
+            sys::eventually("the sentinel is dead", || !proc::lives(sentinel));
+        }
+        hand_off();
+        finish_all(away_reads(3));
+        finish_all(reads);
+        thread::spawn(|| {
+            let _guard = attach();
+            hand_off();
+        })
+        .join()
+        .expect("another guest ends well");
+        assert_eq!(sys::wait_any(libc::WNOHANG), Err(libc::ECHILD));
+    }
+    drop(guard);
+    let _again = attach();
+    (0..50).for_each(|_| hand_off());
+}
+
+fn close_all() {
+    let child = sys::fork(|| {
+        let guard = attach();
+        let _reads = away_reads(3);
+        let sleep = thread::spawn(|| {
+            let _guard = attach();
+            crate::work::submit_sleep(std::time::Duration::from_millis(20)).0
+        });
+        sys::close_from(0);
+        // The descriptors of `_reads` are closed: their owners must not be dropped.
+        std::mem::forget(_reads);
+        let slept = sleep.join().unwrap_or(-1);
+        for _ in 0..50 {
+            hand_off();
+        }
+        sys::close_from(0);
+        drop(guard);
+        let again = attach();
+        finish_all(away_reads(3));
+        drop(again);
+        i32::from(slept != 0)
+    });
+    assert_eq!(child.end(), 0);
+}
+
+fn pipes_end() {
+    // Nothing of ours may hold a copy of a descriptor: the reader would never see the end.
+    for _ in 0..20 {
+        let (reader, writer) = sys::pipe();
+        let guard = attach();
+        hand_off();
+        drop(writer);
+        assert!(sys::readable_or_ended(reader.as_raw_fd()), "the pipe has no writer left");
+        drop(guard);
+        let child = sys::fork(|| 0);
+        child.end();
+    }
+}
+
+fn group() {
+    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGTERM] {
+        sys::ignore(signal);
+    }
+    let _guard = attach();
+    hand_off();
+    let before = proc::sentinels_of(sys::getpid());
+    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGTERM] {
+        assert!(sys::kill(0, signal));
+    }
+    (0..20).for_each(|_| hand_off());
+    assert!(before.iter().all(|sentinel| proc::lives(*sentinel)), "the sentinels live");
+}
+
+fn trimming() {
+    let words = sys::shared_words();
+    let guard = attach();
+    // Crew threads that have carried nobody: these are trimmed.
+    let (reads, children): (Vec<_>, Vec<_>) = (0..8)
+        .map(|_| {
+            let child = sys::fork(move || {
+                sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize);
+                words[0].fetch_add(1, Ordering::SeqCst);
+                loop {
+                    thread::park();
+                }
+            });
+            (away_reads(1), child)
+        })
+        .unzip();
+    assert!(sys::wait_change(&words[0], 7), "the children are ready");
+    let jobs: Vec<_> = thread::spawn(|| (0..12).map(|_| away_reads(1)).collect())
+        .join()
+        .expect("an unattached thread");
+    jobs.into_iter().for_each(finish_all);
+    reads.into_iter().for_each(finish_all);
+    let most = syslet::stats().crew;
+    // Idle time after which crew threads end: ten seconds.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(14);
+    while std::time::Instant::now() < end {
+        thread::sleep(std::time::Duration::from_millis(100));
+        for child in &children {
+            assert!(proc::lives(child.0), "a child died with a crew thread");
+        }
+    }
+    let left = syslet::stats().crew;
+    assert!(left < most, "nothing was trimmed: {left} of {most} crew threads are left");
+    children.into_iter().for_each(sys::Forked::kill);
+    drop(guard);
+}

@@ -1,0 +1,143 @@
+//! Work that goes away: reads of empty pipes, by `submit` and as threadlets.
+
+#![allow(unsafe_code, reason = "submits raw calls")]
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use syslet::{Attach, AttachGuard, Call, Mode as Working, Pending, Placement, Submitted, submit};
+
+use crate::runner::Mode;
+use crate::sys;
+
+/// Attaches the calling thread as the way of working says.
+#[track_caller]
+pub(crate) fn attach() -> AttachGuard {
+    let guard = settings().attach().expect("the thread can be attached");
+    let pool = matches!(guard.mode(), Working::Pool(_));
+    assert_eq!(pool, Mode::current() == Mode::Pool, "{:?}", guard.mode());
+    guard
+}
+
+/// How to attach in this way of working.
+pub(crate) fn settings() -> Attach {
+    match Mode::current() {
+        Mode::Pinned => Attach::new().placement(Placement::Pinned(sys::affinity(0)[0])),
+        Mode::Follow | Mode::Pool => Attach::new(),
+    }
+}
+
+/// Makes a call whose pointers stay valid for good.
+pub(crate) fn make(nr: libc::c_long, args: [usize; 6]) -> Submitted {
+    // SAFETY: callers pass numbers, or pointers to leaked memory.
+    let submitted = unsafe { submit(Call::new(nr as usize, args)) };
+    submitted.expect("the call may be submitted")
+}
+
+/// As [`make`] for a call without pointers that may be refused.
+pub(crate) fn try_make(call: Call) -> Result<Submitted, syslet::SubmitError<Call>> {
+    // SAFETY: callers pass calls that must be refused, and so are not made.
+    unsafe { submit(call) }
+}
+
+/// A read that is away.
+#[derive(Debug)]
+pub(crate) struct AwayRead {
+    pending: Pending,
+    writer: OwnedFd,
+    _reader: OwnedFd,
+    buffer: &'static std::sync::atomic::AtomicU8,
+}
+
+impl AwayRead {
+    /// Submits a read of an empty pipe.
+    #[track_caller]
+    pub(crate) fn new() -> Self {
+        Self::try_new().expect("a read of an empty pipe goes away")
+    }
+
+    /// As [`new`](Self::new); `None` if a signal broke the call off before it went away.
+    #[track_caller]
+    pub(crate) fn try_new() -> Option<Self> {
+        let (reader, writer) = sys::pipe();
+        let buffer: &'static _ = Box::leak(Box::new(std::sync::atomic::AtomicU8::new(0)));
+        let address = std::ptr::from_ref(buffer) as usize;
+        let fd = reader.as_raw_fd() as usize;
+        match make(libc::SYS_read, [fd, address, 1, 0, 0, 0]) {
+            Submitted::Pending(pending) => Some(Self { pending, writer, _reader: reader, buffer }),
+            Submitted::Done(ret) if ret.errno() == Some(libc::EINTR) => None,
+            Submitted::Done(ret) => panic!("a read of an empty pipe said {ret:?}"),
+        }
+    }
+
+    pub(crate) fn pending(self) -> Pending {
+        self.pending
+    }
+
+    /// Writes `byte` into the pipe and checks that the read gets it.
+    #[track_caller]
+    pub(crate) fn finish(self, byte: u8) {
+        assert!(!self.pending.is_done(), "the read ended before anything was written");
+        assert!(sys::write_byte(self.writer.as_raw_fd(), byte));
+        let deadline = Instant::now() + sys::PATIENCE;
+        let ret = self.pending.wait_deadline(deadline).expect("the read ends");
+        assert_eq!(ret.raw(), 1, "what the read answered");
+        assert_eq!(self.buffer.load(std::sync::atomic::Ordering::SeqCst), byte);
+    }
+}
+
+/// One handoff, the read brought to its end.
+#[track_caller]
+pub(crate) fn hand_off() {
+    AwayRead::new().finish(7);
+}
+
+/// Several reads that are away.
+pub(crate) fn away_reads(count: usize) -> Vec<AwayRead> {
+    (0..count).map(|_| AwayRead::new()).collect()
+}
+
+/// Ends the reads and checks each.
+#[track_caller]
+pub(crate) fn finish_all(reads: Vec<AwayRead>) {
+    for (at, read) in reads.into_iter().enumerate() {
+        read.finish(at as u8 | 1);
+    }
+}
+
+/// A sleep of `time`, submitted: its answer, how long it took, and whether it ended inline.
+pub(crate) fn submit_sleep(time: Duration) -> (isize, Duration, bool) {
+    let began = Instant::now();
+    let request: &'static _ = Box::leak(Box::new(sys::timespec(time)));
+    let address = std::ptr::from_ref(request) as usize;
+    let submitted = make(libc::SYS_nanosleep, [address, 0, 0, 0, 0, 0]);
+    let inline = submitted.is_done();
+    (submitted.wait().raw(), began.elapsed(), inline)
+}
+
+/// A `poll` of nothing for `time`, submitted: its answer, how long it took, and whether it ended
+/// inline.
+pub(crate) fn submit_poll(time: Duration) -> (isize, Duration, bool) {
+    let began = Instant::now();
+    let submitted = make(libc::SYS_poll, [0, 0, time.as_millis() as usize, 0, 0, 0]);
+    let inline = submitted.is_done();
+    (submitted.wait().raw(), began.elapsed(), inline)
+}
+
+/// A threadlet that waits for a byte from a pipe, and the pipe's write end.
+pub(crate) fn away_threadlet() -> (syslet::Threadlet<Option<u8>>, OwnedFd) {
+    let (reader, writer) = sys::pipe();
+    (syslet::threadlet(move || sys::read_byte(reader.as_raw_fd())), writer)
+}
+
+/// Reads one byte by a submitted call, wherever that runs; `None` at the end of the file.
+pub(crate) fn read_now(fd: i32) -> Option<u8> {
+    let buffer = Box::leak(Box::new([0u8; 16])).as_ptr() as usize;
+    loop {
+        let ret = make(libc::SYS_read, [fd as usize, buffer, 1, 0, 0, 0]).wait();
+        if ret.errno() != Some(libc::EINTR) {
+            // SAFETY: leaked above, and the call is over.
+            return (ret.raw() == 1).then(|| unsafe { (buffer as *const u8).read() });
+        }
+    }
+}
