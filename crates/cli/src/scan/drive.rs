@@ -36,7 +36,7 @@ pub(super) fn run(scan: &'static Scan, mode: Mode, jobs: usize) -> Result<Run, T
     let start = Instant::now();
     let engine = match mode {
         Mode::Sync => {
-            go_on(scan, scan.queue.next(1), || true);
+            go_on(scan, scan.queue.next(), || true);
             None
         }
         Mode::Pool => {
@@ -70,7 +70,7 @@ impl Drop for AtWork<'_> {
 
 fn pool(scan: &'static Scan, jobs: usize) -> Result<(), Trouble> {
     let worker = || {
-        while let Some(unit) = scan.queue.next(usize::MAX) {
+        while let Some(unit) = scan.queue.next() {
             go_on(scan, Some(unit), || true);
         }
     };
@@ -100,7 +100,7 @@ fn attached(scan: &'static Scan, jobs: usize) -> Result<EngineRun, Trouble> {
         .max_crew(jobs + SPARE_CREW)
         .attach()
         .map_err(Trouble::at("attaching the thread"))?;
-    while let Some(unit) = scan.queue.next(jobs) {
+    while let Some(unit) = scan.queue.next() {
         let turn = TURN.load(Ordering::Relaxed);
         syslet::threadlet(move || {
             // Relaxed: a late answer only ends the threadlet early.

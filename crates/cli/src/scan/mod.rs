@@ -14,7 +14,7 @@ mod visit;
 
 use std::sync::Arc;
 
-use crate::args::ScanPlan;
+use crate::args::{Mode, ScanPlan};
 use crate::exit::{Exit, Trouble};
 use listing::Listing;
 use manifest::Manifest;
@@ -36,10 +36,12 @@ pub(crate) fn run(plan: ScanPlan) -> Result<Exit, Trouble> {
     let manifest = plan.manifest.as_ref().map(Manifest::create).transpose()?;
     let progress = Progress::start();
     let roots = Listing::of_arguments(&plan.paths);
+    // A pool is bounded by its threads.
+    let limit = if plan.mode == Mode::Syslet { plan.jobs } else { usize::MAX };
     // Never freed: closures on other threads borrow it, and the process ends after the scan.
     let scan: &'static Scan = Box::leak(Box::new(Scan {
         visitor: Visitor::new(plan.read, plan.one_file_system, manifest, progress.messages()),
-        queue: Queue::new(Stack::new(Arc::new(roots), plan.read)),
+        queue: Queue::new(Stack::new(Arc::new(roots), plan.read), limit),
     }));
     let ticker = progress.follow(&scan.queue);
     let driven = drive::run(scan, plan.mode, plan.jobs);

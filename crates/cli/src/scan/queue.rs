@@ -60,6 +60,8 @@ impl Stack {
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// Most units at work for [`Queue::next`] to begin another.
+    limit: usize,
     /// There is something new to do, or nothing any more.
     news: Condvar,
 }
@@ -88,7 +90,7 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new(stack: Stack) -> Self {
+    pub(super) fn new(stack: Stack, limit: usize) -> Self {
         let state = State {
             stack,
             tally: Tally::default(),
@@ -98,18 +100,18 @@ impl Queue {
             stopped: false,
             panicked: false,
         };
-        Self { state: Mutex::new(state), news: Condvar::new() }
+        Self { state: Mutex::new(state), limit, news: Condvar::new() }
     }
 
-    /// A unit of work; `None` when all is done. Waits while there is none, and while `limit` units
-    /// are at work.
-    pub(super) fn next(&self, limit: usize) -> Option<Unit> {
+    /// A unit of work; `None` when all is done. Waits while there is none, and while as many as
+    /// the limit are at work.
+    pub(super) fn next(&self) -> Option<Unit> {
         let mut state = self.lock();
         loop {
             if state.is_over() {
                 return None;
             }
-            if state.busy < limit
+            if state.busy < self.limit
                 && let Some(unit) = state.begin()
             {
                 self.tell(state);
@@ -159,7 +161,7 @@ impl Queue {
     /// Wakes one of those who wait if there is work: that one wakes the next. All when all is done.
     fn tell(&self, state: MutexGuard<'_, State>) {
         let (waiting, over) = (state.waiting, state.is_over());
-        let more = !state.stack.is_empty() && !state.stopped;
+        let more = !state.stack.is_empty() && !state.stopped && state.busy < self.limit;
         drop(state);
         if waiting > 0 && over {
             self.news.notify_all();

@@ -155,6 +155,18 @@ global_asm!(
     ".cfi_restore_state",
     ".cfi_remember_state",
     "wrfsbase rcx",
+    // A function that has changed the control words has kept no rule, but its caller shall not
+    // notice: loaded only if they differ, which is dear. (Below rsp is the red zone.)
+    "stmxcsr [rsp-8]",
+    "fnstcw [rsp-4]",
+    "mov ecx,[rsp-8]",
+    "xor ecx,[rsp]",
+    "test ecx,0xffc0", // all but the sticky flags
+    "jnz 4f",
+    "mov cx,[rsp-4]",
+    "cmp cx,[rsp+4]",
+    "jne 4f",
+    "5:",
     "add rsp,8",
     ".cfi_def_cfa_offset 56",
     "pop r15",
@@ -170,6 +182,12 @@ global_asm!(
     "pop rbp",
     ".cfi_def_cfa_offset 8",
     "ret",
+    ".cfi_restore_state",
+    ".cfi_remember_state",
+    "4:",
+    "ldmxcsr [rsp]",
+    "fldcw [rsp+4]",
+    "jmp 5b",
     // LEAVE: rax is the context to go on with; rbx must not be used any more
     ".cfi_restore_state",
     "2:",

@@ -60,7 +60,9 @@ impl Outcome {
     pub(crate) fn discard(self) {
         if let Self::Owned(pointer, drop_box) = self {
             // SAFETY: made by `owned`, and consumed here.
-            let _ = catch_unwind(AssertUnwindSafe(|| unsafe { drop_box(pointer) }));
+            let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_box(pointer) }));
+            // A payload may panic when dropped, and so on: it is leaked instead.
+            dropped.unwrap_or_else(std::mem::forget);
         }
     }
 }
@@ -134,7 +136,8 @@ impl Slot {
         if before & WAKER != 0 {
             let waker = lock(&self.waker).take();
             if let Some(waker) = waker {
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                woken.unwrap_or_else(std::mem::forget);
             }
         }
     }

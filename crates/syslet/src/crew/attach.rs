@@ -22,7 +22,7 @@ use crate::AttachError;
 use crate::sync::{Ordering, lock};
 
 /// Smallest stack of a crew thread, in bytes: handlers and formatted panics need some.
-const MIN_STACK: usize = 64 << 10;
+const MIN_STACK: usize = 256 << 10;
 /// Largest stack of a crew thread, in bytes. Address space only, but a slip of the pen is caught.
 const MAX_STACK: usize = 1 << 30;
 /// How long a change of ids may take to reach every thread, on a busy machine.
@@ -79,7 +79,7 @@ impl Attach {
         self
     }
 
-    /// Stack of each crew thread, in bytes, 64 KiB to 1 GiB. The first that asks decides for the
+    /// Stack of each crew thread, in bytes, 256 KiB to 1 GiB. The first that asks decides for the
     /// process.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
@@ -267,6 +267,21 @@ fn read_manners(guest: &Guest, affinity: CpuSet) -> Result<(), AttachError> {
     Ok(())
 }
 
+/// Sees to it that there is a crew thread at all.
+pub(super) fn require_one(engine: &Engine) -> std::io::Result<()> {
+    if engine.alive.load(Ordering::SeqCst) > 0 {
+        return Ok(());
+    }
+    match acquire_crew(engine, 1) {
+        Ok(()) => {
+            engine.release();
+            Ok(())
+        }
+        Err(AttachError::Io(_, error)) => Err(error),
+        Err(error) => Err(std::io::Error::other(error)),
+    }
+}
+
 /// Speaks for `count` crew threads, waiting while they are made.
 fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachError> {
     let growth = engine.watchdog.await_growth();
@@ -342,6 +357,7 @@ fn detach(engine: &'static Engine, guest: &'static Guest) {
     if guest.credit.replace(false) {
         engine.release();
     }
+    guest.save_keys();
     let crew = guest.carrier();
     let data = std::ptr::from_ref(guest).cast_mut().cast();
     // SAFETY: the crew's stack is free while it carries us; `go_home` leaves, and the home, which it
@@ -349,6 +365,7 @@ fn detach(engine: &'static Engine, guest: &'static Guest) {
     unsafe { arch::enter(guest.context.get(), crew.stack_top(0), crew.tp(), go_home, data) };
     // On the home kernel thread, whose mask is the guest's again.
     mechanism::enter_rseq();
+    guest.restore_keys();
     guest.settle_signal_stack();
     local::set_guest(std::ptr::null());
     crate::stats::retire(engine, guest);

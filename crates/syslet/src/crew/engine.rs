@@ -197,11 +197,18 @@ fn env_limit() -> Option<usize> {
     })
 }
 
-/// The engine, started if it was not.
+/// The engine, started if it was not, with at least one crew thread.
 pub(crate) fn start(settings: Settings) -> io::Result<&'static Engine> {
-    if let Some(engine) = engine() {
-        return Ok(engine);
-    }
+    let engine = match engine() {
+        Some(engine) => engine,
+        None => start_engine(settings)?,
+    };
+    super::attach::require_one(engine)?;
+    Ok(engine)
+}
+
+#[cold]
+fn start_engine(settings: Settings) -> io::Result<&'static Engine> {
     super::fork::install();
     let _starting = lock(&STARTING);
     if let Some(engine) = engine() {

@@ -238,9 +238,7 @@ impl Guest {
         let crew = self.carrier();
         self.busy.set(true);
         compiler_fence(Ordering::SeqCst);
-        if crate::probe::PROTECTION_KEYS.get() {
-            self.keys.set(arch::protection_keys());
-        }
+        self.save_keys();
         // SAFETY: the crew's stack below its saved context is free while it carries us, and the
         // thread pointer is that stack's; the context is ours (owner); duties 2 and 3.
         let verdict =
@@ -317,6 +315,14 @@ impl Guest {
     /// The call that the last kick was for.
     pub(super) fn wanted(&self) -> u64 {
         self.noticed.load(Ordering::Relaxed)
+    }
+
+    /// Notes the protection keys in force.
+    #[inline(always)]
+    pub(super) fn save_keys(&self) {
+        if crate::probe::PROTECTION_KEYS.get() {
+            self.keys.set(arch::protection_keys());
+        }
     }
 
     /// Protection keys of the guest, to be put in force by a standby that takes it.

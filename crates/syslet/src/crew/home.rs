@@ -23,18 +23,65 @@ use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 /// Stack of a parked home: its loop is shallow.
 const HOME_STACK: usize = 64 << 10;
 
-/// A signal on its way from the home to the carrier.
-mod letter {
-    /// None.
-    pub(super) const NONE: u32 = 0;
+/// A signal on its way from the home to the carrier. The state has a tag and, above it, a number that
+/// counts the uses of the place.
+#[derive(Debug)]
+struct Letter {
+    /// Written by the home while the tag is `FREE`.
+    info: std::cell::UnsafeCell<Siginfo>,
+    state: AtomicU32,
+}
+
+/// Tags of a letter.
+mod tag {
+    /// None there.
+    pub(super) const FREE: u32 = 0;
     /// Sent; whoever changes this delivers it.
     pub(super) const SENT: u32 = 1;
-    /// The carrier has queued it to itself.
-    pub(super) const DELIVERED: u32 = 2;
     /// The guest was not there any more: to be sent again.
-    pub(super) const RETURNED: u32 = 3;
+    pub(super) const RETURNED: u32 = 2;
     /// Not sent, because the guest is coming home.
-    pub(super) const KEPT: u32 = 4;
+    pub(super) const KEPT: u32 = 3;
+    pub(super) const MASK: u32 = 3;
+    /// One use more.
+    pub(super) const USE: u32 = 4;
+}
+
+/// Signals that can be on their way at once. More come without their information.
+const LETTERS: usize = 32;
+
+impl Letter {
+    fn new() -> Self {
+        Self {
+            info: std::cell::UnsafeCell::new(Siginfo::queued(0, 0, 0, 0, 0)),
+            state: AtomicU32::new(tag::FREE),
+        }
+    }
+
+    fn tag(&self) -> u32 {
+        self.state.load(Ordering::Acquire) & tag::MASK
+    }
+
+    /// Changes the tag. By the home, or by who has changed it from `SENT`.
+    fn set(&self, tag: u32) {
+        let used = self.state.load(Ordering::Relaxed) & !tag::MASK;
+        self.state.store(used | tag, Ordering::Release);
+    }
+
+    /// On the thread that it was sent to: takes the signal out (`here`), or returns it.
+    fn receive(&self, here: bool) -> Option<Siginfo> {
+        let state = self.state.load(Ordering::Acquire);
+        if state & tag::MASK != tag::SENT {
+            return None;
+        }
+        // SAFETY: a copy that is not used unless nobody has changed the state, and so the letter.
+        let info = unsafe { self.info.get().read_volatile() };
+        let next = (state & !tag::MASK) | if here { tag::FREE } else { tag::RETURNED };
+        self.state
+            .compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+            .then_some(info)
+    }
 }
 
 /// What the home is asked to do.
@@ -115,14 +162,12 @@ pub(super) struct Home {
     /// before it commands.
     ids: std::cell::UnsafeCell<Ids>,
     answer: AtomicU32,
-    /// The signal that is on its way. Written by the home before the state is `SENT`.
-    letter: std::cell::UnsafeCell<Siginfo>,
-    letter_state: AtomicU32,
+    letters: [Letter; LETTERS],
     stack: Mapping,
 }
 
 // SAFETY: `ids` is written before `command` is stored with release and read after it was loaded
-// with acquire; one carrier at a time asks, and waits for the answer. `letter` is written by the home
+// with acquire; one carrier at a time asks, and waits for the answer. A letter is written by the home
 // before its state is stored with release, and used by the one who then changes the state.
 unsafe impl Sync for Home {}
 
@@ -136,8 +181,7 @@ impl Home {
             wanted: AtomicU64::new(0),
             ids: std::cell::UnsafeCell::new(Ids::none()),
             answer: AtomicU32::new(0),
-            letter: std::cell::UnsafeCell::new(Siginfo::queued(0, 0, 0, 0, 0)),
-            letter_state: AtomicU32::new(letter::NONE),
+            letters: std::array::from_fn(|_| Letter::new()),
             stack: Mapping::new(HOME_STACK)?,
         })
     }
@@ -155,7 +199,6 @@ impl Home {
     /// The running kernel thread is about to be the home of a guest that blocks `mask`.
     pub(super) fn prepare(&self, mask: u64) {
         self.commands.store(0, Ordering::Relaxed);
-        self.letter_state.store(letter::NONE, Ordering::Relaxed);
         self.wanted.store(!mask | ALWAYS, Ordering::Relaxed);
         self.tid.store(call::gettid(), Ordering::Release);
     }
@@ -235,7 +278,7 @@ pub(super) unsafe extern "C" fn park(data: *mut u8) -> Verdict {
     super::attach::hand_to_crew(guest);
     let pid = call::getpid();
     while !home.serve_one(guest, pid) {}
-    home.take_letter_home(pid);
+    home.take_letters_home(pid);
     call::set_signal_mask(home.mask.load(Ordering::Relaxed));
     Verdict::stay(0)
 }
@@ -243,12 +286,8 @@ pub(super) unsafe extern "C" fn park(data: *mut u8) -> Verdict {
 impl Home {
     /// Waits for one signal and deals with it. True: the guest comes home.
     fn serve_one(&self, guest: &Guest, pid: i32) -> bool {
-        // Signals that the guest blocks are left for others, who may be waiting for them. One signal
-        // is on its way at a time; the others wait in the kernel.
-        let wanted = match self.letter_state.load(Ordering::Acquire) {
-            letter::NONE => self.wanted.load(Ordering::Relaxed),
-            _ => ALWAYS,
-        };
+        // Signals that the guest blocks are left for others, who may be waiting for them.
+        let wanted = self.wanted.load(Ordering::Relaxed);
         let mut info = Siginfo::queued(0, 0, 0, 0, 0);
         let signal = call::wait_signal(wanted, &mut info, None) as i32;
         if signal == SIGURG && info.pid == pid {
@@ -265,7 +304,7 @@ impl Home {
     /// A signal from this process, by which commands and answers are announced. True: the guest comes
     /// home.
     fn poked(&self, guest: &Guest, pid: i32, info: &Siginfo) -> bool {
-        let answered = self.look_after_letter(guest, pid);
+        let answered = self.look_after_letters(guest, pid);
         // A command is there before its signal is sent.
         // Acquire: pairs with the release in `command`.
         let commands = self.commands.swap(0, Ordering::Acquire);
@@ -283,15 +322,16 @@ impl Home {
     /// A thread may queue a signal that names another sender to itself only. So the carrier is told by
     /// a signal of ours where to find it, and queues it to itself, if it still carries the guest.
     fn forward(&self, guest: &Guest, pid: i32, info: &Siginfo) {
-        if self.letter_state.load(Ordering::Acquire) != letter::NONE {
-            // One of those that are always taken, while another is on its way: without its
-            // information rather than not at all.
+        let Some(at) = self.letters.iter().position(|letter| letter.tag() == tag::FREE) else {
+            // Without its information rather than not at all.
             call::tgkill(pid, self.carrier_tid(guest).unwrap_or(self.tid()), info.signo);
             return;
-        }
-        // SAFETY: the state is `NONE`: the letter is the home's.
-        unsafe { *self.letter.get() = *info };
-        self.send_letter(guest, pid);
+        };
+        // SAFETY: the letter is free, so it is the home's.
+        unsafe { *self.letters[at].info.get() = *info };
+        let used = self.letters[at].state.load(Ordering::Relaxed) & !tag::MASK;
+        self.letters[at].state.store(used.wrapping_add(tag::USE), Ordering::Relaxed);
+        self.send_letter(guest, pid, at);
     }
 
     /// Kernel thread that carries the guest; `None` if the guest is coming home.
@@ -309,67 +349,65 @@ impl Home {
         }
     }
 
-    fn send_letter(&self, guest: &Guest, pid: i32) {
+    fn send_letter(&self, guest: &Guest, pid: i32, at: usize) {
+        let letter = &self.letters[at];
         let Some(tid) = self.carrier_tid(guest) else {
-            self.letter_state.store(letter::KEPT, Ordering::Relaxed);
+            letter.set(tag::KEPT);
             return;
         };
-        // Release: the letter.
-        self.letter_state.store(letter::SENT, Ordering::Release);
-        let value = std::ptr::from_ref(guest) as usize;
+        // SAFETY: the letter is the home's until it is sent.
+        let signal = unsafe { (*letter.info.get()).signo };
+        letter.set(tag::SENT);
+        // Records are aligned to more than there are letters: the low bits say which.
+        let value = std::ptr::from_ref(guest) as usize | at;
         let uid = call::user_ids()[0];
         let poke = Siginfo::queued(SIGSETXID, super::signals::LETTER_CODE, pid, uid, value);
         if call::queue_to_thread(pid, tid, &poke) < 0 {
             // The queue is full: without its information rather than not at all.
-            self.letter_state.store(letter::NONE, Ordering::Relaxed);
-            // SAFETY: the state is `NONE`: the letter is the home's.
-            let signal = unsafe { (*self.letter.get()).signo };
+            letter.set(tag::FREE);
             call::tgkill(pid, tid, signal);
         }
     }
 
-    /// The carrier may have answered: true if so.
-    fn look_after_letter(&self, guest: &Guest, pid: i32) -> bool {
-        match self.letter_state.load(Ordering::Acquire) {
-            letter::DELIVERED => self.letter_state.store(letter::NONE, Ordering::Relaxed),
-            letter::RETURNED => self.send_letter(guest, pid),
-            _ => return false,
+    /// Sends what was returned again: true if there was any.
+    fn look_after_letters(&self, guest: &Guest, pid: i32) -> bool {
+        let mut any = false;
+        for at in 0..LETTERS {
+            if self.letters[at].tag() == tag::RETURNED {
+                any = true;
+                self.send_letter(guest, pid, at);
+            }
         }
-        true
+        any
     }
 
     /// On the thread that a letter was sent to, in its signal handler. `here`: it carries the guest.
-    pub(super) fn receive(&self, pid: i32, here: bool) {
-        // Before the state is changed, after which the home may write the next one.
-        // SAFETY: see `Sync`; a copy that turns out not to be for us is not used.
-        let info = unsafe { self.letter.get().read_volatile() };
+    pub(super) fn receive(&self, pid: i32, at: usize, here: bool) {
         let home = self.tid();
-        let next = if here { letter::DELIVERED } else { letter::RETURNED };
-        let mine = self.letter_state.compare_exchange(
-            letter::SENT,
-            next,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
-        if mine.is_ok() {
-            if here {
-                call::queue_to_thread(pid, call::gettid(), &info);
-            }
+        let Some(info) = self.letters.get(at).and_then(|letter| letter.receive(here)) else {
+            return;
+        };
+        if here {
+            call::queue_to_thread(pid, call::gettid(), &info);
+        } else {
             call::tgkill(pid, home, SIGURG);
         }
     }
 
-    /// The guest is coming home: so does a signal that has not reached it.
-    fn take_letter_home(&self, pid: i32) {
-        let state = self.letter_state.swap(letter::NONE, Ordering::AcqRel);
-        if matches!(state, letter::DELIVERED | letter::RETURNED) {
-            // Its answer is a signal too, which must not be left for the program to find.
-            let mut poke = Siginfo::queued(0, 0, 0, 0, 0);
-            call::wait_signal(1 << (SIGURG - 1), &mut poke, Some(&ANSWER_TIME));
-        }
-        if matches!(state, letter::SENT | letter::RETURNED | letter::KEPT) {
-            // SAFETY: the state is `NONE`: the letter is the home's.
-            let info = unsafe { *self.letter.get() };
+    /// The guest is coming home: so do signals that have not reached it.
+    fn take_letters_home(&self, pid: i32) {
+        for letter in &self.letters {
+            let state = letter.state.fetch_and(!tag::MASK, Ordering::AcqRel);
+            if state & tag::MASK == tag::FREE {
+                continue;
+            }
+            if state & tag::MASK == tag::RETURNED {
+                // It comes with a signal of ours, which must not be left for the program to find.
+                let mut poke = Siginfo::queued(0, 0, 0, 0, 0);
+                call::wait_signal(1 << (SIGURG - 1), &mut poke, Some(&ANSWER_TIME));
+            }
+            // SAFETY: nobody else has it: the state was changed here.
+            let info = unsafe { *letter.info.get() };
             call::queue_to_thread(pid, call::gettid(), &info);
         }
     }

@@ -88,27 +88,36 @@ const FIELDS: [&str; 11] = [
     "Seccomp_filters",
 ];
 
-fn fields(tid: &str) -> io::Result<(String, Vec<(&'static str, String)>)> {
+/// A thread's name, and what is compared, field by field.
+type Identity = (String, Vec<(&'static str, String)>);
+
+/// The fields of `status`.
+fn status(tid: &str) -> io::Result<Identity> {
     let status = fs::read_to_string(format!("/proc/self/task/{tid}/status"))?;
     let value = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    let namespaces = ["ns/mnt", "ns/net", "ns/user", "ns/pid_for_children", "root", "cwd"];
-    let mut all: Vec<_> = FIELDS.iter().filter_map(|field| Some((*field, value(field)?))).collect();
-    for link in namespaces {
+    let all = FIELDS.iter().filter_map(|field| Some((*field, value(field)?))).collect();
+    Ok((value("Name").unwrap_or_default(), all))
+}
+
+/// Those, and namespaces, root and working directory.
+fn fields(tid: &str) -> io::Result<Identity> {
+    let (name, mut all) = status(tid)?;
+    for link in ["ns/mnt", "ns/net", "ns/user", "ns/pid_for_children", "root", "cwd"] {
         if let Ok(target) = fs::read_link(format!("/proc/self/task/{tid}/{link}")) {
             all.push((link, target.to_string_lossy().into_owned()));
         }
     }
-    Ok((value("Name").unwrap_or_default(), all))
+    Ok((name, all))
 }
 
 /// Names the first field in which the running kernel thread differs from thread `tid`, whose crew is to
 /// carry it. Where `/proc` cannot be read, nothing can be said, and nothing is.
 pub(super) fn difference_from(tid: u32) -> Option<&'static str> {
-    let (_, own) = fields(&call::gettid().to_string()).ok()?;
-    let (_, theirs) = fields(&tid.to_string()).ok()?;
+    let (_, own) = status(&call::gettid().to_string()).ok()?;
+    let (_, theirs) = status(&tid.to_string()).ok()?;
     own.iter().zip(&theirs).find(|(a, b)| a != b).map(|((field, _), _)| *field)
 }
 

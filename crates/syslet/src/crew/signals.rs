@@ -102,12 +102,13 @@ fn cancel_here(crew: &Crew, slot: usize, context: *mut UContext) {
 }
 
 /// A signal waits in a home for the guest that this thread carries, or carried a moment ago.
-fn letter_here(crew: Option<&Crew>, pid: i32, guest: usize) {
-    let guest = guest as *const super::guest::Guest;
+fn letter_here(crew: Option<&Crew>, pid: i32, value: usize) {
+    let low = align_of::<super::guest::Guest>() - 1;
+    let guest = (value & !low) as *const super::guest::Guest;
     // SAFETY: sent by a home of this process, which names its guest; records are never freed.
     let Some(guest) = (unsafe { guest.as_ref() }) else { return };
     let here = guest.carrier_now().zip(crew).is_some_and(|(a, b)| std::ptr::eq(a, b));
-    guest.home.receive(pid, here);
+    guest.home.receive(pid, value & low, here);
 }
 
 /// A setxid on a crew thread, whatever it carries.

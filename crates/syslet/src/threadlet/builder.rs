@@ -82,10 +82,10 @@ impl Builder {
         T: Send + 'static,
     {
         if !self.elsewhere {
-            return launch(f, || (), or_busy).map(Threadlet::new);
+            return launch(f, |_| (), or_busy).map(Threadlet::new);
         }
         let Some(name) = self.name else {
-            return launch_elsewhere(f, || (), or_busy).map(Threadlet::new);
+            return launch_elsewhere(f, |_| (), or_busy).map(Threadlet::new);
         };
         let engine_full = or_busy && crate::crew::engine().is_some_and(|e| !e.has_room());
         if engine_full {
@@ -96,7 +96,7 @@ impl Builder {
             let _unname = Unname;
             f()
         };
-        match launch_elsewhere(named, || (), false) {
+        match launch_elsewhere(named, |_| (), false) {
             Ok(launched) => Ok(Threadlet::new(launched)),
             Err(_) => unreachable!("the closure is given back only if asked for"),
         }

@@ -46,7 +46,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match launch(f, || (), false) {
+    match launch(f, |_| (), false) {
         Ok(launched) => Threadlet::new(launched),
         Err(_) => unreachable!("only `try_threadlet` gives the closure back"),
     }
@@ -67,5 +67,5 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    launch(f, || (), true).map(Threadlet::new).map_err(SubmitError::Busy)
+    launch(f, |_| (), true).map(Threadlet::new).map_err(SubmitError::Busy)
 }

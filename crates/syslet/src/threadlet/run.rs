@@ -34,7 +34,7 @@ struct Frame<F, T, A> {
     engine: &'static Engine,
 }
 
-/// Runs `f`, and `after` once its result is stored or handed over.
+/// Runs `f`, and `after` once its result is stored or handed over; tells it whether `f` panicked.
 ///
 /// Gives `f` back if `or_busy` and no crew thread is left.
 ///
@@ -45,12 +45,13 @@ pub(crate) fn launch<F, T, A>(f: F, after: A, or_busy: bool) -> Result<Launched<
 where
     F: FnOnce() -> T + Send,
     T: Send,
-    A: FnOnce() + Send,
+    A: FnOnce(bool) + Send,
 {
     let layout_fits = size_of::<Frame<F, T, A>>() <= MAX_ROOM && align_of::<Frame<F, T, A>>() <= 16;
     // SAFETY: null, or a record, which is never freed.
     if let Some(guest) = unsafe { current_guest().as_ref() }
         && layout_fits
+        && size_of::<Frame<F, T, A>>() <= engine_of_guest().stack_size / 16
     {
         match guest.ready() {
             // SAFETY: the guest is ready, and the frame fits.
@@ -70,7 +71,7 @@ unsafe fn launch_guest<F, T, A>(guest: &'static Guest, f: F, after: A) -> Launch
 where
     F: FnOnce() -> T + Send,
     T: Send,
-    A: FnOnce() + Send,
+    A: FnOnce(bool) + Send,
 {
     let engine = engine_of_guest();
     let crew = guest.carrier();
@@ -98,7 +99,7 @@ unsafe extern "C" fn run<F, T, A>(data: *mut u8) -> Verdict
 where
     F: FnOnce() -> T + Send,
     T: Send,
-    A: FnOnce() + Send,
+    A: FnOnce(bool) + Send,
 {
     let frame: *mut Frame<F, T, A> = data.cast();
     // SAFETY: the duty of this function: the frame is on this stack, nobody else uses it.
@@ -111,8 +112,9 @@ where
     let number = guest.begin(frame.engine, crew);
     let result = catch_unwind(AssertUnwindSafe(f));
     if guest.finish(frame.engine, crew, number) {
+        let panicked = result.is_err();
         frame.result = Some(result);
-        after();
+        after(panicked);
         return Verdict::stay(0);
     }
     finish_away(crew, result, after)
@@ -121,9 +123,14 @@ where
 /// The guest is gone: stores the result, and goes on with the crew thread.
 #[cold]
 #[inline(never)]
-fn finish_away<T: Send, A: FnOnce()>(crew: &Crew, result: thread::Result<T>, after: A) -> Verdict {
+fn finish_away<T: Send, A: FnOnce(bool)>(
+    crew: &Crew,
+    result: thread::Result<T>,
+    after: A,
+) -> Verdict {
+    let panicked = result.is_err();
     crew.complete(Outcome::owned(result));
-    after();
+    after(panicked);
     Verdict::leave(crew.context())
 }
 
@@ -132,7 +139,7 @@ pub(super) fn launch_elsewhere<F, T, A>(f: F, after: A, or_busy: bool) -> Result
 where
     F: FnOnce() -> T + Send,
     T: Send,
-    A: FnOnce() + Send,
+    A: FnOnce(bool) + Send,
 {
     let engine = start(Settings::default())
         .unwrap_or_else(|error| panic!("syslet: the crew cannot be started: {error}"));
@@ -143,8 +150,9 @@ where
     let finisher = Arc::clone(&slot);
     let work = move |_: &_| {
         let result = catch_unwind(AssertUnwindSafe(f));
+        let panicked = result.is_err();
         finisher.complete(Outcome::owned(result));
-        after();
+        after(panicked);
     };
     let work: Box<dyn FnOnce(&'static Crew) + Send + '_> = Box::new(work);
     // SAFETY: only the lifetime is changed. Who launches something that borrows waits for `after`,

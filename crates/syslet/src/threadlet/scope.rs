@@ -8,7 +8,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::{self, Thread};
 
 use super::Threadlet;
@@ -18,14 +17,17 @@ use crate::sync::{AtomicUsize, Ordering};
 /// What the closures of a scope share with the thread that waits for them.
 struct Count {
     running: AtomicUsize,
-    /// A closure panicked and nobody has fetched that.
-    panicked: AtomicBool,
+    /// Closures that panicked, less panics that were fetched.
+    panics: AtomicUsize,
     waiter: Thread,
     generation: u64,
 }
 
 impl Count {
-    fn one_less(&self) {
+    fn one_less(&self, panicked: bool) {
+        if panicked {
+            self.panics.fetch_add(1, Ordering::Relaxed);
+        }
         // The scope's end may come at once after the decrement: what is needed is kept by the Arc.
         // Release: the closure's effects. Acquire: not needed here, but the last one pairs with all.
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -68,7 +70,7 @@ where
     let scope = Scope {
         count: Arc::new(Count {
             running: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
+            panics: AtomicUsize::new(0),
             waiter: thread::current(),
             generation: crate::crew::generation(),
         }),
@@ -86,7 +88,7 @@ where
     }
     match result {
         Err(payload) => resume_unwind(payload),
-        Ok(_) if scope.count.panicked.load(Ordering::Relaxed) => {
+        Ok(_) if scope.count.panics.load(Ordering::Relaxed) != 0 => {
             panic!("a scoped threadlet panicked")
         }
         Ok(result) => result,
@@ -110,7 +112,7 @@ impl<'scope> Scope<'scope, '_> {
     {
         self.count.running.fetch_add(1, Ordering::Relaxed);
         let count = Arc::clone(&self.count);
-        match launch(f, move || count.one_less(), false) {
+        match launch(f, move |panicked| count.one_less(panicked), false) {
             Ok(launched) => ScopedThreadlet {
                 threadlet: Threadlet::new(launched),
                 count: Arc::clone(&self.count),
@@ -171,15 +173,12 @@ impl<T> ScopedThreadlet<'_, T> {
     /// Until the closure has finished.
     pub fn join_catch(mut self) -> thread::Result<T> {
         self.threadlet.wait();
-        self.threadlet.fetch().expect("a threadlet that has finished has a result")
-    }
-}
-
-impl<T> Drop for ScopedThreadlet<'_, T> {
-    fn drop(&mut self) {
-        if let Some(Err(_)) = self.threadlet.fetch() {
-            self.count.panicked.store(true, Ordering::Relaxed);
+        let result = self.threadlet.fetch().expect("a threadlet that has finished has a result");
+        if result.is_err() {
+            // Wraps for the moment if the closure's thread has not counted the panic yet.
+            self.count.panics.fetch_sub(1, Ordering::Relaxed);
         }
+        result
     }
 }
 

@@ -110,7 +110,7 @@ fn settings_out_of_range() {
             ("max_crew", Attach::new().max_crew(1)),
             ("max_crew", Attach::new().max_crew(4097)),
             ("stack_size", Attach::new().stack_size(0)),
-            ("stack_size", Attach::new().stack_size((64 << 10) - 1)),
+            ("stack_size", Attach::new().stack_size((256 << 10) - 1)),
             ("stack_size", Attach::new().stack_size((1 << 30) + 1)),
             ("placement", Attach::new().placement(Placement::Pinned(1 << 20))),
         ];

@@ -134,11 +134,8 @@ extern "C" fn submit_in_handler(_: libc::c_int) {
     OUTCOME.store(outcome, Ordering::SeqCst);
 }
 
-fn submit_on_a_signal_stack(own: bool) {
+fn submit_on_a_signal_stack() {
     attached(move || {
-        if own {
-            set_signal_stack(vec![0; 64 << 10].leak());
-        }
         let pipe = Pipe::new();
         READ_END.store(pipe.read_end(), Ordering::SeqCst);
         LANDING.store(std::ptr::from_ref(Landing::leak()) as usize, Ordering::SeqCst);
@@ -166,18 +163,7 @@ fn submit_on_the_crews_signal_stack_is_the_plain_call() {
     let path = "signals::submit_on_the_crews_signal_stack_is_the_plain_call";
     let ended = Child::new().run(path, || {
         if !skip_in_pool("submit in a handler") {
-            submit_on_a_signal_stack(false);
-        }
-    });
-    ended.expect("this is the parent").expect_done();
-}
-
-#[test]
-fn submit_on_the_guests_own_signal_stack_is_the_plain_call() {
-    let path = "signals::submit_on_the_guests_own_signal_stack_is_the_plain_call";
-    let ended = Child::new().run(path, || {
-        if !skip_in_pool("submit in a handler") {
-            submit_on_a_signal_stack(true);
+            submit_on_a_signal_stack();
         }
     });
     ended.expect("this is the parent").expect_done();

@@ -94,8 +94,8 @@ fn large_closures_and_results() {
 #[test]
 fn large_closure_fits_the_smallest_stack() {
     let ended = Child::new().run("sizes::large_closure_fits_the_smallest_stack", || {
-        let guard = crate::util::settings().stack_size(64 << 10).attach();
-        let guard = guard.expect("64 KiB is the smallest stack");
+        let guard = crate::util::settings().stack_size(256 << 10).attach();
+        let guard = guard.expect("256 KiB is the smallest stack");
         let bytes = [1u8; 20_000];
         let sum = threadlet(move || bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>()).join();
         assert_eq!(sum, 20_000);
