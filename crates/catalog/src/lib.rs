@@ -3,7 +3,7 @@
 //!
 //! One [`Entry`] per call, from `read` to the newest of Linux 6.18; the x32 numbers are not included.
 //! Everything that has to know something about a call derives it from here: the library asks
-//! [`class`] on its hot path and [`lookup`] off it, the command prints the rows. The columns are
+//! [`class()`] on its hot path and [`lookup()`] off it, the command prints the rows. The columns are
 //! explained at the types and, for whoever edits a row, at the top of `table/mod.rs`.
 //!
 //! # Examples

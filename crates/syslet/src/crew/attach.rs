@@ -28,7 +28,7 @@ const MAX_STACK: usize = 1 << 30;
 /// How long a change of ids may take to reach every thread, on a busy machine.
 const SETXID_TIME: Duration = Duration::from_millis(50);
 /// How long attaching waits for crew threads to be made before it gives up.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where guest and crew run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

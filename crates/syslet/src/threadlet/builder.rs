@@ -20,7 +20,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// As [`threadlet`](crate::threadlet) does it.
+    /// As [`threadlet`](crate::threadlet()) does it.
     pub fn new() -> Self {
         Self::default()
     }
@@ -47,7 +47,7 @@ impl Builder {
     ///
     /// # Blocking
     ///
-    /// As [`threadlet`](crate::threadlet).
+    /// As [`threadlet`](crate::threadlet()).
     pub fn launch<T, F>(self, f: F) -> Threadlet<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -67,7 +67,7 @@ impl Builder {
     ///
     /// # Blocking
     ///
-    /// As [`threadlet`](crate::threadlet).
+    /// As [`threadlet`](crate::threadlet()).
     pub fn try_launch<T, F>(self, f: F) -> Result<Threadlet<T>, SubmitError<F>>
     where
         F: FnOnce() -> T + Send + 'static,

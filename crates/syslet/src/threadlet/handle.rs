@@ -17,7 +17,7 @@ use crate::complete::{Outcome, Slot, SlotHandle};
 use crate::crew::{engine, generation};
 use crate::sync::{Ordering, lock};
 
-/// A closure that was started by [`threadlet`](crate::threadlet): finished, or running elsewhere.
+/// A closure that was started by [`threadlet`](crate::threadlet()): finished, or running elsewhere.
 ///
 /// Join it, await it, or drop it: dropped early, the closure runs on and its result is dropped on the
 /// thread that finishes it.
@@ -48,7 +48,7 @@ impl<T> Threadlet<T> {
         Self { state: State::Away(SlotHandle::new(slot), PhantomData), inline: false }
     }
 
-    /// True if the closure had finished when [`threadlet`](crate::threadlet) returned.
+    /// True if the closure had finished when [`threadlet`](crate::threadlet()) returned.
     pub fn was_inline(&self) -> bool {
         self.inline
     }

@@ -17,7 +17,7 @@ use crate::SubmitError;
 /// beside it.
 ///
 /// To the program, `f` is code on another thread: it has its own thread-locals, and must be `Send` and
-/// `'static` (see [`scope`] for closures that borrow). A panic is caught and comes out of
+/// `'static` (see [`scope()`] for closures that borrow). A panic is caught and comes out of
 /// [`Threadlet::join`], as for `std::thread::spawn`. Dropping the handle leaves `f` to itself.
 ///
 /// On a thread that is not attached, and inside a threadlet, `f` goes to the crew pool: the same

@@ -1,6 +1,6 @@
 //! Threadlets that borrow.
 //!
-//! [`scope`] waits for *closures*, not for handles: a handle may be leaked, its closure may not
+//! [`scope()`] waits for *closures*, not for handles: a handle may be leaked, its closure may not
 //! outlive what it borrows. Each closure counts in the scope until its result is stored and nothing of
 //! it is left on the thread that ran it; results that nobody wants are dropped before the count falls.
 
@@ -36,7 +36,7 @@ impl Count {
     }
 }
 
-/// Where closures that borrow may be started; see [`scope`].
+/// Where closures that borrow may be started; see [`scope()`].
 pub struct Scope<'scope, 'env: 'scope> {
     count: Arc<Count>,
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -96,7 +96,7 @@ where
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Runs `f` as [`threadlet`](crate::threadlet) does.
+    /// Runs `f` as [`threadlet`](crate::threadlet()) does.
     ///
     /// # Panics
     ///
@@ -104,7 +104,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Blocking
     ///
-    /// As [`threadlet`](crate::threadlet).
+    /// As [`threadlet`](crate::threadlet()).
     pub fn threadlet<T, F>(&'scope self, f: F) -> ScopedThreadlet<'scope, T>
     where
         F: FnOnce() -> T + Send + 'scope,
