@@ -17,6 +17,7 @@ use syslet_sys::{arch, call, futex};
 
 use super::engine::{Engine, MAX_CREW};
 use super::mechanism::Unsupported;
+use super::member::Crew;
 use super::sentinel;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, lock};
 
@@ -368,6 +369,13 @@ fn spawn(engine: &'static Engine) -> io::Result<()> {
     let crew = engine
         .new_crew()
         .ok_or_else(|| io::Error::other(format!("{MAX_CREW} crew threads exist")))?;
+    if super::fork::generation() > 0 {
+        let made = spawn_bare(engine, crew);
+        if made.is_err() {
+            engine.free_crew(crew);
+        }
+        return made;
+    }
     let made = std::thread::Builder::new()
         .name(format!("syslet-crew-{}", crew.index))
         .stack_size(engine.stack_size)
@@ -376,6 +384,38 @@ fn spawn(engine: &'static Engine) -> io::Result<()> {
         engine.free_crew(crew);
     }
     made.map(drop)
+}
+
+/// Makes a crew thread in a forked child. Not by std: at the fork another thread may have held a lock of
+/// std's own that every thread takes at its start (seen: the one of the overflow report), and would hold
+/// it in the child for ever. The guard page is there; the report of an overflow is not.
+fn spawn_bare(engine: &'static Engine, crew: &'static Crew) -> io::Result<()> {
+    // SAFETY: all zeros is a value that `pthread_attr_init` replaces.
+    let mut attr: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
+    // SAFETY: live.
+    unsafe { libc::pthread_attr_init(&mut attr) };
+    // SAFETY: initialised above. A size that is refused leaves the default one.
+    unsafe { libc::pthread_attr_setstacksize(&mut attr, engine.stack_size) };
+    // SAFETY: as above.
+    unsafe { libc::pthread_attr_setdetachstate(&mut attr, libc::PTHREAD_CREATE_DETACHED) };
+    let mut thread = 0;
+    let argument = std::ptr::from_ref(crew).cast_mut().cast();
+    // SAFETY: `bare_main` takes a crew record, which is never freed.
+    let error = unsafe { libc::pthread_create(&mut thread, &attr, bare_main, argument) };
+    // SAFETY: initialised above.
+    unsafe { libc::pthread_attr_destroy(&mut attr) };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+extern "C" fn bare_main(crew: *mut libc::c_void) -> *mut libc::c_void {
+    // SAFETY: `spawn_bare` passes a record, which is never freed.
+    let crew: &'static Crew = unsafe { &*crew.cast::<Crew>() };
+    call::set_name(b"syslet-crew\0\0\0\0\0");
+    // `start` publishes the engine when the watchdog is ready, and no thread is asked for before.
+    if let Some(engine) = super::engine::engine() {
+        crew.run(engine);
+    }
+    std::ptr::null_mut()
 }
 
 /// CPU time of the thread that makes the guest's call, or 0 if the guest has just gone.
