@@ -406,6 +406,19 @@ impl Engine {
         }
     }
 
+    /// Lets the sentinels end and others take their places: they have the ids that the process had. From
+    /// signal handlers. The old ones are told here: the program may end before the watchdog runs, and
+    /// could not signal a sentinel of more rights than its own.
+    pub(super) fn renew_sentinels(&self) {
+        for cpu in &self.cpus {
+            if cpu.sentinel.load(Ordering::SeqCst) != 0 {
+                cpu.dismissed.store(1, Ordering::SeqCst);
+                syslet_sys::futex::wake(&cpu.alert, 1);
+            }
+        }
+        self.watchdog.renew_sentinels();
+    }
+
     /// Wakes the sentinel of `cpu` and the watchdog, because a call has begun there.
     #[cold]
     pub(crate) fn rouse(&self, cpu: &Cpu) {

@@ -162,6 +162,10 @@ pub(super) struct Home {
     /// before it commands.
     ids: std::cell::UnsafeCell<Ids>,
     answer: AtomicU32,
+    /// Changes of ids that glibc itself has told the home of.
+    answered: AtomicU32,
+    /// `answered` when the carrier's handler began.
+    answered_then: AtomicU32,
     letters: [Letter; LETTERS],
     stack: Mapping,
 }
@@ -181,6 +185,8 @@ impl Home {
             wanted: AtomicU64::new(0),
             ids: std::cell::UnsafeCell::new(Ids::none()),
             answer: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
+            answered_then: AtomicU32::new(0),
             letters: std::array::from_fn(|_| Letter::new()),
             stack: Mapping::new(HOME_STACK)?,
         })
@@ -222,15 +228,27 @@ impl Home {
         call::tgkill(pid, self.tid(), SIGURG);
     }
 
+    /// Changes of ids that glibc itself has told the home of so far.
+    pub(super) fn answered(&self) -> u32 {
+        self.answered.load(Ordering::Acquire)
+    }
+
     /// Makes the home change its ids, and waits until it has. From a signal handler of the carrier;
     /// `still` says whether it is that yet. True unless the home could not follow.
     ///
     /// **Blocking**: until the home, which does nothing else, has answered, or the guest has gone.
-    pub(super) fn take_ids(&self, pid: i32, ids: &Ids, still: impl Fn() -> bool) -> bool {
+    pub(super) fn take_ids(
+        &self,
+        pid: i32,
+        ids: &Ids,
+        answered: u32,
+        still: impl Fn() -> bool,
+    ) -> bool {
         // An old and a new carrier may both be here, for the same change.
         while self.ids_lock.swap(1, Ordering::Acquire) != 0 {
             call::sched_yield();
         }
+        self.answered_then.store(answered, Ordering::Relaxed);
         let answer = if still() { self.ask_ids(pid, ids, still) } else { DONE };
         self.ids_lock.store(0, Ordering::Release);
         answer != FAILED
@@ -258,8 +276,11 @@ impl Home {
     }
 
     fn obey_ids(&self) {
+        // If glibc has told the home itself since, another thread changes the ids, perhaps for the
+        // second time, and these are old. glibc leaves the home out only if its own guest does.
+        let told = self.answered() != self.answered_then.load(Ordering::Relaxed);
         // SAFETY: see `Sync`: the command was loaded with acquire.
-        let done = unsafe { &*self.ids.get() }.take_over();
+        let done = told || unsafe { &*self.ids.get() }.take_over();
         self.answer.store(if done { DONE } else { FAILED }, Ordering::Release);
         futex::wake(&self.answer, 1);
     }
@@ -294,6 +315,7 @@ impl Home {
             return self.poked(guest, pid, &info);
         }
         if signal == SIGSETXID {
+            self.answered.fetch_add(1, Ordering::AcqRel);
             super::signals::answer_setxid(signal, &info);
         } else if signal > 0 {
             self.forward(guest, pid, &info);

@@ -120,20 +120,23 @@ fn answer_on_crew(
     context: *mut UContext,
 ) {
     let running = arch::thread_pointer();
+    let guest = crew.guest.load(Ordering::Relaxed);
+    // SAFETY: null, or a record, which is never freed.
+    let guest = unsafe { guest.as_ref() };
+    let answered = guest.map_or(0, |guest| guest.home.answered());
     // SAFETY: glibc's handler uses thread-locals, and these are the kernel thread's own.
     unsafe { arch::set_thread_pointer(crew.tp()) };
     pass_on(signal, info, context);
-    let guest = crew.guest.load(Ordering::Relaxed);
-    // SAFETY: null, or a record, which is never freed.
-    if let Some(guest) = unsafe { guest.as_ref() }
-        && !guest.home.take_ids(engine.pid, &Ids::of_this_thread(), || {
-            guest.carrier_now().is_some_and(|carrier| std::ptr::eq(carrier, crew))
-        })
-    {
-        // As glibc does when a thread cannot follow: half-changed ids are not to be lived with.
-        std::process::abort();
+    if let Some(guest) = guest {
+        let still = || guest.carrier_now().is_some_and(|carrier| std::ptr::eq(carrier, crew));
+        let followed =
+            !still() || guest.home.take_ids(engine.pid, &Ids::of_this_thread(), answered, still);
+        if !followed {
+            // As glibc does when a thread cannot follow: half-changed ids are not to be lived with.
+            std::process::abort();
+        }
     }
-    engine.watchdog.renew_sentinels();
+    engine.renew_sentinels();
     // SAFETY: back to what the interrupted code had.
     unsafe { arch::set_thread_pointer(running) };
 }

@@ -326,9 +326,7 @@ impl Watch {
         }
         if desk.renew.swap(false, Ordering::SeqCst) {
             for (number, cpu) in engine.cpus.iter().enumerate() {
-                if cpu.sentinel.load(Ordering::SeqCst) != 0 {
-                    cpu.dismissed.store(1, Ordering::SeqCst);
-                    futex::wake(&cpu.alert, 1);
+                if cpu.dismissed.load(Ordering::SeqCst) != 0 {
                     desk.sentinels.set(number);
                 }
             }
