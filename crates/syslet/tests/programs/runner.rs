@@ -108,6 +108,7 @@ enum End {
 pub(crate) fn run_all(scenarios: &[Scenario], filter: Option<&String>) -> ExitCode {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     let wanted = std::env::var(MODE).ok();
+    let again = std::env::var_os("SYSLET_TEST_AGAIN").is_some();
     for scenario in scenarios {
         if filter.is_some_and(|word| !scenario.name.contains(word.as_str())) {
             continue;
@@ -117,7 +118,12 @@ pub(crate) fn run_all(scenarios: &[Scenario], filter: Option<&String>) -> ExitCo
                 continue;
             }
             let began = Instant::now();
-            let end = run_one(scenario, *mode);
+            let mut end = run_one(scenario, *mode);
+            if let (End::Failed(why), true) = (&end, again) {
+                // Said aloud: a machine that stands still for seconds does this, and so do bugs.
+                println!("{} ({}): FAILED, is run again: {why}", scenario.name, mode.name());
+                end = run_one(scenario, *mode);
+            }
             let (name, mode, took) = (scenario.name, mode.name(), began.elapsed().as_millis());
             if std::env::var_os("SYSLET_TEST_TIMES").is_some() {
                 println!("{took} ms: {name} ({mode})");
