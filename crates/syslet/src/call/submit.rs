@@ -12,7 +12,7 @@ use super::pending::Pending;
 use super::retry::Clockwork;
 use crate::complete::{Outcome, Slot};
 use crate::crew::{
-    Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest, engine,
+    Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest,
     engine_of_guest, generation, start,
 };
 use crate::{Refusal, SubmitError};
@@ -272,7 +272,7 @@ unsafe fn submit_unprotected(
     }
     guest.counters.queued.add(1);
     // SAFETY: the duties of `submit`.
-    Ok(unsafe { enqueue(engine().expect("a guest has an engine"), call) })
+    Ok(unsafe { enqueue(engine_of_guest(), call) })
 }
 
 /// A thread that is not attached.

@@ -10,7 +10,7 @@ use syslet_sys::arch::{self, Context, Verdict};
 use syslet_sys::uapi::{SchedAttr, SignalStack};
 
 use super::affinity::CpuSet;
-use super::engine::{Cpu, Engine, engine};
+use super::engine::{Cpu, Engine, engine_of_guest};
 use super::home::Home;
 use super::member::Crew;
 use super::word::{Dispute, NONE, Numbers};
@@ -161,7 +161,7 @@ impl Guest {
     #[cold]
     #[inline(never)]
     fn make_ready(&self) -> Result<(), Lost> {
-        let engine = engine().expect("a guest has an engine");
+        let engine = engine_of_guest();
         self.busy.set(true);
         let ready = self.make_ready_inner(engine);
         self.busy.set(false);

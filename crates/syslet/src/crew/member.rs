@@ -18,7 +18,7 @@ use super::local;
 use super::signals::{CREW_MASK, OURS};
 use super::word::CallWord;
 use crate::complete::{Outcome, Slot};
-use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 /// Commands to a resting crew thread: a tag, and for some the index of a guest.
 pub(crate) mod kick {
@@ -117,7 +117,6 @@ pub(crate) struct Crew {
     /// Somebody has pinned it to another CPU while it rested.
     moved: AtomicBool,
     pub(crate) index: usize,
-    stack: AtomicUsize,
 }
 
 // SAFETY: see the type.
@@ -147,7 +146,6 @@ impl Crew {
             hurried: AtomicBool::new(false),
             moved: AtomicBool::new(true),
             index,
-            stack: AtomicUsize::new(0),
         }
     }
 
@@ -247,13 +245,7 @@ impl Crew {
 
     /// Moves this thread, if it rests on CPU `from`, to CPU `to`.
     pub(super) fn move_to(&self, engine: &Engine, from: usize, to: usize) -> bool {
-        let claimed = self.kick.compare_exchange(
-            kick::NONE,
-            kick::MOVING,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
-        if claimed.is_err() {
+        if !self.claim(kick::MOVING) {
             return false;
         }
         let moved = CpuSet::single(to).apply(self.tid()).is_ok();
@@ -319,7 +311,6 @@ impl Crew {
             unsafe { call::set_signal_stack(&stack) };
             self.signal_stack.set((memory.start(), memory.len()));
         }
-        self.stack.store(engine.stack_size, Ordering::Relaxed);
         local::set_crew(self);
         // Release: pairs with `tid()`.
         self.tid.store(call::gettid(), Ordering::Release);
