@@ -31,6 +31,11 @@ pub fn getpid() -> i32 {
     plain(nr::GETPID, [0; 4]) as i32
 }
 
+/// Closes a descriptor.
+pub fn close(descriptor: i32) {
+    plain(nr::CLOSE, [descriptor as usize, 0, 0, 0]);
+}
+
 /// Lets others run.
 pub fn sched_yield() {
     plain(nr::SCHED_YIELD, [0; 4]);

@@ -1,16 +1,19 @@
 //! A call that waits: its handle.
 
+#![allow(unsafe_code, reason = "reads the descriptors that a call has stored")]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use syslet_catalog::Makes;
 use syslet_sys::uapi::{SIGSETXID, Siginfo};
 use syslet_sys::{call as kernel, uapi};
 
-use super::number::Ret;
-use crate::complete::{Outcome, Slot, SlotHandle};
+use super::number::{Call, Ret};
+use crate::complete::{Holder, Outcome, Slot, SlotHandle};
 use crate::crew::{CANCEL_CODE, generation};
 
 /// What became of asking for a cancel. The call's answer says what happened in the end:
@@ -31,11 +34,23 @@ pub enum CancelOutcome {
 /// Dropping it leaves the call to itself: it goes on, and its answer is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it drops the call's answer"]
-pub struct Pending(Option<SlotHandle>);
+pub struct Pending(Option<SlotHandle<dyn PendingCall>>);
+
+/// A call that is away or parked.
+pub(crate) trait PendingCall: Holder {
+    /// Asks it to end.
+    fn cancel(&self) -> CancelOutcome;
+}
+
+impl PendingCall for Slot {
+    fn cancel(&self) -> CancelOutcome {
+        cancel_away(self)
+    }
+}
 
 impl Pending {
-    pub(crate) fn new(slot: Arc<Slot>) -> Self {
-        Self(Some(SlotHandle::new(slot)))
+    pub(crate) fn new(call: Arc<dyn PendingCall>) -> Self {
+        Self(Some(SlotHandle::new(call)))
     }
 
     fn slot(&self) -> &Slot {
@@ -100,28 +115,69 @@ impl Pending {
     ///
     /// Never; [`wait`](Self::wait) for the answer afterwards.
     pub fn cancel(&self) -> CancelOutcome {
-        if self.is_lost() || !self.slot().ask_cancel() {
+        if self.is_lost() {
             return CancelOutcome::TooLate;
         }
-        let tid = self.slot().tid();
-        if tid == 0 {
-            return CancelOutcome::NotBegun;
+        self.0.as_ref().map_or(CancelOutcome::TooLate, |handle| handle.holder().cancel())
+    }
+
+    /// Drops the handle, and leaves `memory` with the call until it is over.
+    pub(crate) fn detach_with(mut self, memory: Box<dyn Send>) {
+        if let Some(handle) = self.0.take() {
+            handle.detach_with(memory);
         }
-        let pid = kernel::getpid();
-        let uid = kernel::user_ids()[0];
-        let value = std::ptr::from_ref(self.slot()) as usize;
-        let info = Siginfo::queued(SIGSETXID, CANCEL_CODE, pid, uid, value);
-        // Full signal queue (RLIMIT_SIGPENDING): it empties as the receivers run.
-        while kernel::queue_to_thread(pid, tid as i32, &info) == -uapi::EAGAIN {
-            std::thread::yield_now();
+    }
+}
+
+/// Asks a call that has a thread, or waits for one, to end.
+fn cancel_away(slot: &Slot) -> CancelOutcome {
+    if !slot.ask_cancel() {
+        return CancelOutcome::TooLate;
+    }
+    let tid = slot.tid();
+    if tid == 0 {
+        return CancelOutcome::NotBegun;
+    }
+    let pid = kernel::getpid();
+    let uid = kernel::user_ids()[0];
+    let value = std::ptr::from_ref(slot) as usize;
+    let info = Siginfo::queued(SIGSETXID, CANCEL_CODE, pid, uid, value);
+    // Full signal queue (RLIMIT_SIGPENDING): it empties as the receivers run.
+    while kernel::queue_to_thread(pid, tid as i32, &info) == -uapi::EAGAIN {
+        std::thread::yield_now();
+    }
+    CancelOutcome::Asked
+}
+
+/// The outcome of `call`, which answered `answer`: a descriptor that it has made is not lost if nobody
+/// fetches it.
+///
+/// # Safety
+///
+/// `call` has just ended, so what its arguments point to is still valid.
+pub(crate) unsafe fn outcome_of(call: &Call, answer: isize) -> Outcome {
+    if answer < 0 {
+        return Outcome::Number(answer);
+    }
+    let makes = syslet_catalog::lookup(call.nr() as u32).map(|entry| entry.makes);
+    match makes {
+        Some(Makes::Fd) => Outcome::Descriptor(answer as i32),
+        Some(Makes::FdPair { arg }) => {
+            let pair = call.args()[usize::from(arg)] as *const [i32; 2];
+            // SAFETY: the kernel has just stored the two there.
+            let [one, other] = unsafe { pair.read_unaligned() };
+            Outcome::Descriptors(one, other)
         }
-        CancelOutcome::Asked
+        // Whether it is a descriptor depends on the operation: not to be closed unseen.
+        Some(Makes::FdByOp { .. } | Makes::Nothing) | None => Outcome::Number(answer),
     }
 }
 
 fn ret_of(outcome: Option<Outcome>) -> Ret {
     match outcome {
         Some(Outcome::Number(answer)) => Ret::new(answer),
+        Some(Outcome::Descriptor(descriptor)) => Ret::new(descriptor as isize),
+        Some(Outcome::Descriptors(..)) => Ret::new(0),
         other => unreachable!("a call's outcome is a number, not {other:?}"),
     }
 }

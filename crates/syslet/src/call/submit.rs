@@ -8,9 +8,9 @@ use syslet_catalog::{Class, Runs, Waits};
 use syslet_sys::arch::{self, Verdict};
 
 use super::number::{Call, Ret};
-use super::pending::Pending;
+use super::pending::{Pending, outcome_of};
 use super::retry::Clockwork;
-use crate::complete::{Outcome, Slot};
+use crate::complete::Slot;
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest,
     engine_of_guest, generation, start,
@@ -216,7 +216,8 @@ unsafe extern "C" fn run_timed(data: *mut u8) -> Verdict {
 unsafe fn finish_away(crew: &Crew, call: Call, answer: isize, clock: &Clockwork) -> Verdict {
     // SAFETY: the duties of `submit`.
     let answer = unsafe { clock.persist(crew, call, answer) };
-    crew.complete(Outcome::Number(answer));
+    // SAFETY: it has just ended.
+    crew.complete(unsafe { outcome_of(&call, answer) });
     Verdict::leave(crew.context())
 }
 
@@ -310,7 +311,8 @@ unsafe fn enqueue(engine: &'static Engine, call: Call) -> Submitted {
     engine.enqueue(Job::new(move |crew| {
         // SAFETY: the duties of `submit`: the call may be made until it ends, wherever that is.
         let answer = crew.lend_slot(&finisher, || unsafe { make_on_crew(crew, &finisher, call) });
-        finisher.complete(Outcome::Number(answer));
+        // SAFETY: it has just ended.
+        finisher.complete(unsafe { outcome_of(&call, answer) });
     }));
     Submitted::Pending(Pending::new(slot))
 }

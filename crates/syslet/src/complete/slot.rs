@@ -37,6 +37,10 @@ pub(crate) enum Outcome {
     Empty,
     /// The kernel's answer.
     Number(isize),
+    /// A descriptor that a call has made; closed if nobody wants it.
+    Descriptor(i32),
+    /// Two of them, which the call has stored where it was told to.
+    Descriptors(i32, i32),
     /// A `Box<T>` given up to a raw pointer, and how to drop it.
     Owned(*mut (), unsafe fn(*mut ())),
 }
@@ -55,15 +59,56 @@ impl Outcome {
         Self::Owned(Box::into_raw(Box::new(value)).cast(), drop_box::<T>)
     }
 
-    /// Drops an owned value; a panic of its destructor is caught, because it runs on a thread
-    /// whose owner has no part in it.
+    /// Drops what nobody wants. A panic of an owned value's destructor is caught, because it runs on
+    /// a thread whose owner has no part in it.
     pub(crate) fn discard(self) {
-        if let Self::Owned(pointer, drop_box) = self {
-            // SAFETY: made by `owned`, and consumed here.
-            let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_box(pointer) }));
-            // A payload may panic when dropped, and so on: it is leaked instead.
-            dropped.unwrap_or_else(std::mem::forget);
+        match self {
+            Self::Empty | Self::Number(_) => {}
+            Self::Descriptor(one) => close(one),
+            Self::Descriptors(one, other) => {
+                close(one);
+                close(other);
+            }
+            Self::Owned(pointer, drop_box) => {
+                // SAFETY: made by `owned`, and consumed here.
+                drop_caught(|| unsafe { drop_box(pointer) });
+            }
         }
+    }
+}
+
+/// Runs code of the user's on a thread that has no part in it: a panic ends here.
+fn drop_caught(f: impl FnOnce()) {
+    // A payload may panic when dropped, and so on: it is leaked instead.
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(std::mem::forget);
+}
+
+#[cfg(not(loom))]
+fn close(descriptor: i32) {
+    syslet_sys::call::close(descriptor);
+}
+
+#[cfg(loom)]
+fn close(_: i32) {}
+
+/// Who is told when the outcome is stored, or what must live until then.
+#[derive(Default)]
+enum Notify {
+    #[default]
+    Nobody,
+    /// A task.
+    Waker(Waker),
+    /// Nobody, but this is the call's memory: it is dropped when the call is over.
+    Keep(Box<dyn Send>),
+}
+
+impl std::fmt::Debug for Notify {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nobody => "Nobody",
+            Self::Waker(_) => "Waker",
+            Self::Keep(_) => "Keep",
+        })
     }
 }
 
@@ -72,12 +117,12 @@ impl Outcome {
 pub(crate) struct Slot {
     state: AtomicU32,
     outcome: UnsafeCell<Outcome>,
-    /// Protects the waker only.
-    waker: Mutex<Option<Waker>>,
+    /// Protects itself only; nothing of the user's runs under it.
+    notify: Mutex<Notify>,
     /// Kernel thread that makes the call, 0 as long as none does.
     tid: AtomicU32,
     /// Of which life of the process this is: a forked child has none of its parent's threads.
-    generation: u64,
+    generation: u32,
 }
 
 // SAFETY: `outcome` is written by the finisher before `DONE` and touched by one side only after it,
@@ -87,18 +132,18 @@ unsafe impl Sync for Slot {}
 unsafe impl Send for Slot {}
 
 impl Slot {
-    pub(crate) fn new(tid: u32, generation: u64) -> Self {
+    pub(crate) fn new(tid: u32, generation: u32) -> Self {
         Self {
             state: AtomicU32::new(0),
             outcome: UnsafeCell::new(Outcome::Empty),
-            waker: Mutex::new(None),
+            notify: Mutex::new(Notify::Nobody),
             tid: AtomicU32::new(tid),
             generation,
         }
     }
 
     /// Of which life of the process this slot is.
-    pub(crate) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u32 {
         self.generation
     }
 
@@ -127,18 +172,18 @@ impl Slot {
         let before = self.state.fetch_or(DONE, Ordering::AcqRel);
         debug_assert_eq!(before & DONE, 0, "a result is stored exactly once");
         if before & DETACHED != 0 {
-            self.fetch().discard();
+            self.discard();
             return;
         }
         if before & SLEEPER != 0 {
             wake_all(&self.state);
         }
         if before & WAKER != 0 {
-            let waker = lock(&self.waker).take();
-            if let Some(waker) = waker {
-                let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-                woken.unwrap_or_else(std::mem::forget);
-            }
+            let notify = std::mem::take(&mut *lock(&self.notify));
+            drop_caught(|| match notify {
+                Notify::Waker(waker) => waker.wake(),
+                Notify::Nobody | Notify::Keep(_) => {}
+            });
         }
     }
 
@@ -177,8 +222,22 @@ impl Slot {
     pub(crate) fn detach(&self) {
         // Acquire: pairs with the release of `DONE`. Release: pairs with the finisher's acquire.
         if self.state.fetch_or(DETACHED, Ordering::AcqRel) & DONE != 0 {
-            self.fetch().discard();
+            self.discard();
         }
+    }
+
+    /// As [`detach`](Self::detach), and leaves `memory` with the call until it is over.
+    pub(crate) fn detach_with(&self, memory: Box<dyn Send>) {
+        let old = std::mem::replace(&mut *lock(&self.notify), Notify::Keep(memory));
+        drop_caught(|| drop(old));
+        self.detach();
+    }
+
+    /// Drops the outcome and what was kept for the call. By whoever comes second.
+    fn discard(&self) {
+        self.fetch().discard();
+        let notify = std::mem::take(&mut *lock(&self.notify));
+        drop_caught(|| drop(notify));
     }
 
     /// Registers the waker of `context` unless the outcome is there.
@@ -187,10 +246,10 @@ impl Slot {
             return Poll::Ready(outcome);
         }
         let stale = {
-            let mut waker = lock(&self.waker);
-            match &*waker {
-                Some(old) if old.will_wake(context.waker()) => None,
-                _ => waker.replace(context.waker().clone()),
+            let mut notify = lock(&self.notify);
+            match &*notify {
+                Notify::Waker(old) if old.will_wake(context.waker()) => Notify::Nobody,
+                _ => std::mem::replace(&mut *notify, Notify::Waker(context.waker().clone())),
             }
         };
         drop(stale);
@@ -245,30 +304,54 @@ fn wake_all(word: &AtomicU32) {
 #[cfg(loom)]
 fn wake_all(_: &AtomicU32) {}
 
+/// What a slot is part of: nothing, or a parked call.
+pub(crate) trait Holder: Send + Sync + std::fmt::Debug {
+    /// The slot.
+    fn slot(&self) -> &Slot;
+}
+
+impl Holder for Slot {
+    fn slot(&self) -> &Slot {
+        self
+    }
+}
+
 /// The handle's side of a slot: detaches when dropped.
 #[derive(Debug)]
-pub(crate) struct SlotHandle(Option<Arc<Slot>>);
+pub(crate) struct SlotHandle<H: Holder + ?Sized = Slot>(Option<Arc<H>>);
 
-impl SlotHandle {
-    pub(crate) fn new(slot: Arc<Slot>) -> Self {
-        Self(Some(slot))
+impl<H: Holder + ?Sized> SlotHandle<H> {
+    pub(crate) fn new(holder: Arc<H>) -> Self {
+        Self(Some(holder))
+    }
+
+    /// What holds the slot.
+    pub(crate) fn holder(&self) -> &H {
+        self.0.as_ref().expect("a slot handle holds its slot until it is dropped or fetched")
     }
 
     /// The slot.
     pub(crate) fn slot(&self) -> &Slot {
-        self.0.as_ref().expect("a slot handle holds its slot until it is dropped or fetched")
+        self.holder().slot()
     }
 
     /// The outcome was fetched: nothing is left to detach from.
     pub(crate) fn disarm(mut self) {
         self.0 = None;
     }
+
+    /// Detaches, and leaves `memory` with the call until it is over.
+    pub(crate) fn detach_with(mut self, memory: Box<dyn Send>) {
+        if let Some(holder) = self.0.take() {
+            holder.slot().detach_with(memory);
+        }
+    }
 }
 
-impl Drop for SlotHandle {
+impl<H: Holder + ?Sized> Drop for SlotHandle<H> {
     fn drop(&mut self) {
-        if let Some(slot) = self.0.take() {
-            slot.detach();
+        if let Some(holder) = self.0.take() {
+            holder.slot().detach();
         }
     }
 }

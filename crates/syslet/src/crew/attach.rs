@@ -477,7 +477,7 @@ fn detach_now() {
 #[must_use = "the thread is detached when the guard is dropped"]
 pub struct AttachGuard {
     mode: Mode,
-    generation: u64,
+    generation: u32,
     _thread: PhantomData<*mut ()>,
 }
 

@@ -16,13 +16,13 @@ use syslet_sys::{arch, call};
 use super::engine::{STARTING, forget};
 use super::member::Crew;
 use super::{local, mechanism};
-use crate::sync::{AtomicU64, Ordering, lock};
+use crate::sync::{AtomicU32, Ordering, lock};
 
 /// Counts forks from the first process on.
-static GENERATION: AtomicU64 = AtomicU64::new(0);
+static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// Of which life of the process the running code is.
-pub(crate) fn generation() -> u64 {
+pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 

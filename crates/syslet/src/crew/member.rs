@@ -111,7 +111,7 @@ pub(crate) struct Crew {
     /// What it may run on, as it knows; wrong if `moved`.
     affinity: Cell<CpuSet>,
     /// The life of the process that it was made in.
-    generation: Cell<u64>,
+    generation: Cell<u32>,
     /// Its time slice was shortened for a kick: to be undone before it carries.
     hurried: AtomicBool,
     /// Somebody has pinned it to another CPU while it rested.

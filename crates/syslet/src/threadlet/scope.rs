@@ -20,7 +20,7 @@ struct Count {
     /// Closures that panicked, less panics that were fetched.
     panics: AtomicUsize,
     waiter: Thread,
-    generation: u64,
+    generation: u32,
 }
 
 impl Count {
