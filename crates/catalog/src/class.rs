@@ -7,6 +7,11 @@ const KNOWN: u8 = 1;
 const MOVABLE: u8 = 1 << 1;
 const MAY_WAIT: u8 = 1 << 2;
 const RELATIVE: u8 = 1 << 3;
+const MAY_PARK: u8 = 1 << 4;
+
+/// `poll` and `ppoll`: they name their descriptors in memory, so that the table cannot say more than
+/// [`Waits::Other`].
+const POLLS: [u32; 2] = [7, 271];
 
 /// Numbers from 512 on belong to the x32 calls, which are not in the table.
 const NUMBERS: usize = 512;
@@ -44,6 +49,12 @@ impl Class {
         self.0 & MAY_WAIT != 0
     }
 
+    /// Whether the call waits for what can be waited for without a thread: readiness, a time, a child.
+    #[inline(always)]
+    pub const fn may_park(self) -> bool {
+        self.0 & MAY_PARK != 0
+    }
+
     /// Whether the call has a time limit that counts, or may count, from the moment it is made, so
     /// that making it again needs the rest: `Timeout::may_be_relative`.
     #[inline(always)]
@@ -65,6 +76,10 @@ const fn bits(entry: &Entry) -> u8 {
     }
     if !matches!(entry.waits, Waits::Never) {
         bits |= MAY_WAIT;
+    }
+    let waits = matches!(entry.waits, Waits::Readiness { .. } | Waits::Timer | Waits::Child);
+    if waits || entry.nr == POLLS[0] || entry.nr == POLLS[1] {
+        bits |= MAY_PARK;
     }
     if entry.timeout.may_be_relative() {
         bits |= RELATIVE;

@@ -6,7 +6,8 @@ use core::sync::atomic::AtomicU32;
 
 use crate::arch::syscall;
 use crate::uapi::{
-    FUTEX_BITSET_ANY, FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE, Timespec, nr,
+    FUTEX_BITSET_ANY, FUTEX_CLOCK_REALTIME, FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAIT_BITSET,
+    FUTEX_WAKE, Timespec, nr,
 };
 
 /// Sleeps while `word` holds `value`, for at most `timeout`. Wakes up for no reason at times.
@@ -24,6 +25,15 @@ pub fn wait(word: &AtomicU32, value: u32, timeout: Option<&Timespec>) -> isize {
 pub fn wait_until(word: &AtomicU32, value: u32, deadline: Option<&Timespec>) -> isize {
     let deadline = deadline.map_or(0, |t| t as *const Timespec as usize);
     let op = FUTEX_WAIT_BITSET | FUTEX_PRIVATE;
+    let args = [word as *const _ as usize, op, value as usize, deadline, 0, FUTEX_BITSET_ANY];
+    // SAFETY: the kernel reads the word and the time, both borrowed for the call.
+    unsafe { syscall(nr::FUTEX, args) }
+}
+
+/// As [`wait_until`], by CLOCK_REALTIME: also when that clock is set.
+pub fn wait_until_realtime(word: &AtomicU32, value: u32, deadline: &Timespec) -> isize {
+    let op = FUTEX_WAIT_BITSET | FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME;
+    let deadline = deadline as *const Timespec as usize;
     let args = [word as *const _ as usize, op, value as usize, deadline, 0, FUTEX_BITSET_ANY];
     // SAFETY: the kernel reads the word and the time, both borrowed for the call.
     unsafe { syscall(nr::FUTEX, args) }

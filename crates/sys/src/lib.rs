@@ -1,8 +1,8 @@
 //! Raw system calls, the context switch and the kernel structures that syslet stands on.
 //!
 //! This is the only crate of the project with assembly. Everything that depends on the processor is
-//! in [`arch`]; the rest is plain data ([`uapi`]) and thin wrappers around single calls ([`call`],
-//! [`futex`]). Nothing here keeps state, allocates, or uses thread-locals, so every function can run
+//! in [`arch`]; the rest is plain data ([`uapi`]) and thin wrappers around single calls ([`aio`],
+//! [`call`], [`descriptor`], [`futex`]). Nothing here keeps state, allocates, or uses thread-locals, so every function can run
 //! on a thread that has no thread-local storage of its own and inside a signal handler.
 //!
 //! # Safety
@@ -12,7 +12,9 @@
 
 #![no_std]
 
+pub mod aio;
 pub mod arch;
 pub mod call;
+pub mod descriptor;
 pub mod futex;
 pub mod uapi;

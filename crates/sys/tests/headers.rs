@@ -29,6 +29,9 @@ fn every_number_and_size_is_that_of_the_headers() {
         "#define _GNU_SOURCE\n#include <stdio.h>\n#include <stddef.h>\n#include <signal.h>\n\
          #include <ucontext.h>\n#include <time.h>\n#include <sched.h>\n#include <errno.h>\n\
          #include <sys/syscall.h>\n#include <linux/filter.h>\n\
+         #include <poll.h>\n#include <sys/socket.h>\n#include <sys/epoll.h>\n\
+         #include <sys/stat.h>\n#include <sys/time.h>\n#include <linux/aio_abi.h>\n\
+         #include <linux/fs.h>\n#include <linux/close_range.h>\n#include <fcntl.h>\n\
          #define sched_param kernel_sched_param\n#include <linux/sched/types.h>\n\
          #undef sched_param\n",
     );
@@ -57,6 +60,14 @@ fn every_number_and_size_is_that_of_the_headers() {
     line("rip", "offsetof(ucontext_t, uc_mcontext.gregs[REG_RIP])", 40 + 8 * uapi::REG_RIP as i64);
     line("sizeof_filter", "sizeof(struct sock_filter)", 8);
     line("sizeof_fprog", "sizeof(struct sock_fprog)", 16);
+    line("sizeof_iocb", "sizeof(struct iocb)", size_of::<uapi::Iocb>() as i64);
+    line("iocb_fildes", "offsetof(struct iocb, aio_fildes)", 20);
+    line("iocb_buf", "offsetof(struct iocb, aio_buf)", 24);
+    line("sizeof_io_event", "sizeof(struct io_event)", size_of::<uapi::IoEvent>() as i64);
+    line("sizeof_epoll_event", "sizeof(struct epoll_event)", size_of::<uapi::EpollEvent>() as i64);
+    line("sizeof_stat", "sizeof(struct stat)", size_of::<uapi::Stat>() as i64);
+    line("st_mode", "offsetof(struct stat, st_mode)", 24);
+    line("sizeof_timeval", "sizeof(struct timeval)", size_of::<uapi::Timeval>() as i64);
     line("runtime", "offsetof(struct sched_attr, sched_runtime)", 24);
     source += "return 0; }\n";
     let printed = run_c(&source);

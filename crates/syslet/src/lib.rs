@@ -8,6 +8,8 @@ mod crew;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod park;
+#[cfg(not(loom))]
 mod probe;
 #[cfg(not(loom))]
 mod stats;

@@ -9,8 +9,8 @@ pub(crate) use loom::sync::{
 pub(crate) use std::sync::{
     Mutex,
     atomic::{
-        AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-        compiler_fence, fence,
+        AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+        Ordering, compiler_fence, fence,
     },
 };
 

@@ -94,6 +94,74 @@ constants! {
     RSEQ_UNREGISTER: usize = 1, "linux/rseq.h", "RSEQ_FLAG_UNREGISTER";
     /// Monotonic clock.
     CLOCK_MONOTONIC: usize = 1, "time.h", "CLOCK_MONOTONIC";
+    /// Clock of the day.
+    CLOCK_REALTIME: usize = 0, "time.h", "CLOCK_REALTIME";
+    /// The time of a futex wait is that of CLOCK_REALTIME.
+    FUTEX_CLOCK_REALTIME: usize = 256, "linux/futex.h", "FUTEX_CLOCK_REALTIME";
+    /// The time is a point on the clock.
+    TIMER_ABSTIME: usize = 1, "time.h", "TIMER_ABSTIME";
+    /// A poll of kernel AIO.
+    IOCB_POLL: u16 = 5, "linux/aio_abi.h", "IOCB_CMD_POLL";
+    /// Something to read.
+    POLLIN: u32 = 1, "poll.h", "POLLIN";
+    /// Room to write.
+    POLLOUT: u32 = 4, "poll.h", "POLLOUT";
+    /// An error.
+    POLLERR: u32 = 8, "poll.h", "POLLERR";
+    /// The other side is gone.
+    POLLHUP: u32 = 16, "poll.h", "POLLHUP";
+    /// Do not wait, for one message.
+    MSG_DONTWAIT: usize = 0x40, "sys/socket.h", "MSG_DONTWAIT";
+    /// Wait for all bytes.
+    MSG_WAITALL: usize = 0x100, "sys/socket.h", "MSG_WAITALL";
+    /// Do not wait, for one transfer.
+    RWF_NOWAIT: usize = 8, "linux/fs.h", "RWF_NOWAIT";
+    /// Socket options.
+    SOL_SOCKET: usize = 1, "sys/socket.h", "SOL_SOCKET";
+    /// Time limit for receiving.
+    SO_RCVTIMEO: usize = 20, "sys/socket.h", "SO_RCVTIMEO";
+    /// Time limit for sending.
+    SO_SNDTIMEO: usize = 21, "sys/socket.h", "SO_SNDTIMEO";
+    /// Give the status flags.
+    F_GETFL: usize = 3, "fcntl.h", "F_GETFL";
+    /// Do not wait, for all who hold the file.
+    O_NONBLOCK: usize = 0x800, "fcntl.h", "O_NONBLOCK";
+    /// The calling thread gets its own table first.
+    CLOSE_RANGE_UNSHARE: usize = 2, "linux/close_range.h", "CLOSE_RANGE_UNSHARE";
+    /// Begin to watch.
+    EPOLL_CTL_ADD: usize = 1, "sys/epoll.h", "EPOLL_CTL_ADD";
+    /// Change what is watched.
+    EPOLL_CTL_MOD: usize = 3, "sys/epoll.h", "EPOLL_CTL_MOD";
+    /// One event, then silence.
+    EPOLLONESHOT: u32 = 1 << 30, "sys/epoll.h", "EPOLLONESHOT";
+    /// Type bits of a mode.
+    S_IFMT: u32 = 0o17_0000, "sys/stat.h", "S_IFMT";
+    /// A regular file.
+    S_IFREG: u32 = 0o10_0000, "sys/stat.h", "S_IFREG";
+    /// A directory.
+    S_IFDIR: u32 = 0o4_0000, "sys/stat.h", "S_IFDIR";
+    /// A block device.
+    S_IFBLK: u32 = 0o6_0000, "sys/stat.h", "S_IFBLK";
+    /// A socket.
+    S_IFSOCK: u32 = 0o14_0000, "sys/stat.h", "S_IFSOCK";
+    /// A child that has ended.
+    WEXITED: usize = 4, "linux/wait.h", "WEXITED";
+    /// Children by id.
+    P_PID: usize = 1, "linux/wait.h", "P_PID";
+    /// Children by descriptor.
+    P_PIDFD: usize = 3, "linux/wait.h", "P_PIDFD";
+    /// The other side is gone.
+    EPIPE: isize = 32, "errno.h", "EPIPE";
+    /// Bad descriptor.
+    EBADF: isize = 9, "errno.h", "EBADF";
+    /// Not permitted.
+    EPERM: isize = 1, "errno.h", "EPERM";
+    /// No such child.
+    ECHILD: isize = 10, "errno.h", "ECHILD";
+    /// Not a socket.
+    ENOTSOCK: isize = 88, "errno.h", "ENOTSOCK";
+    /// Not supported for this file.
+    EOPNOTSUPP: isize = 95, "errno.h", "EOPNOTSUPP";
     /// Interrupted.
     EINTR: isize = 4, "errno.h", "EINTR";
     /// Try again.

@@ -152,7 +152,95 @@ pub struct SockFprog {
     pub filter: *const SockFilter,
 }
 
+/// `struct iocb`: a request to kernel AIO.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Iocb {
+    /// Comes back in the event.
+    pub data: u64,
+    /// Set by the kernel.
+    pub key: u32,
+    /// RWF_* flags.
+    pub rw_flags: u32,
+    /// IOCB_CMD_*.
+    pub opcode: u16,
+    /// I/O priority.
+    pub priority: i16,
+    /// The descriptor.
+    pub descriptor: u32,
+    /// The buffer; for a poll, the events.
+    pub buf: u64,
+    /// Its length.
+    pub nbytes: u64,
+    /// The file offset.
+    pub offset: i64,
+    /// Zero.
+    pub reserved: u64,
+    /// IOCB_FLAG_*.
+    pub flags: u32,
+    /// An eventfd, if a flag says so.
+    pub resfd: u32,
+}
+
+/// `struct io_event`: an answer of kernel AIO.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IoEvent {
+    /// From the request.
+    pub data: u64,
+    /// The request's address.
+    pub obj: u64,
+    /// The answer; for a poll, what is ready.
+    pub res: i64,
+    /// Zero.
+    pub res2: i64,
+}
+
+/// `struct epoll_event`, which is packed on x86-64.
+#[repr(C, packed)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EpollEvent {
+    /// EPOLL* bits.
+    pub events: u32,
+    /// Comes back as it is.
+    pub data: u64,
+}
+
+/// `struct timeval`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeval {
+    /// Seconds.
+    pub sec: i64,
+    /// Microseconds.
+    pub usec: i64,
+}
+
+/// `struct stat` (x86-64), of which the beginning is named.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stat {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Links.
+    pub nlink: u64,
+    /// Type and permissions.
+    pub mode: u32,
+    _rest: [u32; 29],
+}
+
 const _: () = {
+    assert!(size_of::<Iocb>() == 64);
+    assert!(core::mem::offset_of!(Iocb, descriptor) == 20);
+    assert!(core::mem::offset_of!(Iocb, buf) == 24);
+    assert!(core::mem::offset_of!(Iocb, resfd) == 60);
+    assert!(size_of::<IoEvent>() == 32);
+    assert!(size_of::<EpollEvent>() == 12);
+    assert!(size_of::<Timeval>() == 16);
+    assert!(size_of::<Stat>() == 144);
+    assert!(core::mem::offset_of!(Stat, mode) == 24);
     assert!(size_of::<Timespec>() == 16);
     assert!(size_of::<KernelSigaction>() == 32);
     assert!(size_of::<Siginfo>() == 128);

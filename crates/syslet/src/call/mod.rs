@@ -1,10 +1,20 @@
 //! System calls: submit, wait, cancel.
 
+mod kinds;
 mod number;
 mod pending;
+mod progress;
 mod retry;
+mod route;
 mod submit;
+mod twin;
+mod unattached;
 
 pub use number::{Call, Ret};
 pub use pending::{CancelOutcome, Pending};
+pub(crate) use pending::{PendingCall, outcome_of};
+pub(crate) use progress::Progress;
+pub(crate) use retry::Clockwork;
+pub(crate) use route::interest;
 pub use submit::{Submitted, submit, try_submit};
+pub(crate) use twin::{Answer, Attempt, read_transfer};

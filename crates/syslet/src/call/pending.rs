@@ -40,6 +40,9 @@ pub struct Pending(Option<SlotHandle<dyn PendingCall>>);
 pub(crate) trait PendingCall: Holder {
     /// Asks it to end.
     fn cancel(&self) -> CancelOutcome;
+
+    /// Helps it on, on a thread that is about to wait for it until `deadline`, for a short time.
+    fn drive(&self, _deadline: Option<Instant>) {}
 }
 
 impl PendingCall for Slot {
@@ -74,6 +77,7 @@ impl Pending {
     /// Until the call ends.
     pub fn wait(mut self) -> Ret {
         if !self.is_lost() {
+            self.drive(None);
             self.slot().wait(None);
         }
         self.fetch()
@@ -89,10 +93,18 @@ impl Pending {
     ///
     /// Until the call ends or the deadline comes.
     pub fn wait_deadline(mut self, deadline: Instant) -> Result<Ret, Self> {
-        if self.is_lost() || self.slot().wait(Some(deadline)) {
-            Ok(self.fetch())
-        } else {
-            Err(self)
+        if self.is_lost() {
+            return Ok(self.fetch());
+        }
+        self.drive(Some(deadline));
+        if self.slot().wait(Some(deadline)) { Ok(self.fetch()) } else { Err(self) }
+    }
+
+    fn drive(&self, deadline: Option<Instant>) {
+        if let Some(handle) = &self.0
+            && !handle.slot().is_done()
+        {
+            handle.holder().drive(deadline);
         }
     }
 

@@ -11,11 +11,12 @@ use syslet_sys::uapi::{ECANCELED, EINTR, Timespec};
 use syslet_sys::{arch, call as kernel};
 
 use super::number::Call;
+use super::progress::{Progress, Remainder};
 use crate::crew::Crew;
 
 /// When a relative time limit runs out, in nanoseconds of CLOCK_MONOTONIC.
 #[derive(Debug)]
-pub(super) struct Clockwork {
+pub(crate) struct Clockwork {
     end: Option<u64>,
 }
 
@@ -27,7 +28,7 @@ const TIMER_ABSTIME: usize = 1;
 
 impl Clockwork {
     /// No limit, or one that needs no counting.
-    pub(super) const fn none() -> Self {
+    pub(crate) const fn none() -> Self {
         Self { end: None }
     }
 
@@ -40,6 +41,39 @@ impl Clockwork {
         // SAFETY: the duty of this function.
         let limit = unsafe { limit_of(call) };
         Self { end: limit.map(|nanos| kernel::monotonic_nanos().saturating_add(nanos)) }
+    }
+
+    /// Of a call that was parked, whose limit runs out at `deadline`.
+    pub(crate) const fn until(deadline: u64) -> Self {
+        Self { end: Some(deadline) }
+    }
+
+    /// Makes what is left of `call`, of which `done` bytes are written, with the time that is left.
+    ///
+    /// # Safety
+    ///
+    /// `call` may be made.
+    pub(crate) unsafe fn make_rest(&self, crew: &Crew, call: Call, done: usize) -> isize {
+        let left = self.left();
+        let mut call = call;
+        if self.end.is_some() {
+            shorten(&mut call, &left);
+        }
+        // SAFETY: the duty of this function: its vectors are readable.
+        let rest = (done > 0 && Progress::has_vectors(&call))
+            .then(|| unsafe { Remainder::of(&call, done) });
+        let call = rest.as_ref().map_or(call, Remainder::call);
+        // SAFETY: as above; what the call points to beside the caller's memory outlives it.
+        let first = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
+        // SAFETY: as above.
+        let answer = unsafe { self.persist(crew, call, first) };
+        std::hint::black_box((&left, &rest));
+        answer
+    }
+
+    fn left(&self) -> Timespec {
+        let end = self.end.unwrap_or_default();
+        Timespec::from_nanos(end.saturating_sub(kernel::monotonic_nanos()))
     }
 
     /// Repeats `call` while it is interrupted and no cancel was asked for; gives the final answer.
@@ -60,8 +94,8 @@ impl Clockwork {
             if crew.cancel.load(crate::sync::Ordering::Acquire) != 0 {
                 return -ECANCELED;
             }
-            if let Some(end) = self.end {
-                left = Timespec::from_nanos(end.saturating_sub(kernel::monotonic_nanos()));
+            if self.end.is_some() {
+                left = self.left();
                 shorten(&mut call, &left);
             }
             // SAFETY: the duty of this function; `left` outlives the call.
@@ -107,6 +141,8 @@ fn shorten(call: &mut Call, left: &Timespec) {
     let (at, value) = match timeout(call) {
         // Rounded up: not earlier than asked for.
         Timeout::RelMillis { arg } => (arg, left.as_nanos().div_ceil(1_000_000) as usize),
+        // A point on a clock stays where it is.
+        Timeout::ByFlags { .. } if call.args()[1] & TIMER_ABSTIME != 0 => return,
         Timeout::RelTimespec { arg, .. } | Timeout::ByFlags { arg } | Timeout::ByOp { arg } => {
             (arg, std::ptr::from_ref(left) as usize)
         }

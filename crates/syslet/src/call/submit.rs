@@ -7,9 +7,13 @@ use std::sync::Arc;
 use syslet_catalog::{Class, Runs, Waits};
 use syslet_sys::arch::{self, Verdict};
 
+use super::kinds::Kind;
 use super::number::{Call, Ret};
 use super::pending::{Pending, outcome_of};
 use super::retry::Clockwork;
+use super::route::submit_waiting;
+use super::twin::{Answer, Attempt, read_transfer};
+use super::unattached::try_unattached;
 use crate::complete::Slot;
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest,
@@ -111,7 +115,15 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
         return Ok(Submitted::Done(unsafe { in_place(&call) }));
     }
     // SAFETY: null, or a record, which is never freed.
-    let Some(guest) = (unsafe { current_guest().as_ref() }) else {
+    let guest = unsafe { current_guest().as_ref() };
+    // A guest runs what is on storage as it is: if it sleeps somebody takes over.
+    if class.may_park() && (guest.is_none() || !Kind::guess(call.0[1]).is_storage()) {
+        // SAFETY: the caller's duties.
+        if let Some(routed) = unsafe { route(&call, guest, or_busy) } {
+            return routed;
+        }
+    }
+    let Some(guest) = guest else {
         // SAFETY: the caller's duties.
         return unsafe { submit_unattached(call, or_busy) };
     };
@@ -121,6 +133,24 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
         // SAFETY: the caller's duties.
         Err(lost) => unsafe { submit_unprotected(guest, call, lost, or_busy) },
     }
+}
+
+/// What waits for readiness, a time or a child; `None`: it is made as any other.
+///
+/// # Safety
+///
+/// Those of [`submit`].
+#[inline(never)]
+unsafe fn route(
+    call: &Call,
+    guest: Option<&'static Guest>,
+    or_busy: bool,
+) -> Option<Result<Submitted, SubmitError<Call>>> {
+    if guest.is_none() && !current_crew().is_null() {
+        return None; // inside a threadlet: in place
+    }
+    // SAFETY: the caller's duties.
+    unsafe { submit_waiting(call, guest, or_busy) }
 }
 
 /// What a call needs, above the crew's stack top: the guest may go on while it is used.
@@ -205,6 +235,66 @@ unsafe extern "C" fn run_timed(data: *mut u8) -> Verdict {
     unsafe { finish_away(crew, *call, answer, &clock) }
 }
 
+/// What became of an attempt.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// Its answer.
+    Here(isize),
+    /// Even the attempt slept: the call itself is away.
+    Away(Pending),
+}
+
+/// What an attempt needs, above the crew's stack top.
+struct AttemptFrame {
+    attempt: Attempt,
+    frame: Frame,
+}
+
+/// Makes an attempt at `call` as the guest that the running code is.
+///
+/// # Safety
+///
+/// Those of [`submit`], and the guest is ready.
+pub(super) unsafe fn try_as_guest(guest: &'static Guest, attempt: &Attempt, call: &Call) -> Tried {
+    let room = size_of::<AttemptFrame>();
+    let data: *mut AttemptFrame = guest.room(room).cast();
+    let (crew, engine) = (guest.carrier(), engine_of_guest());
+    let frame = Frame { call: *call, guest, crew, engine };
+    // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
+    unsafe { data.write(AttemptFrame { attempt: *attempt, frame }) };
+    // SAFETY: the guest is ready; the function begins and finishes as asked and does not unwind.
+    match unsafe { guest.cross(room, run_attempt, data.cast()) } {
+        Crossing::Inline(value) => Tried::Here(value as isize),
+        Crossing::Away(slot) => Tried::Away(Pending::new(slot)),
+    }
+}
+
+/// As [`run_plain`] for an attempt.
+///
+/// # Safety
+///
+/// `data` is an [`AttemptFrame`] on this very stack, of the guest that was just left; and the duties
+/// of [`submit`].
+unsafe extern "C" fn run_attempt(data: *mut u8) -> Verdict {
+    // SAFETY: the duty of this function; the stack outlives this use of it.
+    let AttemptFrame { attempt, frame } = unsafe { &*data.cast::<AttemptFrame>() };
+    // SAFETY: as above: the frame is a part of it.
+    let (call, guest, crew, engine) = unsafe { parts(std::ptr::from_ref(frame).cast_mut().cast()) };
+    let words = attempt.words();
+    let number = guest.begin(engine, crew);
+    // SAFETY: the duties of `submit`; the attempt stands where its words say.
+    let mut answer = unsafe { arch::syscall_cancellable(&crew.cancel, &words) };
+    if guest.finish(engine, crew, number) {
+        return Verdict::stay(answer as usize);
+    }
+    if read_transfer(answer) != Answer::Final {
+        // SAFETY: the duties of `submit`: now that it has a thread, it may wait.
+        answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
+    }
+    // SAFETY: as above.
+    unsafe { finish_away(crew, *call, answer, &Clockwork::none()) }
+}
+
 /// The guest is gone: repeats what the kernel broke off unasked, stores the answer, and goes on with
 /// the crew thread.
 ///
@@ -227,7 +317,7 @@ unsafe fn finish_away(crew: &Crew, call: Call, answer: isize, clock: &Clockwork)
 ///
 /// Those of [`submit`].
 #[inline(always)]
-unsafe fn in_place(call: &Call) -> Ret {
+pub(super) unsafe fn in_place(call: &Call) -> Ret {
     let args = [call.0[1], call.0[2], call.0[3], call.0[4], call.0[5], call.0[6]];
     // SAFETY: the duties of `submit`.
     Ret::new(unsafe { arch::syscall(call.nr(), args) })
@@ -287,6 +377,10 @@ unsafe fn submit_unattached(call: Call, or_busy: bool) -> Result<Submitted, Subm
         // Inside a threadlet: the caller of that has gone on already, or will.
         // SAFETY: the duties of `submit`.
         return Ok(Submitted::Done(unsafe { in_place(&call) }));
+    }
+    // SAFETY: the duties of `submit`.
+    if let Some(submitted) = unsafe { try_unattached(&call) } {
+        return Ok(submitted);
     }
     let Ok(engine) = start(Settings::default()) else {
         // No thread can be made at all.

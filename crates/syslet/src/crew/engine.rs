@@ -137,6 +137,7 @@ pub(crate) struct Engine {
     pub(crate) spawn_error: Mutex<Option<io::Error>>,
     pub(crate) jobs: Jobs,
     pub(crate) watchdog: watchdog::Desk,
+    pub(crate) park: crate::park::Park,
     /// Why the mechanism cannot be used in this process, if so.
     pub(crate) unsupported: Option<Unsupported>,
     /// True if `membarrier` works: then `begin` needs no fence.
@@ -261,6 +262,7 @@ impl Engine {
             spawn_error: Mutex::new(None),
             jobs: Jobs::new(),
             watchdog: watchdog::Desk::new(),
+            park: crate::park::Park::new(),
             unsupported: mechanism::check(),
             asymmetric: syslet_sys::call::membarrier_register() == 0,
             affinity,

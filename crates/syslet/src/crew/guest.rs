@@ -97,6 +97,17 @@ pub(crate) enum Crossing {
     Away(Arc<Slot>),
 }
 
+/// See [`Guest::keep_busy`].
+#[derive(Debug)]
+pub(crate) struct Busy<'a>(&'a Guest);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        compiler_fence(Ordering::SeqCst);
+        self.0.busy.set(false);
+    }
+}
+
 impl Guest {
     pub(super) fn new(index: usize) -> io::Result<Self> {
         Ok(Self {
@@ -143,6 +154,14 @@ impl Guest {
     pub(super) fn carrier_now(&self) -> Option<&'static Crew> {
         // SAFETY: null, or a record, which is never freed.
         unsafe { self.crew.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Until this is dropped a signal handler must not begin a call: the running code, which is the
+    /// guest's, holds what the call would need.
+    pub(crate) fn keep_busy(&self) -> Busy<'_> {
+        self.busy.set(true);
+        compiler_fence(Ordering::SeqCst);
+        Busy(self)
     }
 
     /// Makes sure that a call may begin: announced on this CPU, a crew thread spoken for.

@@ -557,11 +557,11 @@ impl Crew {
     }
 
     /// A job makes a cancellable call for `slot` on this thread.
-    pub(crate) fn lend_slot<R>(&self, slot: &Arc<Slot>, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn lend_slot<R>(&self, slot: &Slot, f: impl FnOnce() -> R) -> R {
         let own = self.slot_seen.swap(std::ptr::null_mut(), Ordering::SeqCst);
         // As in `fresh_slot`: late cancels are delivered before the slot can be seen.
         let _ = call::getpid();
-        self.slot_seen.store(Arc::as_ptr(slot).cast_mut(), Ordering::SeqCst);
+        self.slot_seen.store(std::ptr::from_ref(slot).cast_mut(), Ordering::SeqCst);
         slot.set_tid(self.tid() as u32);
         let result = f();
         self.slot_seen.store(own, Ordering::SeqCst);

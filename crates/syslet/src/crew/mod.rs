@@ -41,7 +41,7 @@ pub(crate) use engine::{Engine, MAX_GUESTS, Settings, engine, engine_of_guest, s
 #[cfg(not(loom))]
 pub(crate) use fork::generation;
 #[cfg(not(loom))]
-pub(crate) use guest::{Crossing, Guest, Lost};
+pub(crate) use guest::{Busy, Crossing, Guest, Lost};
 #[cfg(not(loom))]
 pub use identity::{IdentityMismatch, check_identity};
 #[cfg(not(loom))]
@@ -53,7 +53,7 @@ pub use mechanism::Unsupported;
 #[cfg(not(loom))]
 pub(crate) use member::{Crew, MAX_ROOM};
 #[cfg(not(loom))]
-pub(crate) use signals::CANCEL_CODE;
+pub(crate) use signals::{CANCEL_CODE, CREW_MASK};
 
 #[cfg(all(loom, test))]
 pub(crate) use word::{CallWord, Dispute};

@@ -26,7 +26,7 @@ pub(crate) const CANCEL_CODE: i32 = -7_331;
 pub(super) const LETTER_CODE: i32 = -7_332;
 
 /// Signals that a crew thread blocks unless it carries a guest: all but ours and those of faults.
-pub(super) const CREW_MASK: u64 = !(OURS | SYNCHRONOUS);
+pub(crate) const CREW_MASK: u64 = !(OURS | SYNCHRONOUS);
 
 /// Our signal, and glibc's.
 pub(super) const OURS: u64 = bit(SIGSETXID);

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use syslet::{CancelOutcome, Submitted};
 
-use crate::util::calls::{Counter, Landing, go, pending, read_call, sleep_call, write_call};
+use crate::util::calls::{
+    Counter, Landing, go, pending, read_call, sleep_call, taking_call, write_call,
+};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
 use crate::util::{LIMIT, attached, bounded, eventually};
@@ -167,16 +169,16 @@ fn queued_call_is_cancelled_before_it_begins() {
         bounded(LIMIT, || {
             let blocker = Pipe::new();
             // Both crew threads are taken.
-            let held: Vec<_> = (0..2)
-                .map(|_| pending(go(read_call(blocker.read_end(), Landing::leak()))))
-                .collect();
-            let counter = Counter::new();
-            let queued = pending(go(write_call(counter.fd(), &ONE)));
+            let held: Vec<_> =
+                (0..2).map(|_| pending(go(taking_call(blocker.read_end())))).collect();
+            let untouched = Pipe::new();
+            untouched.put(1);
+            let queued = pending(go(taking_call(untouched.read_end())));
             assert_eq!(queued.cancel(), CancelOutcome::NotBegun);
             held.iter().for_each(|_| blocker.put(1));
             held.into_iter().for_each(|away| assert_eq!(away.wait().raw(), 1));
             assert!(queued.wait().is_cancelled());
-            assert_eq!(counter.take(), 0);
+            assert_eq!(untouched.filled(), 1);
         });
     });
     ended.expect("this is the parent").expect_done();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use syslet::{drain, stats, threadlet};
 
-use crate::util::calls::{Landing, go, pending, read_call};
+use crate::util::calls::{go, pending, taking_call};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
 use crate::util::{attached, late, soon};
@@ -19,8 +19,7 @@ fn drain_says_how_many_are_left_at_the_deadline() {
         attached(|| {
             assert_eq!(drain(Instant::now()), Ok(()), "nothing is away");
             let pipe = Pipe::new();
-            let calls: Vec<_> =
-                (0..3).map(|_| pending(go(read_call(pipe.read_end(), Landing::leak())))).collect();
+            let calls: Vec<_> = (0..3).map(|_| pending(go(taking_call(pipe.read_end())))).collect();
             let other = pipe.clone();
             threadlet(move || other.get()).detach();
             let deadline = soon(30);

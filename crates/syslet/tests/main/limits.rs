@@ -7,7 +7,7 @@ use std::time::Duration;
 use syslet::{AttachError, SubmitError, stats, threadlet, try_threadlet};
 
 use crate::util::calls::{
-    self, Landing, address_space, go, number_call, pending, read_call, try_go,
+    self, Landing, address_space, go, number_call, pending, read_call, taking_call, try_go,
 };
 use crate::util::child::Child;
 use crate::util::pipe::{Pipe, file_with};
@@ -26,7 +26,7 @@ impl Occupied {
         let count = if way() == Way::Pool { limit } else { limit - 1 };
         let mut held = Vec::new();
         let full = eventually(|| {
-            match try_go(read_call(pipe.read_end(), Landing::leak())) {
+            match try_go(taking_call(pipe.read_end())) {
                 Ok(submitted) => held.push(pending(submitted)),
                 Err(error) => return error.is_busy() && held.len() == count,
             }
@@ -79,7 +79,7 @@ fn without_crew_threads_calls_queue_or_come_back() {
             assert!(again.is_err_and(|error| error.is_busy()));
 
             let pipe = Pipe::new();
-            let call = read_call(pipe.read_end(), Landing::leak());
+            let call = taking_call(pipe.read_end());
             match try_go(call) {
                 Err(SubmitError::Busy(back)) => assert_eq!(back, call),
                 other => panic!("{other:?}"),
@@ -238,7 +238,7 @@ impl Occupied {
         let pipe = Pipe::new();
         let mut held = Vec::new();
         while held.len() < 64 && stats().spawn_failures == 0 {
-            held.push(pending(go(read_call(pipe.read_end(), Landing::leak()))));
+            held.push(pending(go(taking_call(pipe.read_end()))));
         }
         Self { pipe, held }
     }

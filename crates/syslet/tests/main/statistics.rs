@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use syslet::{Histogram, stats, threadlet};
 
-use crate::util::calls::{Landing, go, pread_call, read_call};
+use crate::util::calls::{Landing, go, pread_call, taking_call};
 use crate::util::child::Child;
 use crate::util::pipe::{Pipe, file_with};
 use crate::util::{Way, attached, hand_off, skip_in_pool, way};
@@ -33,7 +33,7 @@ fn known_sequence_is_counted_exactly() {
             (0..500).for_each(|_| count(go(call).is_done()));
             let pipe = Pipe::new();
             for _ in 0..30 {
-                let submitted = go(read_call(pipe.read_end(), Landing::leak()));
+                let submitted = go(taking_call(pipe.read_end()));
                 count(submitted.is_done());
                 pipe.put(1);
                 assert_eq!(submitted.wait().raw(), 1);

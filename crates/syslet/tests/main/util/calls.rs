@@ -10,6 +10,7 @@
 
 use std::cell::UnsafeCell;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -42,6 +43,16 @@ impl Landing {
 /// The call that reads one byte from `fd` into `landing`.
 pub(crate) fn read_call(fd: RawFd, landing: &'static Landing) -> Call {
     Call::new(libc::SYS_read as usize, [fd as usize, landing.address(), 1])
+}
+
+/// The call that takes one byte out of the pipe `fd`. It has no way to be parked: it waits in the kernel,
+/// with a thread.
+pub(crate) fn taking_call(fd: RawFd) -> Call {
+    static NULL: OnceLock<std::fs::File> = OnceLock::new();
+    let null = NULL.get_or_init(|| {
+        std::fs::File::options().write(true).open("/dev/null").expect("/dev/null is there")
+    });
+    number_call(libc::SYS_splice, [fd as usize, 0, null.as_raw_fd() as usize, 0, 1, 0])
 }
 
 /// The call that reads one byte at `offset`.

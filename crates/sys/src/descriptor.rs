@@ -1,0 +1,104 @@
+//! Questions about descriptors, and calls on those of a thread's own table.
+
+#![allow(unsafe_code, reason = "system calls; arguments are borrowed or plain numbers")]
+
+use crate::arch::syscall;
+use crate::uapi::{
+    CLOSE_RANGE_UNSHARE, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, F_GETFL, SO_RCVTIMEO,
+    SO_SNDTIMEO, SOL_SOCKET, Stat, Timespec, Timeval, nr,
+};
+
+/// What kind of file `descriptor` is, and which: fstat(2).
+///
+/// # Errors
+///
+/// `-errno`.
+pub fn stat(descriptor: i32) -> Result<Stat, isize> {
+    let mut stat = Stat::default();
+    let args = [descriptor as usize, &raw mut stat as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel writes the structure, which is live.
+    let answer = unsafe { syscall(nr::FSTAT, args) };
+    if answer < 0 { Err(answer) } else { Ok(stat) }
+}
+
+/// The status flags (`O_NONBLOCK` ...) of `descriptor`, or `-errno`.
+pub fn status_flags(descriptor: i32) -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::FCNTL, [descriptor as usize, F_GETFL, 0, 0, 0, 0]) }
+}
+
+/// True if `descriptor` has a position: it is a file.
+pub fn is_seekable(descriptor: i32) -> bool {
+    const SEEK_CUR: usize = 1;
+    // SAFETY: reads and writes no memory, and leaves the position where it is.
+    unsafe { syscall(nr::LSEEK, [descriptor as usize, 0, SEEK_CUR, 0, 0, 0]) >= 0 }
+}
+
+/// True if the socket has a time limit of its own for receiving, or for sending.
+pub fn has_socket_timeout(descriptor: i32, sending: bool) -> bool {
+    let mut limit = Timeval::default();
+    let mut len = size_of::<Timeval>() as u32;
+    let option = if sending { SO_SNDTIMEO } else { SO_RCVTIMEO };
+    let at = &raw mut limit as usize;
+    let args = [descriptor as usize, SOL_SOCKET, option, at, &raw mut len as usize, 0];
+    // SAFETY: the kernel writes at most `len` bytes of the structure, and the length.
+    let answer = unsafe { syscall(nr::GETSOCKOPT, args) };
+    answer >= 0 && (limit.sec != 0 || limit.usec != 0)
+}
+
+/// Waits for `events` of one descriptor for at most `millis` (negative: for ever); returns what is
+/// ready, or `-errno`.
+///
+/// **Blocking**: as said.
+pub fn poll(descriptor: i32, events: u16, millis: i32) -> isize {
+    let mut entry = [descriptor as u32, u32::from(events)];
+    let args = [entry.as_mut_ptr() as usize, 1, millis as usize, 0, 0, 0];
+    // SAFETY: the kernel reads and writes one `struct pollfd`, 8 bytes, which are live.
+    let answer = unsafe { syscall(nr::POLL, args) };
+    if answer <= 0 { answer } else { (entry[1] >> 16) as isize }
+}
+
+/// Gives the running thread a descriptor table of its own, an empty one. Linux 5.9.
+pub fn own_table() -> isize {
+    let all = u32::MAX as usize;
+    // SAFETY: what this thread's descriptors name is held by the program's own table.
+    unsafe { syscall(nr::CLOSE_RANGE, [0, all, CLOSE_RANGE_UNSHARE, 0, 0, 0]) }
+}
+
+/// A descriptor for process or child `pid`, or `-errno`. Linux 5.3.
+pub fn open_process(pid: i32) -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::PIDFD_OPEN, [pid as usize, 0, 0, 0, 0, 0]) }
+}
+
+/// A copy, in the running thread's table, of `descriptor` of the process that `process` names; or
+/// `-errno`. Linux 5.6.
+pub fn take_from(process: i32, descriptor: i32) -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::PIDFD_GETFD, [process as usize, descriptor as usize, 0, 0, 0, 0]) }
+}
+
+/// A new epoll, or `-errno`.
+pub fn new_epoll() -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::EPOLL_CREATE1, [0; 6]) }
+}
+
+/// Watches `descriptor`, a new one or (`again`) one that is watched already; 0 or `-errno`.
+pub fn watch(epoll: i32, descriptor: i32, event: EpollEvent, again: bool) -> isize {
+    let how = if again { EPOLL_CTL_MOD } else { EPOLL_CTL_ADD };
+    let args = [epoll as usize, how, descriptor as usize, &raw const event as usize, 0, 0];
+    // SAFETY: the kernel reads the event, which is live.
+    unsafe { syscall(nr::EPOLL_CTL, args) }
+}
+
+/// Takes what is ready; returns how many, or `-errno`.
+///
+/// **Blocking**: until something is ready, for at most `timeout`.
+pub fn ready(epoll: i32, events: &mut [EpollEvent], timeout: Option<&Timespec>) -> isize {
+    let timeout = timeout.map_or(0, |t| t as *const Timespec as usize);
+    let room = events.len();
+    let args = [epoll as usize, events.as_mut_ptr() as usize, room, timeout, 0, 0];
+    // SAFETY: the kernel writes at most as many events as there is room for.
+    unsafe { syscall(nr::EPOLL_PWAIT2, args) }
+}

@@ -1,0 +1,149 @@
+//! How far a write has come: a plain write on a pipe or a stream socket waits until all is written, so
+//! what its twin has written is only a part of the answer.
+
+#![allow(unsafe_code, reason = "reads the vectors of a call")]
+
+use super::number::Call;
+use super::twin::nr;
+
+/// Number of `sendmsg`.
+const SENDMSG: usize = 46;
+
+/// `struct iovec`.
+type Vector = [usize; 2];
+
+/// What is left of a call that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing: that was its answer.
+    Over,
+    /// This.
+    Rest(Call),
+    /// What its vectors name beyond what was written.
+    Vectors,
+}
+
+impl Progress {
+    /// Of `call`, which answered `answer`.
+    pub(crate) fn of(call: &Call, answer: isize) -> Self {
+        if answer <= 0 {
+            return Self::Over;
+        }
+        let (args, part) = (call.args(), answer as usize);
+        match call.nr() {
+            nr::WRITE | nr::SENDTO if part < args[2] => {
+                let mut rest = *call;
+                rest.0[2] += part;
+                rest.0[3] -= part;
+                Self::Rest(rest)
+            }
+            // A position means a file, where a short write is an answer.
+            nr::PWRITEV2 if args[3] as isize != -1 => Self::Over,
+            // SAFETY: a call that has just answered: its vectors were readable.
+            nr::WRITEV | nr::PWRITEV2 | SENDMSG if part < unsafe { total(call) } => Self::Vectors,
+            _ => Self::Over,
+        }
+    }
+}
+
+impl Progress {
+    /// Bytes that a transfer asks for.
+    ///
+    /// # Safety
+    ///
+    /// Its vectors, if it has any, are readable.
+    pub(crate) unsafe fn bytes(call: &Call) -> usize {
+        match call.nr() {
+            nr::READV | nr::WRITEV | nr::PREADV | nr::PWRITEV | nr::PREADV2 | nr::PWRITEV2 => {
+                // SAFETY: the duty of this function.
+                unsafe { total(call) }
+            }
+            _ => call.args()[2],
+        }
+    }
+
+    /// True if `call` writes or sends.
+    pub(crate) fn writes(call: &Call) -> bool {
+        matches!(call.nr(), nr::WRITE | nr::SENDTO) || Self::has_vectors(call)
+    }
+
+    /// True if what `call` writes is named by vectors.
+    pub(crate) fn has_vectors(call: &Call) -> bool {
+        matches!(call.nr(), nr::WRITEV | nr::PWRITEV2 | SENDMSG)
+    }
+}
+
+/// The vectors of a call that has some.
+///
+/// # Safety
+///
+/// They are readable for as long as the slice is used.
+unsafe fn vectors(call: &Call) -> &'static [Vector] {
+    let args = call.args();
+    let (at, count) = if call.nr() == SENDMSG {
+        let message = args[1] as *const [usize; 7]; // struct msghdr
+        // SAFETY: the duty of this function.
+        let message = unsafe { message.read_unaligned() };
+        (message[2], message[3])
+    } else {
+        (args[1], args[2])
+    };
+    if count == 0 {
+        return &[];
+    }
+    // SAFETY: the duty of this function.
+    unsafe { std::slice::from_raw_parts(at as *const Vector, count) }
+}
+
+/// Bytes that they name.
+///
+/// # Safety
+///
+/// As [`vectors`].
+unsafe fn total(call: &Call) -> usize {
+    // SAFETY: the duty of this function.
+    unsafe { vectors(call) }.iter().map(|vector| vector[1]).sum()
+}
+
+/// A call that writes what is left after `done` bytes, and the memory that it needs.
+#[derive(Debug)]
+pub(crate) struct Remainder {
+    call: Call,
+    _vectors: Vec<Vector>,
+    _message: Box<[usize; 7]>,
+}
+
+impl Remainder {
+    /// Of `call`, which names vectors.
+    ///
+    /// # Safety
+    ///
+    /// They are readable.
+    pub(crate) unsafe fn of(call: &Call, done: usize) -> Self {
+        let mut skip = done;
+        let mut rest = Vec::new();
+        // SAFETY: the duty of this function.
+        for [at, len] in unsafe { vectors(call) } {
+            let here = skip.min(*len);
+            skip -= here;
+            if *len > here {
+                rest.push([at + here, len - here]);
+            }
+        }
+        let (at, count) = (rest.as_ptr() as usize, rest.len());
+        // No name and no control data: those went with the first part.
+        let message = Box::new([0, 0, at, count, 0, 0, 0]);
+        let mut left = *call;
+        if call.nr() == SENDMSG {
+            left.0[2] = std::ptr::from_ref(&*message) as usize;
+        } else {
+            (left.0[2], left.0[3]) = (at, count);
+        }
+        Self { call: left, _vectors: rest, _message: message }
+    }
+
+    /// The call; to be made while this lives.
+    pub(crate) fn call(&self) -> Call {
+        self.call
+    }
+}

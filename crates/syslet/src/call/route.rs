@@ -1,0 +1,386 @@
+//! Calls that wait for readiness, a time or a child: tried without waiting, and parked if they would
+//! have to.
+
+#![allow(unsafe_code, reason = "makes system calls and reads their time limits")]
+
+use syslet_catalog::{Entry, Events, Twin, Waits};
+use syslet_sys::descriptor;
+use syslet_sys::uapi::{
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, MSG_DONTWAIT, MSG_WAITALL, O_NONBLOCK, POLLIN,
+    POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec,
+};
+
+use super::kinds::{Kind, look};
+use super::number::{Call, Ret};
+use super::pending::Pending;
+use super::progress::Progress;
+use super::submit::{Submitted, Tried, in_place, try_as_guest};
+use super::twin::{Answer, Attempt, nr, read_transfer};
+use crate::SubmitError;
+use crate::crew::{Busy, Engine, Guest, Lost, Settings, engine_of_guest, start};
+use crate::park::{Clock, NEVER, Order, Way};
+
+/// What became of a call that might be parked. `None`: it is made as any other.
+type Routed = Option<Result<Submitted, SubmitError<Call>>>;
+
+/// Who asks, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    guest: Option<&'static Guest>,
+    or_busy: bool,
+}
+
+/// What a descriptor is waited for by `call`: the descriptor and the events of poll(2).
+pub(crate) fn interest(call: &Call) -> Option<(i32, u32)> {
+    if matches!(call.nr(), nr::POLL | nr::PPOLL) {
+        let entry = call.args()[0] as *const (i32, u16, u16); // struct pollfd
+        // SAFETY: the call's memory, under the duties of `submit`.
+        let (descriptor, events, _) = unsafe { entry.read_unaligned() };
+        return Some((descriptor, u32::from(events)));
+    }
+    match syslet_catalog::lookup(call.nr() as u32)?.waits {
+        Waits::Readiness { fd, events } => {
+            let events = match events {
+                Events::In => POLLIN,
+                Events::Out => POLLOUT,
+            };
+            Some((call.args()[usize::from(fd)] as i32, events))
+        }
+        _ => None,
+    }
+}
+
+/// Tries and parks a call of [`Class::may_park`](syslet_catalog::Class::may_park).
+///
+/// # Safety
+///
+/// Those of `submit`.
+pub(super) unsafe fn submit_waiting(
+    call: &Call,
+    guest: Option<&'static Guest>,
+    or_busy: bool,
+) -> Routed {
+    if guest.is_some_and(|guest| guest.ready() == Err(Lost::InHandler)) {
+        return None;
+    }
+    let asker = Asker { guest, or_busy };
+    let entry = syslet_catalog::lookup(call.nr() as u32)?;
+    match entry.waits {
+        // SAFETY: the caller's duties.
+        Waits::Timer => unsafe { sleep(asker, call) },
+        // SAFETY: as above.
+        Waits::Readiness { events, .. } => unsafe { transfer(asker, call, entry, events) },
+        // SAFETY: as above.
+        _ => unsafe { poll(asker, call) },
+    }
+}
+
+impl Asker {
+    fn engine(&self) -> Option<&'static Engine> {
+        match self.guest {
+            Some(_) => Some(engine_of_guest()),
+            None => start(Settings::default()).ok(),
+        }
+    }
+
+    /// A signal handler that runs until this is dropped must not begin a call of the guest's: it would
+    /// find locks held.
+    fn hold_off_handlers(&self) -> Option<Busy<'static>> {
+        self.guest.map(Guest::keep_busy)
+    }
+
+    fn park(&self, order: Order) -> Routed {
+        let call = order.call;
+        let _busy = self.hold_off_handlers();
+        Some(match self.engine()?.park(order, self.or_busy) {
+            Ok(parked) => Ok(Submitted::Pending(Pending::new(parked))),
+            Err(_) => Err(SubmitError::Busy(call)),
+        })
+    }
+}
+
+fn done(answer: isize) -> Routed {
+    Some(Ok(Submitted::Done(Ret::new(answer))))
+}
+
+/// The time that `call` names with its argument `at`; none if the kernel is to find the fault in it.
+///
+/// # Safety
+///
+/// The argument is NULL or readable.
+unsafe fn time_at(call: &Call, at: usize) -> Option<u64> {
+    let time = call.args()[at] as *const Timespec;
+    if time.is_null() || !time.is_aligned() {
+        return None;
+    }
+    // SAFETY: the duty of this function.
+    let time = unsafe { time.read() };
+    let sound = time.sec >= 0 && (0..1_000_000_000).contains(&time.nsec);
+    sound.then(|| time.as_nanos())
+}
+
+/// `nanosleep` and `clock_nanosleep`.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn sleep(asker: Asker, call: &Call) -> Routed {
+    let (clock, absolute, at) = match call.nr() {
+        nr::NANOSLEEP => (CLOCK_MONOTONIC, false, 0),
+        nr::CLOCK_NANOSLEEP => (call.args()[0], call.args()[1] & TIMER_ABSTIME != 0, 2),
+        _ => return None,
+    };
+    let clock = match clock {
+        // A time from now on does not depend on how the clock is set.
+        CLOCK_REALTIME if absolute => Clock::Realtime,
+        CLOCK_MONOTONIC | CLOCK_REALTIME => Clock::Monotonic,
+        _ => return None,
+    };
+    // SAFETY: the caller's duties.
+    let time = unsafe { time_at(call, at) }?;
+    let now = clock.now();
+    let deadline = if absolute { time } else { now.saturating_add(time).min(NEVER - 1) };
+    if deadline <= now {
+        return done(0);
+    }
+    asker.park(Order { call: *call, way: Way::Sleep, file: 0, done: 0, deadline, clock })
+}
+
+/// When the time limit of a wait for events is over.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn limit(call: &Call) -> Option<u64> {
+    let (arg, by_address) = match call.nr() {
+        nr::EPOLL_WAIT | nr::EPOLL_PWAIT => (3, false),
+        nr::EPOLL_PWAIT2 => (3, true),
+        nr::POLL => (2, false),
+        nr::PPOLL => (2, true),
+        _ => return Some(NEVER),
+    };
+    let value = call.args()[arg];
+    let nanos = match (by_address, value) {
+        (true, 0) => return Some(NEVER),
+        // SAFETY: the caller's duties.
+        (true, _) => unsafe { time_at(call, arg) }?,
+        (false, _) => match u64::try_from(value as i32) {
+            Ok(millis) => millis * 1_000_000,
+            Err(_) => return Some(NEVER),
+        },
+    };
+    Some(Clock::Monotonic.now().saturating_add(nanos).min(NEVER - 1))
+}
+
+/// `poll` and `ppoll` of one descriptor.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn poll(asker: Asker, call: &Call) -> Routed {
+    let args = call.args();
+    let masked = call.nr() == nr::PPOLL && args[3] != 0;
+    if args[1] != 1 || args[0] == 0 || masked {
+        return None;
+    }
+    // SAFETY: the caller's duties.
+    unsafe { wait_for_events(asker, call, Way::Poll) }
+}
+
+/// Asks with a time limit of zero first.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn wait_for_events(asker: Asker, call: &Call, way: Way) -> Routed {
+    // SAFETY: the caller's duties.
+    let deadline = unsafe { limit(call) }?;
+    // SAFETY: as above.
+    let answer = unsafe { Attempt::zero(call)?.make() };
+    if answer != 0 || deadline <= Clock::Monotonic.now() {
+        return done(answer);
+    }
+    let (descriptor, _) = interest(call)?;
+    let file = descriptor::stat(descriptor).ok()?.ino;
+    let clock = Clock::Monotonic;
+    asker.park(Order { call: *call, way, file, done: 0, deadline, clock })
+}
+
+/// How to try a transfer on a descriptor of this kind; none if it is not to be tried.
+fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
+    let args = call.args();
+    match entry.twin {
+        None => Some(Way::Thread),
+        Some(Twin::MsgDontwait { arg }) => {
+            let several = entry.args.len() == 5 || matches!(entry.name, "sendmmsg");
+            let flags = args[usize::from(arg)];
+            let several = several && entry.name.ends_with("mmsg");
+            (flags & (MSG_DONTWAIT | MSG_WAITALL) == 0 && !several).then_some(Way::Message)
+        }
+        Some(Twin::RwfNowait) => match kind {
+            _ if matches!(call.nr(), nr::PREADV2 | nr::PWRITEV2) && args[5] & RWF_NOWAIT != 0 => {
+                None
+            }
+            Kind::Socket if matches!(call.nr(), nr::READ | nr::WRITE) => Some(Way::Message),
+            Kind::Device => Some(Way::Thread),
+            _ => Some(Way::Nowait),
+        },
+        _ => None,
+    }
+}
+
+/// A transfer, an accept, or a wait for events.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry, events: Events) -> Routed {
+    if matches!(entry.twin, Some(Twin::ZeroTimeout { .. })) {
+        let masked = call.nr() != nr::EPOLL_WAIT && call.args()[4] != 0;
+        // SAFETY: the caller's duties.
+        return if masked { None } else { unsafe { wait_for_events(asker, call, Way::Zero) } };
+    }
+    let descriptor = call.args()[0];
+    let mut kind = Kind::guess(descriptor);
+    if kind == Kind::Unknown {
+        kind = look(descriptor).ok()?.0;
+    }
+    if kind.is_storage() {
+        return None;
+    }
+    let way = way_of(call, entry, kind)?;
+    if way == Way::Thread {
+        let events = if events == Events::In { POLLIN } else { POLLOUT };
+        if descriptor::poll(descriptor as i32, events as u16, 0) != 0 {
+            return None;
+        }
+    } else {
+        let attempt = match way {
+            Way::Message => Attempt::message(call)?,
+            _ => Attempt::nowait(call)?,
+        };
+        // SAFETY: the caller's duties.
+        match unsafe { asker.attempt(&attempt, call) } {
+            Tried::Away(pending) => return Some(Ok(Submitted::Pending(pending))),
+            Tried::Here(answer) => match read_transfer(answer) {
+                Answer::WouldWait => {}
+                Answer::NoTwin => {
+                    has_no_twin(descriptor, way);
+                    return None;
+                }
+                // SAFETY: as above.
+                Answer::Final => return unsafe { finished(asker, call, kind, answer) },
+            },
+        }
+    }
+    wait_for_readiness(asker, call, way, events)
+}
+
+impl Asker {
+    /// Makes an attempt: as a guest's call if it can be protected, for even a call that does not wait
+    /// may touch memory that has to be fetched.
+    ///
+    /// # Safety
+    ///
+    /// Those of `submit`.
+    unsafe fn attempt(&self, attempt: &Attempt, call: &Call) -> Tried {
+        match self.guest {
+            // SAFETY: the guest is ready; the rest is the caller's duty.
+            Some(guest) if guest.ready().is_ok() => unsafe { try_as_guest(guest, attempt, call) },
+            // SAFETY: the caller's duties.
+            _ => Tried::Here(unsafe { attempt.make() }),
+        }
+    }
+}
+
+/// The guess about the descriptor was wrong, or it cannot be tried.
+#[cold]
+fn has_no_twin(descriptor: usize, way: Way) {
+    match look(descriptor) {
+        Ok((Kind::Stream, _)) if way == Way::Nowait => Kind::Device.remember(descriptor),
+        Ok((Kind::Socket, _)) if way == Way::Nowait => Kind::Device.remember(descriptor),
+        _ => {}
+    }
+}
+
+/// The attempt has an answer. A part of a write has to go on, and a short read of what turns out to
+/// be a file too.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn finished(asker: Asker, call: &Call, kind: Kind, answer: isize) -> Routed {
+    match Progress::of(call, answer) {
+        Progress::Over => {}
+        progress => return unfinished(asker, call, progress, answer),
+    }
+    let args = call.args();
+    let short = kind == Kind::Stream && call.nr() == nr::READ && answer > 0;
+    if short && (answer as usize) < args[2] && descriptor::is_seekable(args[0] as i32) {
+        // The number names a file by now, of which only a part was in memory.
+        Kind::Storage.remember(args[0]);
+        let part = answer as usize;
+        let rest = Call::new(nr::READ, [args[0], args[1] + part, args[2] - part]);
+        // SAFETY: the caller's duties. This once the caller is not protected.
+        let more = unsafe { in_place(&rest) }.raw();
+        return done(answer + more.max(0));
+    }
+    done(answer)
+}
+
+/// A write has written a part: the rest waits, if the descriptor is one that waits at all.
+#[cold]
+fn unfinished(asker: Asker, call: &Call, progress: Progress, answer: isize) -> Routed {
+    let descriptor = call.args()[0];
+    let flags = descriptor::status_flags(descriptor as i32);
+    if flags < 0 || flags as usize & O_NONBLOCK != 0 {
+        return done(answer);
+    }
+    let Ok((kind, stat)) = look(descriptor) else { return done(answer) };
+    let part = answer as usize;
+    let order = |call, way| Order {
+        call,
+        way,
+        file: stat.ino,
+        done: part,
+        deadline: NEVER,
+        clock: Clock::Monotonic,
+    };
+    match progress {
+        Progress::Rest(rest) if !kind.is_storage() => {
+            let way = if kind == Kind::Socket { Way::Message } else { Way::Nowait };
+            asker.park(order(rest, way))
+        }
+        Progress::Rest(rest) => asker.send_away(order(rest, Way::Thread)),
+        _ => asker.send_away(order(*call, Way::Thread)),
+    }
+}
+
+impl Asker {
+    fn send_away(&self, order: Order) -> Routed {
+        let _busy = self.hold_off_handlers();
+        let pending = self.engine()?.send_away(order);
+        Some(Ok(Submitted::Pending(Pending::new(pending))))
+    }
+}
+
+/// The call would wait: parks it, if that is what a plain call would do.
+fn wait_for_readiness(asker: Asker, call: &Call, way: Way, events: Events) -> Routed {
+    let descriptor = call.args()[0];
+    let flags = descriptor::status_flags(descriptor as i32);
+    if flags < 0 {
+        return None;
+    }
+    if flags as usize & O_NONBLOCK != 0 {
+        // Not a reason to wait but the answer. Where nothing was tried the call itself gives it.
+        return if way == Way::Thread { None } else { done(-EAGAIN) };
+    }
+    let (kind, stat) = look(descriptor).ok()?;
+    let limited = kind == Kind::Socket
+        && descriptor::has_socket_timeout(descriptor as i32, events == Events::Out);
+    if kind.is_storage() || limited {
+        return None;
+    }
+    let (file, clock) = (stat.ino, Clock::Monotonic);
+    asker.park(Order { call: *call, way, file, done: 0, deadline: NEVER, clock })
+}

@@ -1,0 +1,213 @@
+//! The non-blocking twin of a call: the same asked for without waiting.
+
+#![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
+
+use syslet_catalog::{Entry, Twin};
+use syslet_sys::arch;
+use syslet_sys::uapi::{EAGAIN, EINVAL, ENOTSOCK, EOPNOTSUPP, ETIMEDOUT, MSG_DONTWAIT, RWF_NOWAIT};
+
+use super::number::Call;
+
+/// Numbers of calls (asm/unistd_64.h). The headers' test of the catalogue checks the names.
+pub(super) mod nr {
+    pub(crate) const READ: usize = 0;
+    pub(crate) const WRITE: usize = 1;
+    pub(crate) const POLL: usize = 7;
+    pub(crate) const PREAD64: usize = 17;
+    pub(crate) const PWRITE64: usize = 18;
+    pub(crate) const READV: usize = 19;
+    pub(crate) const WRITEV: usize = 20;
+    pub(crate) const NANOSLEEP: usize = 35;
+    pub(crate) const SENDTO: usize = 44;
+    pub(crate) const RECVFROM: usize = 45;
+    pub(crate) const CLOCK_NANOSLEEP: usize = 230;
+    pub(crate) const EPOLL_WAIT: usize = 232;
+    pub(crate) const PPOLL: usize = 271;
+    pub(crate) const EPOLL_PWAIT: usize = 281;
+    pub(crate) const PREADV: usize = 295;
+    pub(crate) const PWRITEV: usize = 296;
+    pub(crate) const PREADV2: usize = 327;
+    pub(crate) const PWRITEV2: usize = 328;
+    pub(crate) const EPOLL_PWAIT2: usize = 441;
+}
+
+/// sys/file.h, fcntl.h, sys/ipc.h, sys/random.h, sys/wait.h.
+const LOCK_NB: usize = 4;
+const F_SETLK: usize = 6;
+const F_SETLKW: usize = 7;
+const F_OFD_SETLK: usize = 37;
+const F_OFD_SETLKW: usize = 38;
+const IPC_NOWAIT: usize = 0o4000;
+const GRND_NONBLOCK: usize = 1;
+const WNOHANG: usize = 1;
+const ENOMSG: isize = 42;
+const EACCES: isize = 13;
+
+/// A twin, and the memory that it needs beside the caller's.
+///
+/// Its arguments may point into itself: it is made where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    call: Call,
+    /// The argument that is to be the address of `extra`; 0: none.
+    points_here: u8,
+    /// One `struct iovec`, or a `struct timespec` of zero.
+    extra: [usize; 2],
+}
+
+/// How a twin's answer is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is the call's own.
+    Final,
+    /// The call would have waited.
+    WouldWait,
+    /// The twin cannot be had for this file: nothing was done.
+    NoTwin,
+}
+
+impl Attempt {
+    fn new(nr: usize, args: [usize; 6]) -> Self {
+        Self { call: Call::new(nr, args), points_here: 0, extra: [0; 2] }
+    }
+
+    fn changed(call: &Call, arg: u8, value: usize) -> Self {
+        let mut call = *call;
+        call.0[usize::from(arg) + 1] = value;
+        Self { call, points_here: 0, extra: [0; 2] }
+    }
+
+    /// As `RWF_NOWAIT`, for the calls that can be turned into `preadv2` and `pwritev2`.
+    pub(crate) fn nowait(call: &Call) -> Option<Self> {
+        let [fd, at, len, low, high, flags]: [usize; 6] = call.args().try_into().ok()?;
+        let here = usize::MAX; // -1: the file's own position
+        let (one, position) = match call.nr() {
+            nr::READ | nr::WRITE => (true, (here, 0)),
+            nr::READV | nr::WRITEV => (false, (here, 0)),
+            // A negative position is an error that the call itself must find.
+            nr::PREAD64 | nr::PWRITE64 if (low as isize) >= 0 => (true, (low, 0)),
+            nr::PREADV | nr::PWRITEV if (low as isize) >= 0 => (false, (low, high)),
+            nr::PREADV2 | nr::PWRITEV2 => (false, (low, high)),
+            _ => return None,
+        };
+        let reads =
+            matches!(call.nr(), nr::READ | nr::READV | nr::PREAD64 | nr::PREADV | nr::PREADV2);
+        let other = if reads { nr::PREADV2 } else { nr::PWRITEV2 };
+        let flags =
+            if matches!(call.nr(), nr::PREADV2 | nr::PWRITEV2) { flags } else { 0 } | RWF_NOWAIT;
+        let vector = if one { (0, 1) } else { (at, len) };
+        let mut twin = Self::new(other, [fd, vector.0, vector.1, position.0, position.1, flags]);
+        if one {
+            twin.extra = [at, len];
+            twin.points_here = 2;
+        }
+        Some(twin)
+    }
+
+    /// As `MSG_DONTWAIT`: `read` and `write` on what is a socket, and the calls with flags.
+    pub(crate) fn message(call: &Call) -> Option<Self> {
+        let args = call.args();
+        let twin = || syslet_catalog::lookup(call.nr() as u32)?.twin;
+        match (call.nr(), twin()) {
+            // A read of nothing is not a receive of nothing, which would wait.
+            (nr::READ | nr::WRITE, _) if args[2] == 0 => None,
+            (nr::READ, _) => {
+                Some(Self::new(nr::RECVFROM, [args[0], args[1], args[2], MSG_DONTWAIT, 0, 0]))
+            }
+            (nr::WRITE, _) => {
+                Some(Self::new(nr::SENDTO, [args[0], args[1], args[2], MSG_DONTWAIT, 0, 0]))
+            }
+            (_, Some(Twin::MsgDontwait { arg })) => {
+                Some(Self::changed(call, arg, args[usize::from(arg)] | MSG_DONTWAIT))
+            }
+            _ => None,
+        }
+    }
+
+    /// With a time limit of zero: `epoll_wait` and its kin, `poll`, `ppoll`.
+    pub(crate) fn zero(call: &Call) -> Option<Self> {
+        let (arg, by_address) = match call.nr() {
+            nr::EPOLL_WAIT | nr::EPOLL_PWAIT => (3, false),
+            nr::EPOLL_PWAIT2 => (3, true),
+            nr::POLL => (2, false),
+            nr::PPOLL => (2, true),
+            _ => return None,
+        };
+        let mut twin = Self::changed(call, arg, 0);
+        twin.points_here = if by_address { arg + 1 } else { 0 };
+        Some(twin)
+    }
+
+    /// For locks, queues, semaphores, children: where a flag says it.
+    pub(crate) fn by_flag(call: &Call, entry: &Entry) -> Option<Self> {
+        let twin = entry.twin?;
+        let arg = twin.arg()?;
+        let old = call.args()[usize::from(arg)];
+        let new = match (twin, old) {
+            (Twin::LockNb { .. }, _) => old | LOCK_NB,
+            (Twin::SetLk { .. }, F_SETLKW) => F_SETLK,
+            (Twin::SetLk { .. }, F_OFD_SETLKW) => F_OFD_SETLK,
+            (Twin::IpcNowait { .. }, _) => old | IPC_NOWAIT,
+            (Twin::Wnohang { .. }, _) => old | WNOHANG,
+            (Twin::GrndNonblock { .. }, _) => old | GRND_NONBLOCK,
+            _ => return None,
+        };
+        Some(Self::changed(call, arg, new))
+    }
+
+    /// True if the call asks for no more than this: then it does not wait, and its answer stands.
+    pub(crate) fn is(&self, call: &Call) -> bool {
+        self.call == *call
+    }
+
+    /// The words of the call, valid as long as this stands where it is.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> [usize; 7] {
+        let mut words = self.call.0;
+        if self.points_here != 0 {
+            words[usize::from(self.points_here)] = self.extra.as_ptr() as usize;
+        }
+        words
+    }
+
+    /// Makes it, on whatever thread this is.
+    ///
+    /// # Safety
+    ///
+    /// The call that this is a twin of may be made.
+    pub(crate) unsafe fn make(&self) -> isize {
+        let words = self.words();
+        let args = [words[1], words[2], words[3], words[4], words[5], words[6]];
+        // SAFETY: the duty of this function; `extra` lives on.
+        unsafe { arch::syscall(words[0], args) }
+    }
+}
+
+/// What the answer of a twin of [`Attempt::nowait`] or [`Attempt::message`] means.
+#[inline(always)]
+pub(crate) fn read_transfer(answer: isize) -> Answer {
+    const NO_WAIT: isize = -EAGAIN;
+    const NO_FILE: isize = -EOPNOTSUPP;
+    const NO_SOCKET: isize = -ENOTSOCK;
+    match answer {
+        NO_WAIT => Answer::WouldWait,
+        NO_FILE | NO_SOCKET => Answer::NoTwin,
+        _ => Answer::Final,
+    }
+}
+
+/// What the answer of a twin of [`Attempt::by_flag`] means.
+pub(crate) fn read_flagged(twin: Option<Twin>, answer: isize) -> Answer {
+    let waits = match twin {
+        Some(Twin::SetLk { .. }) => answer == -EAGAIN || answer == -EACCES,
+        Some(Twin::IpcNowait { .. }) => answer == -EAGAIN || answer == -ENOMSG,
+        Some(Twin::Wnohang { .. }) => answer == 0,
+        Some(Twin::ZeroTimeout { .. }) => answer == -ETIMEDOUT,
+        _ => answer == -EAGAIN,
+    };
+    match answer {
+        _ if waits => Answer::WouldWait,
+        answer if answer == -EINVAL => Answer::NoTwin,
+        _ => Answer::Final,
+    }
+}

@@ -1,0 +1,142 @@
+//! A thread that is not attached has nobody to take over, and a hop to another thread costs ten times a
+//! call: so what has a non-blocking twin is tried on the spot, and goes to the pool only if it would wait.
+
+#![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
+
+use std::sync::OnceLock;
+
+use syslet_catalog::{Entry, Twin, Waits};
+
+use super::kinds::{Kind, has_no_twin};
+use super::number::{Call, Ret};
+use super::pending::Pending;
+use super::progress::Progress;
+use super::submit::Submitted;
+use super::twin::{Answer, Attempt, nr, read_flagged, read_transfer};
+use crate::crew::{Settings, start};
+use crate::park::{Clock, NEVER, Order, Way};
+
+/// The answer of `call`, if it can be had without waiting, or what waits if only a part of it can.
+///
+/// # Safety
+///
+/// Those of `submit`.
+pub(super) unsafe fn try_unattached(call: &Call) -> Option<Submitted> {
+    let entry = syslet_catalog::lookup(call.nr() as u32)?;
+    match entry.twin? {
+        // SAFETY: the caller's duties.
+        Twin::RwfNowait => unsafe { transfer(call, entry) },
+        // Done by the routing of what waits for readiness.
+        Twin::MsgDontwait { .. } | Twin::ZeroTimeout { .. } => None,
+        // SAFETY: as above.
+        twin => unsafe { by_flag(call, entry, twin) }.map(done),
+    }
+}
+
+/// A transfer on storage.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn transfer(call: &Call, entry: &Entry) -> Option<Submitted> {
+    let descriptor = call.args()[0];
+    let writes = Progress::writes(call) || entry.name.starts_with("pwrite");
+    let known = match Kind::guess(descriptor) {
+        Kind::StorageReads => !writes,
+        Kind::StorageWithoutTwin | Kind::Device => false,
+        _ => true,
+    };
+    if !known || (!writes && reads_may_lie()) {
+        return None;
+    }
+    let attempt = Attempt::nowait(call)?;
+    // SAFETY: the caller's duties.
+    let answer = unsafe { attempt.make() };
+    match read_transfer(answer) {
+        // SAFETY: as above.
+        Answer::Final => unsafe { finished(call, entry, answer, writes) },
+        Answer::WouldWait => None,
+        Answer::NoTwin => {
+            has_no_twin(descriptor, writes);
+            None
+        }
+    }
+}
+
+fn done(answer: isize) -> Submitted {
+    Submitted::Done(Ret::new(answer))
+}
+
+/// The attempt has an answer. If it is short, that may be so only because the rest was not in memory.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn finished(call: &Call, entry: &Entry, answer: isize, writes: bool) -> Option<Submitted> {
+    // SAFETY: the call has just read its vectors.
+    let asked = unsafe { Progress::bytes(call) };
+    if answer <= 0 || answer as usize >= asked {
+        return Some(done(answer));
+    }
+    if matches!(entry.waits, Waits::Disk) && !writes {
+        return None; // a read at a position is done again as a whole
+    }
+    let mut part = answer as usize;
+    if call.nr() != nr::READ && call.nr() != nr::WRITE {
+        return Some(done(answer));
+    }
+    // The position has moved: only what is left may be done.
+    loop {
+        let mut rest = *call;
+        rest.0[2] += part;
+        rest.0[3] -= part;
+        // SAFETY: the caller's duties.
+        let more = unsafe { Attempt::nowait(&rest)?.make() };
+        match read_transfer(more) {
+            Answer::Final if more <= 0 => return Some(done(part as isize)), // the end of the file
+            Answer::Final if part + more as usize >= asked => return Some(done(asked as isize)),
+            Answer::Final => part += more as usize,
+            Answer::WouldWait | Answer::NoTwin => {
+                let (deadline, clock) = (NEVER, Clock::Monotonic);
+                let order =
+                    Order { call: rest, way: Way::Thread, file: 0, done: part, deadline, clock };
+                let Ok(engine) = start(Settings::default()) else {
+                    return Some(done(part as isize));
+                };
+                return Some(Submitted::Pending(Pending::new(engine.send_away(order))));
+            }
+        }
+    }
+}
+
+/// A lock, a queue, a semaphore, a child: asked for by a flag.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn by_flag(call: &Call, entry: &Entry, twin: Twin) -> Option<isize> {
+    let attempt = Attempt::by_flag(call, entry)?;
+    // SAFETY: the caller's duties.
+    let answer = unsafe { attempt.make() };
+    if attempt.is(call) {
+        return Some(answer);
+    }
+    (read_flagged(Some(twin), answer) == Answer::Final).then_some(answer)
+}
+
+/// Linux 5.9 and 5.10: a read without waiting may answer 0 or too little before the end of the file.
+fn reads_may_lie() -> bool {
+    static LIE: OnceLock<bool> = OnceLock::new();
+    *LIE.get_or_init(|| {
+        // SAFETY: all zeros is a value.
+        let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+        // SAFETY: writes the structure, which is live.
+        if unsafe { libc::uname(&mut name) } != 0 {
+            return true;
+        }
+        // SAFETY: the kernel ends it with a NUL.
+        let release = unsafe { std::ffi::CStr::from_ptr(name.release.as_ptr()) };
+        let release = release.to_string_lossy();
+        release.starts_with("5.9.") || release.starts_with("5.10.")
+    })
+}

@@ -1,0 +1,254 @@
+//! Parking: calls that wait for readiness, for a time or for a child, without a thread for each.
+//! The protocol is in this folder's README.md.
+
+mod again;
+mod op;
+mod ring;
+mod thread;
+mod timers;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use syslet_sys::futex;
+
+pub(crate) use self::op::{NEVER, Order, Parked, Way};
+use self::ring::{Ring, Unarmed};
+pub(crate) use self::timers::Clock;
+use self::timers::Timers;
+use crate::call::{PendingCall, interest};
+use crate::complete::Holder;
+use crate::crew::Engine;
+use crate::stats::Count;
+use crate::sync::{AtomicU32, AtomicUsize, Ordering, fence};
+
+/// Polls that the rings hold, first to last. Contexts are counted system-wide (`fs.aio-max-nr`,
+/// 65,536 by default): a program that parks little takes little.
+const RINGS: [u32; 3] = [1024, 8192, 32_768];
+/// Most calls parked at a time, unless asked otherwise: a gigabyte.
+const DEFAULT_LIMIT: usize = 1 << 22;
+
+/// Everything that waits without a thread.
+#[derive(Debug)]
+pub(crate) struct Park {
+    rings: [OnceLock<Option<Ring>>; RINGS.len()],
+    clocks: [OnceLock<Option<Timers>>; 2],
+    /// Calls parked now.
+    count: AtomicUsize,
+    /// Most of them.
+    limit: AtomicUsize,
+    /// Changes when a call is over and somebody waits for room.
+    room: AtomicU32,
+    /// Threads that wait for room.
+    waiting: AtomicU32,
+    /// Calls parked so far.
+    pub(crate) total: Count,
+}
+
+impl Park {
+    pub(crate) fn new() -> Self {
+        Self {
+            rings: [const { OnceLock::new() }; RINGS.len()],
+            clocks: [const { OnceLock::new() }; 2],
+            count: AtomicUsize::new(0),
+            limit: AtomicUsize::new(DEFAULT_LIMIT),
+            room: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            total: Count::default(),
+        }
+    }
+
+    /// Calls parked now.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for a call, if there is any.
+    fn reserve(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if self.count.fetch_add(1, Ordering::SeqCst) < limit {
+            return true;
+        }
+        self.release();
+        false
+    }
+
+    fn release(&self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.room.fetch_add(1, Ordering::SeqCst);
+            futex::wake(&self.room, i32::MAX as u32);
+        }
+    }
+
+    /// Waits until there is room.
+    fn wait_for_room(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let room = self.room.load(Ordering::SeqCst);
+            if self.count() < self.limit.load(Ordering::Relaxed) {
+                break;
+            }
+            futex::wait(&self.room, room, None);
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The ring where a poll of `call` may be armed.
+    fn ring_of(&self, call: &Parked) -> Option<&Ring> {
+        let index = call.place.load(Ordering::SeqCst) as usize;
+        self.rings.get(index)?.get()?.as_ref()
+    }
+
+    /// Takes back what would still tell of `call`.
+    fn disarm(&self, call: &Parked) {
+        if let Some(ring) = self.ring_of(call) {
+            ring.disarm(call);
+        }
+        if call.is_timed()
+            && let Some(Some(timers)) = self.clocks[call.clock as usize].get()
+        {
+            timers.remove(call);
+        }
+    }
+
+    /// A call is over: nothing more is to come of it, and its room is free.
+    fn forget(&self, call: &Parked) {
+        self.disarm(call);
+        self.release();
+    }
+}
+
+impl Engine {
+    /// Parks a call. Gives it back if there is no room and `or_busy`.
+    ///
+    /// Who calls has the duties of `submit` for the call, and has found that it would wait.
+    ///
+    /// **Blocking**: until there is room, unless `or_busy`.
+    pub(crate) fn park(
+        &'static self,
+        order: Order,
+        or_busy: bool,
+    ) -> Result<Arc<dyn PendingCall>, Order> {
+        while !self.park.reserve() {
+            if or_busy {
+                return Err(order);
+            }
+            self.park.wait_for_room();
+        }
+        self.park.total.add(1);
+        let call = Parked::new(order);
+        self.let_go(&call, true);
+        Ok(call)
+    }
+
+    /// Gives a call that has done a part of its work to a crew thread.
+    pub(crate) fn send_away(&'static self, order: Order) -> Arc<dyn PendingCall> {
+        self.park.count.fetch_add(1, Ordering::SeqCst);
+        let call = Parked::new(order);
+        self.go_away(&call);
+        call
+    }
+
+    /// The owner lets the call wait: for its event, its time, a cancel.
+    fn let_go(&'static self, call: &Arc<Parked>, first: bool) {
+        let interest = if call.way == Way::Sleep { None } else { interest(&call.call()) };
+        if let Some((descriptor, events)) = interest {
+            Ring::prepare(call, descriptor, events);
+        }
+        call.wait();
+        if call.is_timed() {
+            self.start_clock(call, first);
+        }
+        if interest.is_some() {
+            self.arm(call);
+        }
+        call.end_if_cancelled(&self.park);
+        if call.is_over() {
+            // Finished while its poll was being armed, by somebody who could not know where.
+            self.park.disarm(call);
+        }
+    }
+
+    fn start_clock(&'static self, call: &Arc<Parked>, first: bool) {
+        let Some(timers) = self.clock(call.clock) else {
+            if call.claim() {
+                self.go_away(call);
+            }
+            return;
+        };
+        if first {
+            timers.add(Arc::clone(call));
+        } else if !call.is_among_timers() {
+            // Its time came while it was being tried.
+            self.expire(call);
+        }
+    }
+
+    /// Its time is over.
+    fn expire(&self, call: &Arc<Parked>) {
+        // Pairs with the one of `wait`: either the time finds the call waiting, or who lets it go
+        // finds that it is not among the timers any more.
+        fence(Ordering::SeqCst);
+        if call.claim() {
+            // The answer of a sleep, and of a wait for events that none has ended.
+            call.finish(&self.park, 0);
+        }
+    }
+
+    /// Arms the poll in the first ring that has room.
+    fn arm(&'static self, call: &Arc<Parked>) {
+        for index in 0..RINGS.len() {
+            let Some(ring) = self.ring(index) else { continue };
+            call.place.store(index as u32, Ordering::SeqCst);
+            match ring.arm(call) {
+                Ok(()) => return,
+                Err(Unarmed::Full) => {}
+                Err(Unarmed::Refused(_)) => break,
+            }
+        }
+        // Nobody would tell us: a thread waits for it.
+        if call.claim() {
+            self.go_away(call);
+        }
+    }
+
+    /// Ring `index`, made with its thread when it is first wanted; none if that fails.
+    fn ring(&'static self, index: usize) -> Option<&'static Ring> {
+        let ring = &self.park.rings[index];
+        let made = || {
+            let made = Ring::new(RINGS[index]).ok()?;
+            let run = move || {
+                if let Some(made) = ring.wait() {
+                    made.run(|call, events| self.ready(call, events));
+                }
+            };
+            thread::start(b"syslet-park\0\0\0\0\0", run).ok()?;
+            Some(made)
+        };
+        ring.get_or_init(made).as_ref()
+    }
+
+    /// The timers of `clock`, with their thread; none if there can be none.
+    fn clock(&'static self, clock: Clock) -> Option<&'static Timers> {
+        let timers = &self.park.clocks[clock as usize];
+        let made = || {
+            let run = move || {
+                if let Some(made) = timers.wait() {
+                    made.run(|call| self.expire(call));
+                }
+            };
+            thread::start(b"syslet-timers\0\0\0", run).ok()?;
+            Some(Timers::new(clock))
+        };
+        timers.get_or_init(made).as_ref()
+    }
+
+    /// Helps a call on by the thread that waits for it, for a short time.
+    fn drive(&'static self, call: &Parked, deadline: Option<Instant>) {
+        if let Some(ring) = self.park.ring_of(call) {
+            let done = || call.slot().is_done();
+            ring.drive(deadline, done, |call, events| self.ready(call, events));
+        }
+    }
+}

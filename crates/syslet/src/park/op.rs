@@ -1,0 +1,263 @@
+//! A parked call: what waits without a thread.
+//!
+//! # Phases
+//!
+//! | phase | who may touch the call | left by |
+//! |---|---|---|
+//! | `BUSY` | the *owner*: who made the object, or who claimed it last | the owner: [`wait`](Parked::wait) or [`finish`](Parked::finish) |
+//! | `WAITING` | nobody | whoever [`claim`](Parked::claim)s it: the event, the time, a cancel |
+//! | `OVER` | nobody | never |
+//!
+//! So each call has one owner at a time, and one of them finishes it, once.
+
+#![allow(unsafe_code, reason = "the call's cells are guarded by the phase")]
+
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+
+use syslet_sys::uapi::{ECANCELED, Iocb};
+
+use super::Park;
+use super::timers::Clock;
+use crate::call::{Call, CancelOutcome, PendingCall, outcome_of};
+use crate::complete::{Holder, Slot};
+use crate::crew::{engine, generation};
+use crate::sync::{AtomicU32, Ordering, fence};
+
+const BUSY: u32 = 0;
+const WAITING: u32 = 1;
+const OVER: u32 = 2;
+
+/// No time limit.
+pub(crate) const NEVER: u64 = u64::MAX;
+/// Not among the timers.
+const NOWHERE: u32 = u32::MAX;
+
+/// How a call that waits is gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It only sleeps: the time is its end.
+    Sleep,
+    /// It is tried again without waiting: `RWF_NOWAIT`.
+    Nowait,
+    /// The same by `MSG_DONTWAIT`: `read` and `write` on sockets, and the calls that have flags.
+    Message,
+    /// There is no way to try it: once the descriptor is ready a thread makes it.
+    Thread,
+    /// It asks for one descriptor's readiness: the event is the answer.
+    Poll,
+    /// It is tried again with a time limit of zero: `epoll_wait`.
+    Zero,
+    /// It is tried again with `WNOHANG` when the child has ended.
+    Child,
+}
+
+/// Where a call's event comes from, if not from the ring of that number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Place {
+    /// From nowhere yet, or from the clock alone.
+    None = u32::MAX,
+}
+
+/// See the module. 256 bytes with the counts of its references.
+///
+/// # Safety
+///
+/// The cells are touched by the owner only (clause *owner*).
+#[derive(Debug)]
+pub(crate) struct Parked {
+    slot: Slot,
+    iocb: UnsafeCell<Iocb>,
+    call: UnsafeCell<Call>,
+    /// Bytes that a write has written before it had to wait.
+    done: UnsafeCell<usize>,
+    /// The inode that the descriptor named when the call was made.
+    pub(super) file: u64,
+    /// When the time is over, in nanoseconds of `clock`; [`NEVER`].
+    deadline: u64,
+    phase: AtomicU32,
+    /// Index among the timers; changed under their lock.
+    pub(super) timer: AtomicU32,
+    /// Ring that its poll is armed in, or a [`Place`].
+    pub(super) place: AtomicU32,
+    pub(super) way: Way,
+    pub(super) clock: Clock,
+    /// Rounds in a row that found nothing.
+    vain: UnsafeCell<u8>,
+}
+
+// SAFETY: see the type; everything else is `Sync` by itself.
+unsafe impl Sync for Parked {}
+// SAFETY: the call's pointers are used under the duties of `submit`, from any thread.
+unsafe impl Send for Parked {}
+
+/// What the kernel's ring and the queue add must fit.
+const _: () = assert!(size_of::<Parked>() + 2 * size_of::<usize>() <= 256);
+
+/// A call to be parked.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) call: Call,
+    pub(crate) way: Way,
+    /// The inode of its descriptor, where it has one.
+    pub(crate) file: u64,
+    /// Bytes written already.
+    pub(crate) done: usize,
+    pub(crate) deadline: u64,
+    pub(crate) clock: Clock,
+}
+
+impl Parked {
+    /// A call that its maker owns.
+    pub(super) fn new(order: Order) -> Arc<Self> {
+        Arc::new(Self {
+            slot: Slot::new(0, generation()),
+            iocb: UnsafeCell::new(Iocb::default()),
+            call: UnsafeCell::new(order.call),
+            done: UnsafeCell::new(order.done),
+            file: order.file,
+            deadline: order.deadline,
+            phase: AtomicU32::new(BUSY),
+            timer: AtomicU32::new(NOWHERE),
+            place: AtomicU32::new(Place::None as u32),
+            way: order.way,
+            clock: order.clock,
+            vain: UnsafeCell::new(0),
+        })
+    }
+
+    /// The call. Duty: the caller is the owner.
+    pub(super) fn call(&self) -> Call {
+        // SAFETY: owner.
+        unsafe { *self.call.get() }
+    }
+
+    /// Changes the call: what is left of it. Duty: the caller is the owner.
+    pub(super) fn set_call(&self, call: Call) {
+        // SAFETY: owner.
+        unsafe { *self.call.get() = call };
+    }
+
+    /// Bytes written before. Duty: the caller is the owner.
+    pub(super) fn done(&self) -> usize {
+        // SAFETY: owner.
+        unsafe { *self.done.get() }
+    }
+
+    /// Duty: the caller is the owner.
+    pub(super) fn add_done(&self, bytes: usize) {
+        // SAFETY: owner.
+        unsafe { *self.done.get() += bytes };
+    }
+
+    /// Counts a round that found nothing, or forgets them; returns how many there were. Duty: the
+    /// caller is the owner.
+    pub(super) fn in_vain(&self, again: bool) -> u8 {
+        // SAFETY: owner.
+        let vain = unsafe { &mut *self.vain.get() };
+        *vain = if again { vain.saturating_add(1) } else { 0 };
+        *vain
+    }
+
+    /// The kernel's block. Written by the owner before [`wait`](Self::wait), read by the kernel when
+    /// it is armed; its address names the poll.
+    pub(super) fn iocb(&self) -> *mut Iocb {
+        self.iocb.get()
+    }
+
+    /// When its time is over.
+    pub(super) fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
+    /// True if its time has not come yet.
+    pub(super) fn is_among_timers(&self) -> bool {
+        self.timer.load(Ordering::SeqCst) != NOWHERE
+    }
+
+    /// An event came, to the caller, who becomes the owner if the call waits: nothing is armed.
+    pub(super) fn claim_by_event(&self) -> bool {
+        let claimed = self.claim();
+        if claimed {
+            self.place.store(Place::None as u32, Ordering::SeqCst);
+        }
+        claimed
+    }
+
+    /// True if it has a time limit or is one.
+    pub(super) fn is_timed(&self) -> bool {
+        self.deadline != NEVER
+    }
+
+    /// The owner lets go. From here on whoever claims the call goes on with it.
+    pub(super) fn wait(&self) {
+        // Release: pairs with the acquire of `claim`.
+        self.phase.store(WAITING, Ordering::Release);
+        // Pairs with the one in `cancel`: either the canceller finds the call waiting, or who lets
+        // go sees the cancel.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Becomes the owner, if the call waits.
+    pub(super) fn claim(&self) -> bool {
+        // Acquire: pairs with the release in `wait`.
+        self.phase.compare_exchange(WAITING, BUSY, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// True if the call is finished.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) == OVER
+    }
+
+    /// Finishes the call, which answered `answer` in the end. Duty: the caller is the owner.
+    pub(super) fn finish(&self, park: &Park, answer: isize) {
+        let call = self.call();
+        let done = self.done();
+        // What was written is the answer, whatever came after it: as for a blocking write.
+        let answer = match (done, answer) {
+            (0, answer) => answer,
+            (done, more) => done as isize + more.max(0),
+        };
+        self.phase.store(OVER, Ordering::SeqCst);
+        park.forget(self);
+        // SAFETY: it has just ended.
+        self.slot.complete(unsafe { outcome_of(&call, answer) });
+    }
+
+    /// Ends a call that was asked to, if it waits.
+    pub(super) fn end_if_cancelled(&self, park: &Park) -> bool {
+        let ends = self.slot.cancel_asked() && self.claim();
+        if ends {
+            self.finish(park, -ECANCELED);
+        }
+        ends
+    }
+}
+
+impl Holder for Parked {
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+}
+
+impl PendingCall for Parked {
+    fn cancel(&self) -> CancelOutcome {
+        if !self.slot.ask_cancel() {
+            return CancelOutcome::TooLate;
+        }
+        let Some(engine) = engine() else { return CancelOutcome::TooLate };
+        self.end_if_cancelled(&engine.park);
+        // If not: its owner sees the wish when it lets go. A thread may be making it.
+        if self.slot.tid() != 0 {
+            return self.slot.cancel();
+        }
+        CancelOutcome::Asked
+    }
+
+    fn drive(&self, deadline: Option<std::time::Instant>) {
+        if let Some(engine) = engine() {
+            engine.drive(self, deadline);
+        }
+    }
+}
