@@ -4,8 +4,8 @@
 
 use crate::arch::syscall;
 use crate::uapi::{
-    CLOSE_RANGE_UNSHARE, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EpollEvent, F_GETFL, SO_RCVTIMEO,
-    SO_SNDTIMEO, SOL_SOCKET, Stat, Timespec, Timeval, nr,
+    CLOSE_RANGE_UNSHARE, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_GETFL,
+    SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, Stat, Timespec, Timeval, nr,
 };
 
 /// What kind of file `descriptor` is, and which: fstat(2).
@@ -92,13 +92,28 @@ pub fn watch(epoll: i32, descriptor: i32, event: EpollEvent, again: bool) -> isi
     unsafe { syscall(nr::EPOLL_CTL, args) }
 }
 
-/// Takes what is ready; returns how many, or `-errno`.
+/// Watches `descriptor` no more; 0 or `-errno`.
+pub fn forget(epoll: i32, descriptor: i32) -> isize {
+    let args = [epoll as usize, EPOLL_CTL_DEL, descriptor as usize, 0, 0, 0];
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::EPOLL_CTL, args) }
+}
+
+/// Takes what is ready; returns how many, or `-errno`. While it waits the signals blocked are those of
+/// `mask`, if one is given. Linux 5.11.
 ///
 /// **Blocking**: until something is ready, for at most `timeout`.
-pub fn ready(epoll: i32, events: &mut [EpollEvent], timeout: Option<&Timespec>) -> isize {
+pub fn ready(
+    epoll: i32,
+    events: &mut [EpollEvent],
+    timeout: Option<&Timespec>,
+    mask: Option<u64>,
+) -> isize {
     let timeout = timeout.map_or(0, |t| t as *const Timespec as usize);
     let room = events.len();
-    let args = [epoll as usize, events.as_mut_ptr() as usize, room, timeout, 0, 0];
-    // SAFETY: the kernel writes at most as many events as there is room for.
+    let mask = mask.as_ref().map_or(0, |mask| mask as *const u64 as usize);
+    let args = [epoll as usize, events.as_mut_ptr() as usize, room, timeout, mask, 8];
+    // SAFETY: the kernel reads the time and the mask of 8 bytes, and writes at most as many events as
+    // there is room for.
     unsafe { syscall(nr::EPOLL_PWAIT2, args) }
 }

@@ -8,6 +8,8 @@ mod crew;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod limits;
+#[cfg(not(loom))]
 mod park;
 #[cfg(not(loom))]
 mod probe;
@@ -25,6 +27,7 @@ pub use self::{
         check_identity, is_attached, with_attached,
     },
     error::{AttachError, Refusal, SubmitError},
+    limits::{Limits, set_limits},
     probe::{Probe, probe},
     stats::{GuestStats, Histogram, Stats, stats},
     threadlet::{

@@ -176,6 +176,12 @@ pub struct Stats {
     pub crew_limit: usize,
     /// Calls and closures that are away or queued now.
     pub outstanding: usize,
+    /// Calls that wait without a thread now.
+    pub parked: usize,
+    /// Calls parked so far.
+    pub parked_in_all: u64,
+    /// Of the calls that wait without a thread, those that go on even if their descriptor is closed.
+    pub held: usize,
     /// Crew threads that could not be made.
     pub spawn_failures: u64,
 }
@@ -217,6 +223,9 @@ pub fn stats() -> Stats {
         crew: engine.alive.load(Ordering::SeqCst),
         crew_limit: engine.limit.load(Ordering::Relaxed),
         outstanding: engine.outstanding.load(Ordering::SeqCst),
+        parked: engine.park.count(),
+        parked_in_all: engine.park.total.get(),
+        held: engine.park.held(),
         spawn_failures: engine.watchdog.failures.load(Ordering::Relaxed),
     }
 }

@@ -130,6 +130,8 @@ constants! {
     CLOSE_RANGE_UNSHARE: usize = 2, "linux/close_range.h", "CLOSE_RANGE_UNSHARE";
     /// Begin to watch.
     EPOLL_CTL_ADD: usize = 1, "sys/epoll.h", "EPOLL_CTL_ADD";
+    /// End to watch.
+    EPOLL_CTL_DEL: usize = 2, "sys/epoll.h", "EPOLL_CTL_DEL";
     /// Change what is watched.
     EPOLL_CTL_MOD: usize = 3, "sys/epoll.h", "EPOLL_CTL_MOD";
     /// One event, then silence.

@@ -15,6 +15,6 @@ pub use pending::{CancelOutcome, Pending};
 pub(crate) use pending::{PendingCall, outcome_of};
 pub(crate) use progress::Progress;
 pub(crate) use retry::Clockwork;
-pub(crate) use route::interest;
+pub(crate) use route::{brings_descriptors, child_of, interest};
 pub use submit::{Submitted, submit, try_submit};
-pub(crate) use twin::{Answer, Attempt, read_transfer};
+pub(crate) use twin::{Answer, Attempt};

@@ -146,6 +146,9 @@ fn cancel_away(slot: &Slot) -> CancelOutcome {
     if !slot.ask_cancel() {
         return CancelOutcome::TooLate;
     }
+    if slot.interrupt_moved() {
+        return CancelOutcome::Asked;
+    }
     let tid = slot.tid();
     if tid == 0 {
         return CancelOutcome::NotBegun;

@@ -3,18 +3,18 @@
 
 #![allow(unsafe_code, reason = "makes system calls and reads their time limits")]
 
-use syslet_catalog::{Entry, Events, Twin, Waits};
+use syslet_catalog::{Entry, Events, Makes, Twin, Waits};
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, MSG_DONTWAIT, MSG_WAITALL, O_NONBLOCK, POLLIN,
-    POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, MSG_DONTWAIT, MSG_WAITALL, O_NONBLOCK, P_PID, POLLIN,
+    POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec, WEXITED,
 };
 
 use super::kinds::{Kind, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
 use super::progress::Progress;
-use super::submit::{Submitted, Tried, in_place, try_as_guest};
+use super::submit::{Submitted, Tried, try_as_guest};
 use super::twin::{Answer, Attempt, nr, read_transfer};
 use crate::SubmitError;
 use crate::crew::{Busy, Engine, Guest, Lost, Settings, engine_of_guest, start};
@@ -50,6 +50,21 @@ pub(crate) fn interest(call: &Call) -> Option<(i32, u32)> {
     }
 }
 
+/// True if `call` may bring new descriptors: it is answered where the program's are.
+pub(crate) fn brings_descriptors(call: &Call) -> bool {
+    let entry = syslet_catalog::lookup(call.nr() as u32);
+    // A message may carry some.
+    call.nr() == nr::RECVMSG || entry.is_none_or(|entry| entry.makes != Makes::Nothing)
+}
+
+/// The child that a `wait4` or `waitid` waits for, if it is one.
+pub(crate) fn child_of(call: &Call) -> i32 {
+    match call.nr() {
+        nr::WAIT4 => call.args()[0] as i32,
+        _ => call.args()[1] as i32,
+    }
+}
+
 /// Tries and parks a call of [`Class::may_park`](syslet_catalog::Class::may_park).
 ///
 /// # Safety
@@ -68,6 +83,8 @@ pub(super) unsafe fn submit_waiting(
     match entry.waits {
         // SAFETY: the caller's duties.
         Waits::Timer => unsafe { sleep(asker, call) },
+        // SAFETY: as above.
+        Waits::Child => unsafe { wait_for_child(asker, call) },
         // SAFETY: as above.
         Waits::Readiness { events, .. } => unsafe { transfer(asker, call, entry, events) },
         // SAFETY: as above.
@@ -206,6 +223,32 @@ unsafe fn wait_for_events(asker: Asker, call: &Call, way: Way) -> Routed {
     asker.park(Order { call: *call, way, file, done: 0, deadline, clock })
 }
 
+/// `wait4` and `waitid` of one child that is to end.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn wait_for_child(asker: Asker, call: &Call) -> Routed {
+    let args = call.args();
+    let options = if call.nr() == nr::WAIT4 { args[2] } else { args[3] };
+    let one = match call.nr() {
+        nr::WAIT4 => options == 0 && args[0] as i32 > 0,
+        // Without the structure its answer does not say whether there was a child.
+        _ => args[0] == P_PID && options == WEXITED && args[2] != 0,
+    };
+    if !one {
+        return None;
+    }
+    let attempt = Attempt::child(call)?;
+    // SAFETY: the caller's duties.
+    let answer = unsafe { attempt.make() };
+    if attempt.read(call, answer) == Answer::Final {
+        return done(answer);
+    }
+    let (deadline, clock) = (NEVER, Clock::Monotonic);
+    asker.park(Order { call: *call, way: Way::Child, file: 0, done: 0, deadline, clock })
+}
+
 /// How to try a transfer on a descriptor of this kind; none if it is not to be tried.
 fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
     let args = call.args();
@@ -260,20 +303,56 @@ unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry, events: Events) -> 
             _ => Attempt::nowait(call)?,
         };
         // SAFETY: the caller's duties.
-        match unsafe { asker.attempt(&attempt, call) } {
+        match unsafe { asker.attempt(&attempt, call, way) } {
             Tried::Away(pending) => return Some(Ok(Submitted::Pending(pending))),
-            Tried::Here(answer) => match read_transfer(answer) {
-                Answer::WouldWait => {}
-                Answer::NoTwin => {
-                    has_no_twin(descriptor, way);
-                    return None;
-                }
-                // SAFETY: as above.
-                Answer::Final => return unsafe { finished(asker, call, kind, answer) },
+            // SAFETY: as above.
+            Tried::Here(answer) => match unsafe { decide(call, way, answer) } {
+                Decision::Over(answer) => return done(answer),
+                Decision::Park(order) => return asker.park(order),
+                Decision::Rest(order) => return asker.send_away(order),
+                Decision::Run => return None,
             },
         }
     }
-    wait_for_readiness(asker, call, way, events)
+    match wait_for_readiness(call, way, events) {
+        Decision::Over(answer) => done(answer),
+        Decision::Park(order) => asker.park(order),
+        Decision::Rest(_) | Decision::Run => None,
+    }
+}
+
+/// What is to be done after an attempt.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Nothing: this is the answer.
+    Over(isize),
+    /// It waits.
+    Park(Order),
+    /// A thread does what is left.
+    Rest(Order),
+    /// It is made as any other call.
+    Run,
+}
+
+/// What is to be done after an attempt at `call` that answered `answer`.
+///
+/// # Safety
+///
+/// The call may be made.
+pub(super) unsafe fn decide(call: &Call, way: Way, answer: isize) -> Decision {
+    let events = match interest(call) {
+        Some((_, POLLOUT)) => Events::Out,
+        _ => Events::In,
+    };
+    match read_transfer(answer) {
+        Answer::WouldWait => wait_for_readiness(call, way, events),
+        Answer::NoTwin => {
+            has_no_twin(call.args()[0], way);
+            Decision::Run
+        }
+        // SAFETY: the duty of this function.
+        Answer::Final => unsafe { finished(call, answer) },
+    }
 }
 
 impl Asker {
@@ -283,10 +362,12 @@ impl Asker {
     /// # Safety
     ///
     /// Those of `submit`.
-    unsafe fn attempt(&self, attempt: &Attempt, call: &Call) -> Tried {
+    unsafe fn attempt(&self, attempt: &Attempt, call: &Call, way: Way) -> Tried {
         match self.guest {
             // SAFETY: the guest is ready; the rest is the caller's duty.
-            Some(guest) if guest.ready().is_ok() => unsafe { try_as_guest(guest, attempt, call) },
+            Some(guest) if guest.ready().is_ok() => unsafe {
+                try_as_guest(guest, attempt, call, way)
+            },
             // SAFETY: the caller's duties.
             _ => Tried::Here(unsafe { attempt.make() }),
         }
@@ -308,51 +389,47 @@ fn has_no_twin(descriptor: usize, way: Way) {
 ///
 /// # Safety
 ///
-/// Those of `submit`.
-unsafe fn finished(asker: Asker, call: &Call, kind: Kind, answer: isize) -> Routed {
+/// The call may be made.
+unsafe fn finished(call: &Call, answer: isize) -> Decision {
     match Progress::of(call, answer) {
         Progress::Over => {}
-        progress => return unfinished(asker, call, progress, answer),
+        progress => return unfinished(call, progress, answer),
     }
     let args = call.args();
-    let short = kind == Kind::Stream && call.nr() == nr::READ && answer > 0;
-    if short && (answer as usize) < args[2] && descriptor::is_seekable(args[0] as i32) {
+    let short = call.nr() == nr::READ && answer > 0 && (answer as usize) < args[2];
+    let stream = Kind::guess(args[0]) == Kind::Stream;
+    if short && stream && descriptor::is_seekable(args[0] as i32) {
         // The number names a file by now, of which only a part was in memory.
         Kind::Storage.remember(args[0]);
         let part = answer as usize;
         let rest = Call::new(nr::READ, [args[0], args[1] + part, args[2] - part]);
-        // SAFETY: the caller's duties. This once the caller is not protected.
-        let more = unsafe { in_place(&rest) }.raw();
-        return done(answer + more.max(0));
+        return Decision::Rest(order(rest, Way::Thread, 0, part));
     }
-    done(answer)
+    Decision::Over(answer)
+}
+
+/// A call without a time limit.
+fn order(call: Call, way: Way, file: u64, done: usize) -> Order {
+    Order { call, way, file, done, deadline: NEVER, clock: Clock::Monotonic }
 }
 
 /// A write has written a part: the rest waits, if the descriptor is one that waits at all.
 #[cold]
-fn unfinished(asker: Asker, call: &Call, progress: Progress, answer: isize) -> Routed {
+fn unfinished(call: &Call, progress: Progress, answer: isize) -> Decision {
     let descriptor = call.args()[0];
     let flags = descriptor::status_flags(descriptor as i32);
     if flags < 0 || flags as usize & O_NONBLOCK != 0 {
-        return done(answer);
+        return Decision::Over(answer);
     }
-    let Ok((kind, stat)) = look(descriptor) else { return done(answer) };
+    let Ok((kind, stat)) = look(descriptor) else { return Decision::Over(answer) };
     let part = answer as usize;
-    let order = |call, way| Order {
-        call,
-        way,
-        file: stat.ino,
-        done: part,
-        deadline: NEVER,
-        clock: Clock::Monotonic,
-    };
     match progress {
         Progress::Rest(rest) if !kind.is_storage() => {
             let way = if kind == Kind::Socket { Way::Message } else { Way::Nowait };
-            asker.park(order(rest, way))
+            Decision::Park(order(rest, way, stat.ino, part))
         }
-        Progress::Rest(rest) => asker.send_away(order(rest, Way::Thread)),
-        _ => asker.send_away(order(*call, Way::Thread)),
+        Progress::Rest(rest) => Decision::Rest(order(rest, Way::Thread, 0, part)),
+        _ => Decision::Rest(order(*call, Way::Thread, 0, part)),
     }
 }
 
@@ -364,23 +441,22 @@ impl Asker {
     }
 }
 
-/// The call would wait: parks it, if that is what a plain call would do.
-fn wait_for_readiness(asker: Asker, call: &Call, way: Way, events: Events) -> Routed {
+/// The call would wait: it is parked, if that is what a plain call would do.
+fn wait_for_readiness(call: &Call, way: Way, events: Events) -> Decision {
     let descriptor = call.args()[0];
     let flags = descriptor::status_flags(descriptor as i32);
     if flags < 0 {
-        return None;
+        return Decision::Run;
     }
     if flags as usize & O_NONBLOCK != 0 {
         // Not a reason to wait but the answer. Where nothing was tried the call itself gives it.
-        return if way == Way::Thread { None } else { done(-EAGAIN) };
+        return if way == Way::Thread { Decision::Run } else { Decision::Over(-EAGAIN) };
     }
-    let (kind, stat) = look(descriptor).ok()?;
+    let Ok((kind, stat)) = look(descriptor) else { return Decision::Run };
     let limited = kind == Kind::Socket
         && descriptor::has_socket_timeout(descriptor as i32, events == Events::Out);
     if kind.is_storage() || limited {
-        return None;
+        return Decision::Run;
     }
-    let (file, clock) = (stat.ino, Clock::Monotonic);
-    asker.park(Order { call: *call, way, file, done: 0, deadline: NEVER, clock })
+    Decision::Park(order(*call, way, stat.ino, 0))
 }

@@ -11,14 +11,15 @@ use super::kinds::Kind;
 use super::number::{Call, Ret};
 use super::pending::{Pending, outcome_of};
 use super::retry::Clockwork;
-use super::route::submit_waiting;
-use super::twin::{Answer, Attempt, read_transfer};
+use super::route::{Decision, decide, submit_waiting};
+use super::twin::Attempt;
 use super::unattached::try_unattached;
 use crate::complete::Slot;
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest,
     engine_of_guest, generation, start,
 };
+use crate::park::Way;
 use crate::{Refusal, SubmitError};
 
 /// How a submission went.
@@ -247,6 +248,7 @@ pub(super) enum Tried {
 /// What an attempt needs, above the crew's stack top.
 struct AttemptFrame {
     attempt: Attempt,
+    way: Way,
     frame: Frame,
 }
 
@@ -255,13 +257,18 @@ struct AttemptFrame {
 /// # Safety
 ///
 /// Those of [`submit`], and the guest is ready.
-pub(super) unsafe fn try_as_guest(guest: &'static Guest, attempt: &Attempt, call: &Call) -> Tried {
+pub(super) unsafe fn try_as_guest(
+    guest: &'static Guest,
+    attempt: &Attempt,
+    call: &Call,
+    way: Way,
+) -> Tried {
     let room = size_of::<AttemptFrame>();
     let data: *mut AttemptFrame = guest.room(room).cast();
     let (crew, engine) = (guest.carrier(), engine_of_guest());
     let frame = Frame { call: *call, guest, crew, engine };
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { data.write(AttemptFrame { attempt: *attempt, frame }) };
+    unsafe { data.write(AttemptFrame { attempt: *attempt, way, frame }) };
     // SAFETY: the guest is ready; the function begins and finishes as asked and does not unwind.
     match unsafe { guest.cross(room, run_attempt, data.cast()) } {
         Crossing::Inline(value) => Tried::Here(value as isize),
@@ -277,22 +284,58 @@ pub(super) unsafe fn try_as_guest(guest: &'static Guest, attempt: &Attempt, call
 /// of [`submit`].
 unsafe extern "C" fn run_attempt(data: *mut u8) -> Verdict {
     // SAFETY: the duty of this function; the stack outlives this use of it.
-    let AttemptFrame { attempt, frame } = unsafe { &*data.cast::<AttemptFrame>() };
+    let AttemptFrame { attempt, way, frame } = unsafe { &*data.cast::<AttemptFrame>() };
     // SAFETY: as above: the frame is a part of it.
     let (call, guest, crew, engine) = unsafe { parts(std::ptr::from_ref(frame).cast_mut().cast()) };
     let words = attempt.words();
     let number = guest.begin(engine, crew);
     // SAFETY: the duties of `submit`; the attempt stands where its words say.
-    let mut answer = unsafe { arch::syscall_cancellable(&crew.cancel, &words) };
+    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &words) };
     if guest.finish(engine, crew, number) {
         return Verdict::stay(answer as usize);
     }
-    if read_transfer(answer) != Answer::Final {
-        // SAFETY: the duties of `submit`: now that it has a thread, it may wait.
-        answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
+    // SAFETY: as above.
+    unsafe { finish_attempt(engine, crew, call, *way, answer) }
+}
+
+/// The guest is gone, though the attempt did not wait: it was preempted, or something had to be
+/// fetched. Goes on as if it were not.
+///
+/// # Safety
+///
+/// The duties of [`submit`].
+#[cold]
+#[inline(never)]
+unsafe fn finish_attempt(
+    engine: &'static Engine,
+    crew: &Crew,
+    call: &Call,
+    way: Way,
+    answer: isize,
+) -> Verdict {
+    let none = Clockwork::none();
+    if answer == arch::CANCELLED {
+        // SAFETY: the duties of `submit`.
+        return unsafe { finish_away(crew, *call, answer, &none) };
     }
     // SAFETY: as above.
-    unsafe { finish_away(crew, *call, answer, &Clockwork::none()) }
+    let answer = match unsafe { decide(call, way, answer) } {
+        Decision::Over(answer) => answer,
+        Decision::Park(order) => {
+            engine.park_away(order, crew.give_up_slot());
+            return Verdict::leave(crew.context());
+        }
+        Decision::Rest(order) => {
+            // SAFETY: as above.
+            let more = unsafe { none.make_rest(crew, order.call, order.done) };
+            order.done as isize + more.max(0)
+        }
+        // SAFETY: as above.
+        Decision::Run => unsafe { none.make_rest(crew, *call, 0) },
+    };
+    // SAFETY: it has just ended.
+    crew.complete(unsafe { outcome_of(call, answer) });
+    Verdict::leave(crew.context())
 }
 
 /// The guest is gone: repeats what the kernel broke off unasked, stores the answer, and goes on with

@@ -20,6 +20,9 @@ pub(super) mod nr {
     pub(crate) const NANOSLEEP: usize = 35;
     pub(crate) const SENDTO: usize = 44;
     pub(crate) const RECVFROM: usize = 45;
+    pub(crate) const RECVMSG: usize = 47;
+    pub(crate) const WAIT4: usize = 61;
+    pub(crate) const WAITID: usize = 247;
     pub(crate) const CLOCK_NANOSLEEP: usize = 230;
     pub(crate) const EPOLL_WAIT: usize = 232;
     pub(crate) const PPOLL: usize = 271;
@@ -138,6 +141,11 @@ impl Attempt {
         Some(twin)
     }
 
+    /// As `WNOHANG`.
+    pub(crate) fn child(call: &Call) -> Option<Self> {
+        Self::by_flag(call, syslet_catalog::lookup(call.nr() as u32)?)
+    }
+
     /// For locks, queues, semaphores, children: where a flag says it.
     pub(crate) fn by_flag(call: &Call, entry: &Entry) -> Option<Self> {
         let twin = entry.twin?;
@@ -153,6 +161,22 @@ impl Attempt {
             _ => return None,
         };
         Some(Self::changed(call, arg, new))
+    }
+
+    /// What the twin's answer to `call` means.
+    pub(crate) fn read(&self, call: &Call, answer: isize) -> Answer {
+        match call.nr() {
+            nr::EPOLL_WAIT | nr::EPOLL_PWAIT | nr::EPOLL_PWAIT2 if answer == 0 => Answer::WouldWait,
+            nr::WAIT4 if answer == 0 => Answer::WouldWait,
+            // Signal 0 in the structure: no child has changed.
+            // SAFETY: the call's memory, which the kernel has just written.
+            nr::WAITID if answer == 0 => match unsafe { *(call.args()[2] as *const i32) } {
+                0 => Answer::WouldWait,
+                _ => Answer::Final,
+            },
+            nr::WAIT4 | nr::WAITID => Answer::Final,
+            _ => read_transfer(answer),
+        }
     }
 
     /// True if the call asks for no more than this: then it does not wait, and its answer stands.

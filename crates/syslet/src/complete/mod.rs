@@ -3,6 +3,6 @@
 mod slot;
 
 #[cfg(not(loom))]
-pub(crate) use slot::{Holder, SlotHandle};
+pub(crate) use slot::{Holder, Interrupt, SlotHandle};
 #[cfg(any(not(loom), test))]
 pub(crate) use slot::{Outcome, Slot};

@@ -22,6 +22,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+#[cfg(not(loom))]
+use crate::sync::AtomicPtr;
 use crate::sync::{AtomicU32, Mutex, Ordering, fence, lock};
 
 const DONE: u32 = 1;
@@ -123,6 +125,16 @@ pub(crate) struct Slot {
     tid: AtomicU32,
     /// Of which life of the process this is: a forked child has none of its parent's threads.
     generation: u32,
+    /// What the call has become, if it was parked after its caller had gone on: a box, or null.
+    #[cfg(not(loom))]
+    moved: AtomicPtr<Arc<dyn Interrupt>>,
+}
+
+/// A call that can be asked to end.
+#[cfg(not(loom))]
+pub(crate) trait Interrupt: Send + Sync {
+    /// Asks it.
+    fn interrupt(&self);
 }
 
 // SAFETY: `outcome` is written by the finisher before `DONE` and touched by one side only after it,
@@ -139,6 +151,8 @@ impl Slot {
             notify: Mutex::new(Notify::Nobody),
             tid: AtomicU32::new(tid),
             generation,
+            #[cfg(not(loom))]
+            moved: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
 
@@ -159,6 +173,27 @@ impl Slot {
         // SeqCst: pairs with the fence in `ask_cancel`. Either the canceller sees the thread, or the
         // thread sees the bit.
         fence(Ordering::SeqCst);
+    }
+
+    /// The call goes on as `parked`, which a cancel is to be told to. Once, by the finisher.
+    #[cfg(not(loom))]
+    pub(crate) fn move_to(&self, parked: Arc<dyn Interrupt>) {
+        let old = self.moved.swap(Box::into_raw(Box::new(parked)), Ordering::SeqCst);
+        debug_assert!(old.is_null(), "a call moves once");
+        // Pairs with the fence in `ask_cancel`: either the canceller finds what it has become, or we
+        // find the wish.
+        fence(Ordering::SeqCst);
+        if self.cancel_asked() {
+            self.interrupt_moved();
+        }
+    }
+
+    /// Passes a cancel on to what the call has become. False: it has not moved.
+    #[cfg(not(loom))]
+    pub(crate) fn interrupt_moved(&self) -> bool {
+        // SAFETY: null, or the box made by `move_to`, which lives as long as the slot.
+        let moved = unsafe { self.moved.load(Ordering::SeqCst).as_ref() };
+        moved.inspect(|call| call.interrupt()).is_some()
     }
 
     /// Stores the outcome and wakes who waits. Called exactly once, by the finisher.
@@ -293,6 +328,14 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         std::mem::replace(self.outcome.get_mut(), Outcome::Empty).discard();
+        #[cfg(not(loom))]
+        {
+            let moved = *self.moved.get_mut();
+            if !moved.is_null() {
+                // SAFETY: made by `move_to`; nobody else can reach it any more.
+                drop(unsafe { Box::from_raw(moved) });
+            }
+        }
     }
 }
 

@@ -363,12 +363,16 @@ impl Crew {
 
     /// Stores the outcome of what went away from this thread, with its guest gone.
     pub(crate) fn complete(&self, outcome: Outcome) {
+        self.give_up_slot().complete(outcome);
+    }
+
+    /// The slot of what went away from this thread, with its guest gone: who takes it finishes it.
+    pub(crate) fn give_up_slot(&self) -> Arc<Slot> {
         let slot = self.slot.replace(std::ptr::null());
         // A cancel from here on is too late.
         self.slot_seen.store(std::ptr::null_mut(), Ordering::Release);
         // SAFETY: the finisher's reference of `fresh_slot`; the guest took the other one.
-        let slot = unsafe { Arc::from_raw(slot) };
-        slot.complete(outcome);
+        unsafe { Arc::from_raw(slot) }
     }
 
     /// Rests until there is something to do. `add`: its coming adds a credit.

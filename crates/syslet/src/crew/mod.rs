@@ -53,7 +53,7 @@ pub use mechanism::Unsupported;
 #[cfg(not(loom))]
 pub(crate) use member::{Crew, MAX_ROOM};
 #[cfg(not(loom))]
-pub(crate) use signals::{CANCEL_CODE, CREW_MASK};
+pub(crate) use signals::{CANCEL_CODE, CREW_MASK, KNOCK_CODE};
 
 #[cfg(all(loom, test))]
 pub(crate) use word::{CallWord, Dispute};

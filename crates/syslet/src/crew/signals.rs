@@ -25,6 +25,9 @@ pub(crate) const CANCEL_CODE: i32 = -7_331;
 /// `si_code` of a home's word to the carrier that a signal waits for its guest.
 pub(super) const LETTER_CODE: i32 = -7_332;
 
+/// `si_code` of a knock at the keeper's door: it only interrupts.
+pub(crate) const KNOCK_CODE: i32 = -7_333;
+
 /// Signals that a crew thread blocks unless it carries a guest: all but ours and those of faults.
 pub(crate) const CREW_MASK: u64 = !(OURS | SYNCHRONOUS);
 
@@ -78,6 +81,9 @@ extern "C" fn handle(signal: i32, info: *mut Siginfo, context: *mut UContext) {
         if let Some(crew) = crew.filter(|_| pid == call::getpid()) {
             cancel_here(crew, value, context);
         }
+        return;
+    }
+    if code == KNOCK_CODE {
         return;
     }
     if code == LETTER_CODE {

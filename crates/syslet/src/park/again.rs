@@ -8,27 +8,62 @@ use syslet_sys::call as kernel;
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, SIGPIPE, Siginfo, Timespec};
 
+use super::keeper::NOT_KEPT;
 use super::op::{Parked, Way};
-use crate::call::{Answer, Attempt, Call, Clockwork, Progress, interest, read_transfer};
+use crate::call::{Answer, Attempt, Call, Clockwork, Progress, brings_descriptors, interest};
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job};
+use crate::sync::Ordering;
 
 /// Rounds in a row that find nothing after which a call gets a thread: its descriptor says that it is
 /// ready, and it is not.
 const VAIN: u8 = 8;
 
+/// What became of trying a call again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Went {
+    /// It has its answer.
+    Over(isize),
+    /// It must wait again.
+    Waits,
+    /// It cannot be tried: a thread must make it.
+    NeedsThread,
+}
+
 impl Engine {
     /// The poll of `call` said `events`.
     pub(super) fn ready(&'static self, call: &Arc<Parked>, events: u32) {
-        if !call.claim_by_event() {
-            return; // a cancel or the time was first, and took the poll back
+        // If not: a cancel or the time was first.
+        if call.claim_by_event() {
+            self.go_on(call, events);
         }
-        match call.way {
-            Way::Poll => self.answer_poll(call, events),
-            _ if !names_its_file(call) => call.finish(&self.park, -EBADF),
-            Way::Thread => self.go_away(call),
-            Way::Nowait | Way::Message | Way::Zero => self.try_again(call),
-            Way::Sleep | Way::Child => {}
+    }
+
+    /// Goes on with a call whose poll said `events`. Duty: the caller is the owner.
+    pub(super) fn go_on(&'static self, call: &Arc<Parked>, events: u32) {
+        if call.way == Way::Poll {
+            return self.answer_poll(call, events);
+        }
+        if !names_its_file(call) {
+            // The program closed it while its call waited: what the number names is not meant.
+            return match self.keeper(true) {
+                Some(keeper) if call.kept.load(Ordering::SeqCst) != NOT_KEPT => keeper.go_on(call),
+                _ => call.finish(&self.park, -EBADF),
+            };
+        }
+        match attempt(call, None) {
+            Went::Over(answer) => call.finish(&self.park, answer),
+            Went::Waits => self.let_go(call, false),
+            Went::NeedsThread => self.go_away(call),
+        }
+    }
+
+    /// A thread makes the owned call, if its descriptor still names its file.
+    pub(super) fn give_thread(&'static self, call: &Arc<Parked>) {
+        if names_its_file(call) {
+            self.go_away(call);
+        } else {
+            call.finish(&self.park, -EBADF);
         }
     }
 
@@ -46,46 +81,6 @@ impl Engine {
         call.finish(&self.park, 1);
     }
 
-    /// Tries the call without waiting; waits again if it must.
-    fn try_again(&'static self, call: &Arc<Parked>) {
-        let now = call.call();
-        let attempt = match call.way {
-            Way::Nowait => Attempt::nowait(&now),
-            Way::Message => Attempt::message(&now),
-            _ => Attempt::zero(&now),
-        };
-        let Some(attempt) = attempt else { return self.go_away(call) };
-        // SAFETY: the duties of `submit`: the call may be made until it ends.
-        let answer = without_sigpipe(&now, || unsafe { attempt.make() });
-        let meaning = if call.way == Way::Zero && answer == 0 {
-            Answer::WouldWait
-        } else {
-            read_transfer(answer)
-        };
-        match meaning {
-            Answer::WouldWait if call.in_vain(true) < VAIN => self.let_go(call, false),
-            Answer::WouldWait | Answer::NoTwin => self.go_away(call),
-            Answer::Final => self.went_on(call, answer),
-        }
-    }
-
-    /// The call answered: it is over, or a write has written a part.
-    fn went_on(&'static self, call: &Arc<Parked>, answer: isize) {
-        call.in_vain(false);
-        match Progress::of(&call.call(), answer) {
-            Progress::Over => call.finish(&self.park, answer),
-            Progress::Rest(rest) => {
-                call.add_done(answer as usize);
-                call.set_call(rest);
-                self.let_go(call, false);
-            }
-            Progress::Vectors => {
-                call.add_done(answer as usize);
-                self.go_away(call);
-            }
-        }
-    }
-
     /// A crew thread makes the call, waiting in the kernel. Duty: the caller is the owner.
     pub(super) fn go_away(&'static self, call: &Arc<Parked>) {
         let call = Arc::clone(call);
@@ -96,13 +91,60 @@ impl Engine {
     }
 }
 
+/// True if the call must be gone on with where the program's descriptors are: because it brings new
+/// ones, is made by a thread, or is answered there.
+pub(super) fn needs_program_table(call: &Parked) -> bool {
+    match call.way {
+        Way::Thread | Way::Poll | Way::Child | Way::Sleep => true,
+        Way::Nowait | Way::Message | Way::Zero => brings_descriptors(&call.call()),
+    }
+}
+
+/// Tries the call without waiting, until it is over or must wait; on `held`, if its file is known by
+/// another number here. Duty: the caller is the owner.
+pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
+    loop {
+        let mut now = call.call();
+        if let Some(held) = held {
+            now.0[1] = held as usize; // what waits for readiness names it first
+        }
+        let attempt = match call.way {
+            Way::Nowait => Attempt::nowait(&now),
+            Way::Message => Attempt::message(&now),
+            Way::Zero => Attempt::zero(&now),
+            Way::Child => Attempt::child(&now),
+            Way::Thread | Way::Sleep | Way::Poll => None,
+        };
+        let Some(attempt) = attempt else { return Went::NeedsThread };
+        // SAFETY: the duties of `submit`: the call may be made until it ends.
+        let answer = without_sigpipe(&now, || unsafe { attempt.make() });
+        match attempt.read(&now, answer) {
+            Answer::WouldWait if call.in_vain(true) < VAIN => return Went::Waits,
+            Answer::WouldWait | Answer::NoTwin => return Went::NeedsThread,
+            Answer::Final => {}
+        }
+        call.in_vain(false);
+        match Progress::of(&call.call(), answer) {
+            Progress::Over => return Went::Over(answer),
+            Progress::Rest(rest) => {
+                call.add_done(answer as usize);
+                call.set_rest(&rest);
+            }
+            Progress::Vectors => {
+                call.add_done(answer as usize);
+                return Went::NeedsThread;
+            }
+        }
+    }
+}
+
 /// Makes a write whose SIGPIPE has no receiver: the answer says it.
 fn without_sigpipe(call: &Call, make: impl FnOnce() -> isize) -> isize {
     const SIGPIPE_BIT: u64 = 1 << (SIGPIPE - 1);
     if !Progress::writes(call) {
         return make();
     }
-    // On the ring's thread it is blocked already; on one that helps its own call on it may be wanted,
+    // On our own threads it is blocked already; on one that helps its own call on it may be wanted,
     // and this need not be its call.
     let mask = kernel::signal_mask();
     let open = mask & SIGPIPE_BIT == 0;
@@ -121,12 +163,11 @@ fn without_sigpipe(call: &Call, make: impl FnOnce() -> isize) -> isize {
     answer
 }
 
-/// False if the descriptor names another file by now, or none: the program closed it while its call
-/// waited, which must not touch what is not meant.
+/// False if the descriptor names another file by now, or none.
 fn names_its_file(call: &Parked) -> bool {
     match interest(&call.call()) {
         Some((descriptor, _)) if call.file != 0 => {
-            descriptor::stat(descriptor).is_ok_and(|stat| stat.ino == call.file)
+            descriptor::stat(descriptor).is_ok_and(|stat| call.is_of(&stat))
         }
         _ => true,
     }

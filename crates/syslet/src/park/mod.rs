@@ -2,37 +2,43 @@
 //! The protocol is in this folder's README.md.
 
 mod again;
+mod keeper;
 mod op;
 mod ring;
 mod thread;
 mod timers;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use syslet_sys::futex;
 
+use self::keeper::{Delivery, Keeper, NOT_KEPT};
 pub(crate) use self::op::{NEVER, Order, Parked, Way};
 use self::ring::{Ring, Unarmed};
 pub(crate) use self::timers::Clock;
 use self::timers::Timers;
-use crate::call::{PendingCall, interest};
-use crate::complete::Holder;
-use crate::crew::Engine;
+use crate::call::{PendingCall, child_of, interest};
+use crate::complete::{Holder, Interrupt, Slot};
+use crate::crew::{Engine, Job};
 use crate::stats::Count;
-use crate::sync::{AtomicU32, AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence, lock};
 
 /// Polls that the rings hold, first to last. Contexts are counted system-wide (`fs.aio-max-nr`,
 /// 65,536 by default): a program that parks little takes little.
 const RINGS: [u32; 3] = [1024, 8192, 32_768];
 /// Most calls parked at a time, unless asked otherwise: a gigabyte.
-const DEFAULT_LIMIT: usize = 1 << 22;
+pub(crate) const DEFAULT_LIMIT: usize = 1 << 22;
 
 /// Everything that waits without a thread.
 #[derive(Debug)]
 pub(crate) struct Park {
     rings: [OnceLock<Option<Ring>>; RINGS.len()],
     clocks: [OnceLock<Option<Timers>>; 2],
+    keeper: Keeper,
+    /// What the keeper leaves to the thread of the first clock.
+    deliveries: Mutex<VecDeque<Delivery>>,
     /// Calls parked now.
     count: AtomicUsize,
     /// Most of them.
@@ -50,6 +56,8 @@ impl Park {
         Self {
             rings: [const { OnceLock::new() }; RINGS.len()],
             clocks: [const { OnceLock::new() }; 2],
+            keeper: Keeper::new(),
+            deliveries: Mutex::new(VecDeque::new()),
             count: AtomicUsize::new(0),
             limit: AtomicUsize::new(DEFAULT_LIMIT),
             room: AtomicU32::new(0),
@@ -61,6 +69,16 @@ impl Park {
     /// Calls parked now.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Calls whose file the keeper holds.
+    pub(crate) fn held(&self) -> usize {
+        self.keeper.held()
+    }
+
+    /// Most calls parked at a time, from now on.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Makes room for a call, if there is any.
@@ -115,6 +133,12 @@ impl Park {
     /// A call is over: nothing more is to come of it, and its room is free.
     fn forget(&self, call: &Parked) {
         self.disarm(call);
+        // Pairs with the one in `Table::keep`: either we find the place or it finds the call over.
+        fence(Ordering::SeqCst);
+        let kept = call.kept.load(Ordering::SeqCst);
+        if kept != NOT_KEPT {
+            self.keeper.release(kept, call);
+        }
         self.release();
     }
 }
@@ -137,22 +161,33 @@ impl Engine {
             self.park.wait_for_room();
         }
         self.park.total.add(1);
-        let call = Parked::new(order);
+        let call = Parked::new(order, None);
         self.let_go(&call, true);
         Ok(call)
+    }
+
+    /// Parks a call whose caller has gone on, and waits for the answer in `outer`. It has a crew thread
+    /// already, so the bound on parked calls does not count.
+    pub(crate) fn park_away(&'static self, order: Order, outer: Arc<Slot>) {
+        self.park.count.fetch_add(1, Ordering::SeqCst);
+        self.park.total.add(1);
+        let call = Parked::new(order, Some(Arc::clone(&outer)));
+        outer.move_to(Arc::clone(&call) as Arc<dyn Interrupt>);
+        self.let_go(&call, true);
     }
 
     /// Gives a call that has done a part of its work to a crew thread.
     pub(crate) fn send_away(&'static self, order: Order) -> Arc<dyn PendingCall> {
         self.park.count.fetch_add(1, Ordering::SeqCst);
-        let call = Parked::new(order);
+        let call = Parked::new(order, None);
         self.go_away(&call);
         call
     }
 
     /// The owner lets the call wait: for its event, its time, a cancel.
     fn let_go(&'static self, call: &Arc<Parked>, first: bool) {
-        let interest = if call.way == Way::Sleep { None } else { interest(&call.call()) };
+        let interest = interest(&call.call());
+        let child = (call.way == Way::Child).then(|| child_of(&call.call()));
         if let Some((descriptor, events)) = interest {
             Ring::prepare(call, descriptor, events);
         }
@@ -160,8 +195,14 @@ impl Engine {
         if call.is_timed() {
             self.start_clock(call, first);
         }
-        if interest.is_some() {
-            self.arm(call);
+        if let Some((descriptor, events)) = interest {
+            self.arm(call, descriptor, events);
+        }
+        if let Some(child) = child
+            && !self.watch_child(call, child)
+            && call.claim()
+        {
+            self.go_away(call);
         }
         call.end_if_cancelled(&self.park);
         if call.is_over() {
@@ -197,15 +238,26 @@ impl Engine {
     }
 
     /// Arms the poll in the first ring that has room.
-    fn arm(&'static self, call: &Arc<Parked>) {
+    fn arm(&'static self, call: &Arc<Parked>, descriptor: i32, events: u32) {
         for index in 0..RINGS.len() {
             let Some(ring) = self.ring(index) else { continue };
             call.place.store(index as u32, Ordering::SeqCst);
             match ring.arm(call) {
-                Ok(()) => return,
+                Ok(()) => {
+                    if let Some(keeper) = self.keeper(true)
+                        && call.kept.load(Ordering::Relaxed) == NOT_KEPT
+                    {
+                        keeper.notice(call, descriptor);
+                    }
+                    return;
+                }
                 Err(Unarmed::Full) => {}
                 Err(Unarmed::Refused(_)) => break,
             }
+        }
+        call.place.store(u32::MAX, Ordering::SeqCst);
+        if self.watch(call, descriptor, events) {
+            return;
         }
         // Nobody would tell us: a thread waits for it.
         if call.claim() {
@@ -217,7 +269,9 @@ impl Engine {
     fn ring(&'static self, index: usize) -> Option<&'static Ring> {
         let ring = &self.park.rings[index];
         let made = || {
-            let made = Ring::new(RINGS[index]).ok()?;
+            // Others may have taken most of what the system allows.
+            let sizes = [RINGS[index], RINGS[index] / 8];
+            let made = sizes.into_iter().find_map(|size| Ring::new(size).ok())?;
             let run = move || {
                 if let Some(made) = ring.wait() {
                     made.run(|call, events| self.ready(call, events));
@@ -235,13 +289,35 @@ impl Engine {
         let made = || {
             let run = move || {
                 if let Some(made) = timers.wait() {
-                    made.run(|call| self.expire(call));
+                    made.run(|call| self.expire(call), || self.take_deliveries());
                 }
             };
             thread::start(b"syslet-timers\0\0\0", run).ok()?;
             Some(Timers::new(clock))
         };
         timers.get_or_init(made).as_ref()
+    }
+
+    /// Leaves something to the first clock's thread, which is in the program's descriptor table.
+    fn deliver(&'static self, delivery: Delivery) {
+        lock(&self.park.deliveries).push_back(delivery);
+        match self.clock(Clock::Monotonic) {
+            Some(timers) => timers.ring(),
+            // No thread can be made. A crew thread does it.
+            None => self.enqueue(Job::new(|_| self.take_deliveries())),
+        }
+    }
+
+    fn take_deliveries(&'static self) {
+        loop {
+            let delivery = lock(&self.park.deliveries).pop_front();
+            match delivery {
+                None => break,
+                Some(Delivery::Finish(call, answer)) => call.finish(&self.park, answer),
+                Some(Delivery::Ready(call, events)) => self.go_on(&call, events),
+                Some(Delivery::Thread(call)) => self.give_thread(&call),
+            }
+        }
     }
 
     /// Helps a call on by the thread that waits for it, for a short time.

@@ -15,12 +15,13 @@
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 
-use syslet_sys::uapi::{ECANCELED, Iocb};
+use syslet_sys::uapi::{ECANCELED, Iocb, Stat};
 
 use super::Park;
+use super::keeper::NOT_KEPT;
 use super::timers::Clock;
 use crate::call::{Call, CancelOutcome, PendingCall, outcome_of};
-use crate::complete::{Holder, Slot};
+use crate::complete::{Holder, Interrupt, Slot};
 use crate::crew::{engine, generation};
 use crate::sync::{AtomicU32, Ordering, fence};
 
@@ -69,11 +70,14 @@ pub(super) enum Place {
 pub(crate) struct Parked {
     slot: Slot,
     iocb: UnsafeCell<Iocb>,
-    call: UnsafeCell<Call>,
-    /// Bytes that a write has written before it had to wait.
-    done: UnsafeCell<usize>,
-    /// The inode that the descriptor named when the call was made.
-    pub(super) file: u64,
+    args: UnsafeCell<[usize; 6]>,
+    /// Where the answer goes if not into `slot`: the caller had gone on before the call was parked.
+    outer: UnsafeCell<Option<Arc<Slot>>>,
+    /// Bytes that a write has written before it had to wait; the kernel writes less than 2^31 in one.
+    done: UnsafeCell<u32>,
+    /// The inode that the descriptor named when the call was made: its lower half, which is all that
+    /// pipes, sockets and their kin have.
+    pub(super) file: u32,
     /// When the time is over, in nanoseconds of `clock`; [`NEVER`].
     deadline: u64,
     phase: AtomicU32,
@@ -81,6 +85,9 @@ pub(crate) struct Parked {
     pub(super) timer: AtomicU32,
     /// Ring that its poll is armed in, or a [`Place`].
     pub(super) place: AtomicU32,
+    /// Where the keeper keeps its file, or [`NOT_KEPT`].
+    pub(super) kept: AtomicU32,
+    nr: u16,
     pub(super) way: Way,
     pub(super) clock: Clock,
     /// Rounds in a row that found nothing.
@@ -100,7 +107,7 @@ const _: () = assert!(size_of::<Parked>() + 2 * size_of::<usize>() <= 256);
 pub(crate) struct Order {
     pub(crate) call: Call,
     pub(crate) way: Way,
-    /// The inode of its descriptor, where it has one.
+    /// The inode of its descriptor, where it has one; 0: not to be looked at.
     pub(crate) file: u64,
     /// Bytes written already.
     pub(crate) done: usize,
@@ -110,17 +117,21 @@ pub(crate) struct Order {
 
 impl Parked {
     /// A call that its maker owns.
-    pub(super) fn new(order: Order) -> Arc<Self> {
+    pub(super) fn new(order: Order, outer: Option<Arc<Slot>>) -> Arc<Self> {
+        let [nr, args @ ..] = order.call.0;
         Arc::new(Self {
             slot: Slot::new(0, generation()),
             iocb: UnsafeCell::new(Iocb::default()),
-            call: UnsafeCell::new(order.call),
-            done: UnsafeCell::new(order.done),
-            file: order.file,
+            args: UnsafeCell::new(args),
+            outer: UnsafeCell::new(outer),
+            nr: nr as u16,
+            done: UnsafeCell::new(order.done as u32),
+            file: order.file as u32,
             deadline: order.deadline,
             phase: AtomicU32::new(BUSY),
             timer: AtomicU32::new(NOWHERE),
             place: AtomicU32::new(Place::None as u32),
+            kept: AtomicU32::new(NOT_KEPT),
             way: order.way,
             clock: order.clock,
             vain: UnsafeCell::new(0),
@@ -130,25 +141,27 @@ impl Parked {
     /// The call. Duty: the caller is the owner.
     pub(super) fn call(&self) -> Call {
         // SAFETY: owner.
-        unsafe { *self.call.get() }
+        let args = unsafe { *self.args.get() };
+        Call::new(usize::from(self.nr), args)
     }
 
-    /// Changes the call: what is left of it. Duty: the caller is the owner.
-    pub(super) fn set_call(&self, call: Call) {
+    /// Changes the call's arguments to what is left of it. Duty: the caller is the owner.
+    pub(super) fn set_rest(&self, rest: &Call) {
+        let [_, args @ ..] = rest.0;
         // SAFETY: owner.
-        unsafe { *self.call.get() = call };
+        unsafe { *self.args.get() = args };
     }
 
     /// Bytes written before. Duty: the caller is the owner.
     pub(super) fn done(&self) -> usize {
         // SAFETY: owner.
-        unsafe { *self.done.get() }
+        unsafe { *self.done.get() as usize }
     }
 
     /// Duty: the caller is the owner.
     pub(super) fn add_done(&self, bytes: usize) {
         // SAFETY: owner.
-        unsafe { *self.done.get() += bytes };
+        unsafe { *self.done.get() += bytes as u32 };
     }
 
     /// Counts a round that found nothing, or forgets them; returns how many there were. Duty: the
@@ -219,19 +232,36 @@ impl Parked {
             (0, answer) => answer,
             (done, more) => done as isize + more.max(0),
         };
+        // SAFETY: owner.
+        let outer = unsafe { (*self.outer.get()).take() };
         self.phase.store(OVER, Ordering::SeqCst);
         park.forget(self);
         // SAFETY: it has just ended.
-        self.slot.complete(unsafe { outcome_of(&call, answer) });
+        let outcome = unsafe { outcome_of(&call, answer) };
+        outer.as_deref().unwrap_or(&self.slot).complete(outcome);
+    }
+
+    /// True if the file behind `stat` is the call's.
+    pub(super) fn is_of(&self, stat: &Stat) -> bool {
+        stat.ino as u32 == self.file
     }
 
     /// Ends a call that was asked to, if it waits.
-    pub(super) fn end_if_cancelled(&self, park: &Park) -> bool {
-        let ends = self.slot.cancel_asked() && self.claim();
-        if ends {
+    pub(super) fn end_if_cancelled(&self, park: &Park) {
+        if self.claim_if_cancelled() {
             self.finish(park, -ECANCELED);
         }
-        ends
+    }
+
+    /// Becomes the owner of a call that was asked to end, if it waits.
+    pub(super) fn claim_if_cancelled(&self) -> bool {
+        self.slot.cancel_asked() && self.claim()
+    }
+}
+
+impl Interrupt for Parked {
+    fn interrupt(&self) {
+        self.cancel();
     }
 }
 

@@ -144,6 +144,12 @@ impl Timers {
         }
     }
 
+    /// Calls the thread for something else than a timer.
+    pub(super) fn ring(&self) {
+        self.bell.fetch_add(1, Ordering::Release);
+        futex::wake(&self.bell, 1);
+    }
+
     /// Takes a call out, if it is there.
     pub(super) fn remove(&self, call: &Parked) {
         let removed = {
@@ -152,12 +158,6 @@ impl Timers {
             (at < heap.0.len()).then(|| heap.remove(at))
         };
         drop(removed);
-    }
-
-    /// How many there are.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        lock(&self.heap).0.len()
     }
 
     /// Moves the calls whose time has come to `due`, in order; returns the bell's state and when the
@@ -171,16 +171,25 @@ impl Timers {
     }
 
     /// Finishes calls at their times, by `expired`, for ever.
-    pub(super) fn run(&self, expired: impl Fn(&Arc<Parked>)) -> ! {
+    /// `called` is done whenever the bell has rung.
+    pub(super) fn run(&self, expired: impl Fn(&Arc<Parked>), called: impl Fn()) -> ! {
         let mut due = Vec::with_capacity(BATCH);
+        let mut heard = 0;
         loop {
+            let rung = self.bell.load(Ordering::Acquire);
+            if rung != heard {
+                heard = rung;
+                called();
+            }
             let (bell, next) = self.take_due(self.clock.now(), &mut due);
             due.iter().for_each(&expired);
             if !due.is_empty() {
                 due.clear();
                 continue;
             }
-            self.sleep(bell, next);
+            if bell == heard {
+                self.sleep(bell, next);
+            }
         }
     }
 

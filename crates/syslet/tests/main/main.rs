@@ -26,6 +26,8 @@ mod output;
 mod overflow;
 /// Panics of closures, of results and of payloads.
 mod panics;
+/// Calls that wait without a thread.
+mod parking;
 /// Any interleaving of submit, cancel, complete and drop.
 mod property;
 /// Calls that belong to a kernel thread are refused.

@@ -1,0 +1,451 @@
+//! The keeper: a thread with a descriptor table of its own.
+//!
+//! The program's table is the program's: it may close everything there, and nothing of ours is in it.
+//! What needs a descriptor all the same is done by this thread, in its own table:
+//!
+//! - it *holds* the files of calls that have been parked for a while, so that a call whose descriptor
+//!   the program closes goes on with its file, as a call would that sleeps in the kernel;
+//! - it *watches* what found no room in the rings, and children, with an epoll.
+//!
+//! It takes files by `pidfd_getfd(2)`, which Linux (5.6) allows within a process always and Docker's
+//! default profile forbids: there files are not held, and a call whose descriptor was closed ends with
+//! `EBADF`; what finds no room in the rings gets a thread.
+//!
+//! Nothing of the user's runs here, because it would see the wrong table: what is to be finished is
+//! given to the clock's thread ([`Delivery`]).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use syslet_sys::uapi::{
+    EAGAIN, EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, SIGSETXID, Siginfo, Timespec,
+};
+use syslet_sys::{call as kernel, descriptor, futex};
+
+use super::again::{self, Went};
+use super::op::Parked;
+use crate::call::interest;
+use crate::crew::{CREW_MASK, Engine, KNOCK_CODE};
+use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
+
+/// How long a call is parked before its file is held, in nanoseconds: most are over by then.
+const HOLD_AFTER: u64 = 1_000_000;
+/// Events taken at a time.
+const BATCH: usize = 64;
+/// Not kept.
+pub(super) const NOT_KEPT: u32 = u32::MAX;
+
+/// What the keeper is asked for.
+#[derive(Debug)]
+enum Request {
+    /// Watch this descriptor of the program's, and say whether that could be done.
+    Watch(Arc<Parked>, i32, u32, Arc<AtomicU32>),
+    /// Watch this child.
+    Child(Arc<Parked>, i32),
+    /// The descriptor of this call, whose owner asks, names another file by now: go on with the one
+    /// that is held.
+    GoOn(Arc<Parked>),
+    /// The call that was kept here is over.
+    Release(u32, usize),
+}
+
+/// What is to be done where the program's table is.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    /// The owned call is over, with this answer.
+    Finish(Arc<Parked>, isize),
+    /// The owned call is to be gone on with; its poll said this.
+    Ready(Arc<Parked>, u32),
+    /// The owned call cannot be tried, or not be watched: it needs a thread.
+    Thread(Arc<Parked>),
+}
+
+/// Answers to [`Request::Watch`].
+const WATCHED: u32 = 1;
+const NOT_WATCHED: u32 = 2;
+
+/// The desk of the keeper: where it is asked.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    requests: Mutex<VecDeque<Request>>,
+    /// Calls that were parked lately, with their descriptors.
+    newcomers: Mutex<Vec<(Arc<Parked>, i32)>>,
+    /// 1: the keeper looks at the newcomers soon, without being told.
+    attentive: AtomicU32,
+    /// 1: it sleeps.
+    asleep: AtomicU32,
+    tid: AtomicU32,
+    /// 0: not started; 1: works; 2: cannot take files; 3: cannot be made.
+    state: AtomicU32,
+    starting: Mutex<()>,
+    /// Files held now.
+    held: AtomicI64,
+}
+
+const NOT_STARTED: u32 = 0;
+const WORKS: u32 = 1;
+const TAKES_NOTHING: u32 = 2;
+const IMPOSSIBLE: u32 = 3;
+
+impl Keeper {
+    pub(super) fn new() -> Self {
+        Self {
+            requests: Mutex::new(VecDeque::new()),
+            newcomers: Mutex::new(Vec::new()),
+            attentive: AtomicU32::new(0),
+            asleep: AtomicU32::new(0),
+            tid: AtomicU32::new(0),
+            state: AtomicU32::new(NOT_STARTED),
+            starting: Mutex::new(()),
+            held: AtomicI64::new(0),
+        }
+    }
+
+    /// Files held now.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed).max(0) as usize
+    }
+
+    fn ask(&self, request: Request) {
+        lock(&self.requests).push_back(request);
+        self.knock();
+    }
+
+    /// Wakes the keeper if it sleeps.
+    fn knock(&self) {
+        // Pairs with the fence in `sleep`: either it finds the request or we find it asleep.
+        fence(Ordering::SeqCst);
+        if self.asleep.swap(0, Ordering::SeqCst) == 1 {
+            let pid = kernel::getpid();
+            let info = Siginfo::queued(SIGSETXID, KNOCK_CODE, pid, 0, 0);
+            let tid = self.tid.load(Ordering::Relaxed) as i32;
+            // Full signal queue (RLIMIT_SIGPENDING): it empties as the receivers run.
+            while kernel::queue_to_thread(pid, tid, &info) == -EAGAIN {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// A call was parked on `descriptor`, in a ring: its file is to be held if it stays.
+    pub(super) fn notice(&self, call: &Arc<Parked>, descriptor: i32) {
+        lock(&self.newcomers).push((Arc::clone(call), descriptor));
+        if self.attentive.swap(1, Ordering::SeqCst) == 0 {
+            self.knock();
+        }
+    }
+
+    /// The call that was kept in `place` is over.
+    pub(super) fn release(&self, place: u32, call: &Parked) {
+        self.ask(Request::Release(place, std::ptr::from_ref(call) as usize));
+    }
+
+    /// Goes on with the held file of a call. Duty: the caller is its owner, and no more afterwards.
+    pub(super) fn go_on(&self, call: &Arc<Parked>) {
+        self.ask(Request::GoOn(Arc::clone(call)));
+    }
+}
+
+impl Engine {
+    /// The keeper, with its thread; none if there can be none, or (`taking`) if it cannot take files.
+    pub(super) fn keeper(&'static self, taking: bool) -> Option<&'static Keeper> {
+        let keeper = &self.park.keeper;
+        if keeper.state.load(Ordering::Acquire) == NOT_STARTED {
+            self.start_keeper(keeper);
+        }
+        match keeper.state.load(Ordering::Acquire) {
+            WORKS => Some(keeper),
+            TAKES_NOTHING if !taking => Some(keeper),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn start_keeper(&'static self, keeper: &'static Keeper) {
+        let _starting = lock(&keeper.starting);
+        if keeper.state.load(Ordering::Acquire) != NOT_STARTED {
+            return;
+        }
+        let run = move || {
+            if let Some(table) = Table::new(self, keeper) {
+                table.run();
+            }
+        };
+        if super::thread::start(b"syslet-keeper\0\0\0", run).is_err() {
+            keeper.state.store(IMPOSSIBLE, Ordering::Release);
+        }
+        while keeper.state.load(Ordering::Acquire) == NOT_STARTED {
+            futex::wait(&keeper.state, NOT_STARTED, None);
+        }
+    }
+
+    /// Has the keeper watch `descriptor` for `call`. False: it cannot.
+    ///
+    /// **Blocking**: until the keeper has taken the file; from then on the program may close it.
+    pub(super) fn watch(&'static self, call: &Arc<Parked>, descriptor: i32, events: u32) -> bool {
+        let Some(keeper) = self.keeper(true) else { return false };
+        let reply = Arc::new(AtomicU32::new(0));
+        keeper.ask(Request::Watch(Arc::clone(call), descriptor, events, Arc::clone(&reply)));
+        loop {
+            match reply.load(Ordering::Acquire) {
+                0 => futex::wait(&reply, 0, None),
+                answer => return answer == WATCHED,
+            };
+        }
+    }
+
+    /// Has the keeper watch child `pid` for `call`. False: it cannot.
+    pub(super) fn watch_child(&'static self, call: &Arc<Parked>, pid: i32) -> bool {
+        let Some(keeper) = self.keeper(false) else { return false };
+        keeper.ask(Request::Child(Arc::clone(call), pid));
+        true
+    }
+}
+
+/// A call of which the keeper holds the file.
+#[derive(Debug)]
+struct Kept {
+    call: Arc<Parked>,
+    /// In the keeper's own table.
+    descriptor: i32,
+    /// It is in the epoll.
+    watched: bool,
+}
+
+/// The keeper's thread: what only it touches.
+#[derive(Debug)]
+struct Table {
+    engine: &'static Engine,
+    keeper: &'static Keeper,
+    epoll: i32,
+    /// The process, as a descriptor; negative if files cannot be taken.
+    process: i32,
+    kept: Vec<Option<Kept>>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    /// Takes up the work, with a table of its own.
+    fn new(engine: &'static Engine, keeper: &'static Keeper) -> Option<Self> {
+        // Our signal is let in only where it cannot be missed.
+        kernel::set_signal_mask(u64::MAX);
+        keeper.tid.store(kernel::gettid() as u32, Ordering::Relaxed);
+        let own = descriptor::own_table() >= 0;
+        let epoll = if own { descriptor::new_epoll() as i32 } else { -1 };
+        let process = descriptor::open_process(kernel::getpid()) as i32;
+        // Taking any descriptor tells whether that is allowed: of one that is not open it says so.
+        let taken = descriptor::take_from(process, -1);
+        let takes = process >= 0 && taken == -EBADF;
+        let state = match (epoll >= 0, takes) {
+            (true, true) => WORKS,
+            (true, false) => TAKES_NOTHING,
+            (false, _) => IMPOSSIBLE,
+        };
+        keeper.state.store(state, Ordering::Release);
+        futex::wake(&keeper.state, i32::MAX as u32);
+        let table = Self { engine, keeper, epoll, process, kept: Vec::new(), free: Vec::new() };
+        (state != IMPOSSIBLE).then_some(table)
+    }
+
+    fn run(mut self) -> ! {
+        let mut look_at = None;
+        loop {
+            self.serve();
+            let now = super::Clock::Monotonic.now();
+            match look_at {
+                Some(time) if time <= now => {
+                    self.look_at_newcomers();
+                    look_at = None;
+                }
+                _ => {}
+            }
+            if look_at.is_none() && self.keeper.attentive.load(Ordering::SeqCst) == 1 {
+                look_at = Some(now + HOLD_AFTER);
+            }
+            self.sleep(look_at.map(|time| time.saturating_sub(now)));
+        }
+    }
+
+    /// Waits for events, requests, or the time for the newcomers.
+    fn sleep(&mut self, nanos: Option<u64>) {
+        let mut events = [EpollEvent::default(); BATCH];
+        let keeper = self.keeper;
+        keeper.asleep.store(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let attentive = keeper.attentive.load(Ordering::SeqCst) == 1;
+        let idle = lock(&keeper.requests).is_empty() && (nanos.is_some() || !attentive);
+        let timeout = if idle { nanos } else { Some(0) }.map(Timespec::from_nanos);
+        // A knock between the look and the sleep is pending, and let in by the wait itself.
+        let count = descriptor::ready(self.epoll, &mut events, timeout.as_ref(), Some(CREW_MASK));
+        keeper.asleep.store(0, Ordering::SeqCst);
+        for event in &events[..count.max(0) as usize] {
+            self.event(event.data as usize, event.events);
+        }
+    }
+
+    fn serve(&mut self) {
+        let mut requests = std::mem::take(&mut *lock(&self.keeper.requests));
+        for request in requests.drain(..) {
+            match request {
+                Request::Watch(call, descriptor, events, reply) => {
+                    let watched = self.watch(call, descriptor, events);
+                    let answer = if watched { WATCHED } else { NOT_WATCHED };
+                    reply.store(answer, Ordering::Release);
+                    futex::wake(&*reply, 1);
+                }
+                Request::Child(call, pid) => self.watch_child(call, pid),
+                Request::GoOn(call) => self.go_on_with_held(&call),
+                Request::Release(place, call) => self.release(place, call),
+            }
+        }
+    }
+
+    /// Files of calls that have stayed are held from now on.
+    fn look_at_newcomers(&mut self) {
+        self.keeper.attentive.store(0, Ordering::SeqCst);
+        let newcomers = std::mem::take(&mut *lock(&self.keeper.newcomers));
+        for (call, number) in newcomers {
+            if !call.is_over()
+                && call.kept.load(Ordering::Relaxed) == NOT_KEPT
+                && let Some(descriptor) = self.take(&call, number)
+            {
+                self.keep(call, descriptor, false);
+            }
+        }
+    }
+
+    /// The file of `call`, which the program knows as `number`.
+    fn take(&self, call: &Parked, number: i32) -> Option<i32> {
+        let taken = descriptor::take_from(self.process, number) as i32;
+        if taken < 0 {
+            return None;
+        }
+        if descriptor::stat(taken).is_ok_and(|stat| call.is_of(&stat)) {
+            return Some(taken);
+        }
+        kernel::close(taken);
+        None
+    }
+
+    fn keep(&mut self, call: Arc<Parked>, descriptor: i32, watched: bool) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.kept.push(None);
+            self.kept.len() as u32 - 1
+        });
+        self.keeper.held.fetch_add(1, Ordering::Relaxed);
+        call.kept.store(place, Ordering::SeqCst);
+        // Pairs with the one in `Park::forget`: either it finds the place or we find it over.
+        fence(Ordering::SeqCst);
+        let over = call.is_over();
+        let address = Arc::as_ptr(&call) as usize;
+        self.kept[place as usize] = Some(Kept { call, descriptor, watched });
+        if over {
+            self.release(place, address);
+        }
+        place
+    }
+
+    fn release(&mut self, place: u32, call: usize) {
+        let kept = &mut self.kept[place as usize];
+        if kept.as_ref().is_none_or(|kept| Arc::as_ptr(&kept.call) as usize != call) {
+            return; // twice
+        }
+        if let Some(kept) = kept.take() {
+            if kept.watched {
+                // Closing would not do: the program has the file open too.
+                descriptor::forget(self.epoll, kept.descriptor);
+            }
+            kernel::close(kept.descriptor);
+            self.keeper.held.fetch_sub(1, Ordering::Relaxed);
+            self.free.push(place);
+        }
+    }
+
+    fn watch(&mut self, call: Arc<Parked>, number: i32, events: u32) -> bool {
+        let kept = call.kept.load(Ordering::Relaxed);
+        if kept != NOT_KEPT {
+            return self.arm(kept, events);
+        }
+        let Some(descriptor) = self.take(&call, number) else { return false };
+        let place = self.keep(call, descriptor, false);
+        let watched = self.arm(place, events);
+        if !watched && let Some(kept) = &self.kept[place as usize] {
+            let address = Arc::as_ptr(&kept.call) as usize;
+            self.release(place, address);
+        }
+        watched
+    }
+
+    /// Arms the watch of what is kept at `place`.
+    fn arm(&mut self, place: u32, events: u32) -> bool {
+        let Some(kept) = &mut self.kept[place as usize] else { return true };
+        let event = EpollEvent { events: events | EPOLLONESHOT, data: u64::from(place) };
+        let armed = descriptor::watch(self.epoll, kept.descriptor, event, kept.watched) == 0;
+        kept.watched |= armed;
+        armed
+    }
+
+    fn watch_child(&mut self, call: Arc<Parked>, pid: i32) {
+        let kept = call.kept.load(Ordering::Relaxed);
+        if kept != NOT_KEPT {
+            self.arm(kept, POLLIN);
+            return;
+        }
+        let child = descriptor::open_process(pid) as i32;
+        if child < 0 {
+            // It is gone, or something is wrong: the call itself finds out.
+            if call.claim() {
+                self.engine.deliver(Delivery::Ready(call, 0));
+            }
+            return;
+        }
+        let place = self.keep(call, child, false);
+        self.arm(place, POLLIN);
+    }
+
+    /// What is kept at `place` is ready.
+    fn event(&mut self, place: usize, events: u32) {
+        let Some(Some(kept)) = self.kept.get(place) else { return };
+        let call = Arc::clone(&kept.call);
+        if !call.claim_by_event() {
+            return; // it is over: its release is on the way
+        }
+        if again::needs_program_table(&call) {
+            self.engine.deliver(Delivery::Ready(call, events));
+        } else {
+            self.try_held(&call, place as u32);
+        }
+    }
+
+    /// The owned call's descriptor is gone: its file is here.
+    fn go_on_with_held(&mut self, call: &Arc<Parked>) {
+        let place = call.kept.load(Ordering::SeqCst);
+        self.try_held(call, place);
+    }
+
+    /// Tries the owned call on the file that is held for it; watches that if it must wait again.
+    fn try_held(&mut self, call: &Arc<Parked>, place: u32) {
+        let Some(Some(kept)) = self.kept.get(place as usize) else {
+            return self.engine.deliver(Delivery::Finish(Arc::clone(call), -EBADF));
+        };
+        match again::attempt(call, Some(kept.descriptor)) {
+            Went::Over(answer) => {
+                self.engine.deliver(Delivery::Finish(Arc::clone(call), answer));
+            }
+            Went::NeedsThread => self.engine.deliver(Delivery::Thread(Arc::clone(call))),
+            Went::Waits => self.let_go(call, place),
+        }
+    }
+
+    /// As [`Engine::let_go`], for a call that is watched here.
+    fn let_go(&mut self, call: &Arc<Parked>, place: u32) {
+        let events = interest(&call.call()).map_or(POLLIN, |(_, events)| events);
+        call.wait();
+        if !self.arm(place, events) && call.claim() {
+            self.engine.deliver(Delivery::Thread(Arc::clone(call)));
+        } else if call.is_timed() && !call.is_among_timers() && call.claim() {
+            self.engine.deliver(Delivery::Finish(Arc::clone(call), 0));
+        } else if call.claim_if_cancelled() {
+            self.engine.deliver(Delivery::Finish(Arc::clone(call), -ECANCELED));
+        }
+    }
+}
