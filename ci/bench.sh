@@ -4,3 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo run --quiet --release -p bench -- inline --quick >/dev/null
 cargo run --quiet --release -p bench -- handoff --quick >/dev/null
+cargo run --quiet --release -p bench -- parked --quick >/dev/null

@@ -12,6 +12,7 @@ mod handoff;
 mod inline;
 mod machine;
 mod options;
+mod parked;
 mod report;
 mod samples;
 mod sparse;
@@ -45,6 +46,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
     let (name, rows) = match &cli.command {
         Command::Inline(options) => ("inline", inline::run(options)?),
         Command::Handoff(options) => ("handoff", handoff::run(options)?),
+        Command::Parked(options) => ("parked", parked::run(options)?),
     };
     let report = Report::new(name, common.quick, machine, rows);
     let printed = if common.json { report.print_json() } else { report.print_table() };

@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Inline(InlineOptions),
     /// Calls that wait: how soon the caller goes on; attaching; idling.
     Handoff(HandoffOptions),
+    /// Calls that wait without a thread: parking and waking one, and a million at once.
+    Parked(ParkedOptions),
 }
 
 impl Command {
@@ -26,6 +28,7 @@ impl Command {
         match self {
             Self::Inline(options) => &options.common,
             Self::Handoff(options) => &options.common,
+            Self::Parked(options) => &options.common,
         }
     }
 }
@@ -77,6 +80,47 @@ pub(crate) struct HandoffOptions {
     /// Measure these works only
     #[arg(long = "work")]
     works: Vec<HandoffWork>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ParkedOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these works only
+    #[arg(long = "work")]
+    works: Vec<ParkedWork>,
+    /// Calls parked at once [default: 1000000]
+    #[arg(long)]
+    calls: Option<usize>,
+    /// Calls away at once, each with a thread [default: 400]
+    #[arg(long)]
+    away: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ParkedWork {
+    Wake,
+    Million,
+    Away,
+}
+
+impl ParkedOptions {
+    /// The works that are asked for: all if none is named.
+    pub(crate) fn works(&self) -> &[ParkedWork] {
+        if self.works.is_empty() { ParkedWork::value_variants() } else { &self.works }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        if self.common.quick { 5 } else { 500 }
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.unwrap_or(if self.common.quick { 10_000 } else { 1_000_000 })
+    }
+
+    pub(crate) fn away(&self) -> usize {
+        self.away.unwrap_or(if self.common.quick { 20 } else { 400 })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -51,6 +51,20 @@ pub(crate) struct More {
     pub(crate) queued: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rescued: Option<u64>,
+    /// Calls that the library counts as parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parked: Option<u64>,
+    /// Calls submitted, and calls that were woken, in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) woken_per_second: Option<f64>,
+    /// Resident memory for each call, in bytes, with the handle and the bench's own notes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_per_call: Option<f64>,
+    /// Threads of the process, or of the crew where calls need one each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<usize>,
     /// CPU time of process and sentinels for one call, and what of it the plain call has not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ns_per_call: Option<f64>,
@@ -198,6 +212,21 @@ fn remarks(row: &Row) -> String {
     if let (Some(share), Some(sentinels)) = (more.cpu_share, more.sentinel_share) {
         let (share, sentinels) = (share * 100.0, sentinels * 100.0);
         remarks.push(format!("{share:.4} % of a CPU, sentinels {sentinels:.4} %"));
+    }
+    if let Some(parked) = more.parked {
+        remarks.push(format!("{parked} parked"));
+    }
+    if let Some(rate) = more.per_second {
+        remarks.push(format!("{rate:.0}/s"));
+    }
+    if let Some(rate) = more.woken_per_second {
+        remarks.push(format!("{rate:.0}/s woken"));
+    }
+    if let Some(bytes) = more.bytes_per_call {
+        remarks.push(format!("{bytes:.0} bytes a call"));
+    }
+    if let Some(threads) = more.threads {
+        remarks.push(format!("{threads} threads"));
     }
     if row.fault.is_some() {
         remarks.push("FAULT".to_owned());

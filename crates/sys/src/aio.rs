@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code, reason = "system calls that keep addresses")]
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use crate::arch::syscall;
 use crate::uapi::{IOCB_POLL, IoEvent, Iocb, Timespec, nr};
 
@@ -64,6 +66,54 @@ impl Context {
         let args = [self.0, least, events.len(), events.as_mut_ptr() as usize, timeout, 0];
         // SAFETY: the kernel writes at most as many events as there is room for.
         unsafe { syscall(nr::IO_GETEVENTS, args) }
+    }
+}
+
+/// What the kernel maps at a context's address (fs/aio.c: `struct aio_ring`).
+#[repr(C)]
+#[derive(Debug)]
+struct Ring {
+    id: u32,
+    /// Room for events.
+    len: u32,
+    /// Where the next event is taken.
+    head: AtomicU32,
+    /// Where the next event is put.
+    tail: AtomicU32,
+    magic: u32,
+    compat_features: u32,
+    incompat_features: u32,
+    header_length: u32,
+}
+
+const RING_MAGIC: u32 = 0xa10a_10a1;
+
+impl Context {
+    /// Takes the next event from the ring's memory, without a system call; none if there is none, or
+    /// if the ring is not one that we know.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else takes events of this context meanwhile, be it by this or by
+    /// [`events`](Self::events).
+    pub unsafe fn pop(self) -> Option<IoEvent> {
+        let ring = self.0 as *const Ring;
+        // SAFETY: the context's ring, mapped for as long as the context lives, which is for good.
+        let ring = unsafe { &*ring };
+        if ring.magic != RING_MAGIC || ring.incompat_features != 0 {
+            return None;
+        }
+        let head = ring.head.load(Ordering::Relaxed);
+        // Acquire: pairs with the kernel's barrier between the event and the tail.
+        if head == ring.tail.load(Ordering::Acquire) {
+            return None;
+        }
+        let events = (self.0 + ring.header_length as usize) as *const IoEvent;
+        // SAFETY: `head` is below `len`, and the event was written before the tail passed it.
+        let event = unsafe { events.add((head % ring.len) as usize).read() };
+        // Release: the event is read before the kernel may put another one there.
+        ring.head.store((head + 1) % ring.len, Ordering::Release);
+        Some(event)
     }
 }
 

@@ -27,7 +27,9 @@ use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence, lock};
 
 /// Polls that the rings hold, first to last. Contexts are counted system-wide (`fs.aio-max-nr`,
 /// 65,536 by default): a program that parks little takes little.
-const RINGS: [u32; 3] = [1024, 8192, 32_768];
+const RINGS: [u32; 2] = [1024, 32_768];
+/// Most polls of one ring: its memory is 64 bytes for each.
+const MOST_POLLS: u32 = 1 << 20;
 /// Most calls parked at a time, unless asked otherwise: a gigabyte.
 pub(crate) const DEFAULT_LIMIT: usize = 1 << 22;
 
@@ -49,6 +51,13 @@ pub(crate) struct Park {
     waiting: AtomicU32,
     /// Calls parked so far.
     pub(crate) total: Count,
+}
+
+/// Polls of the last ring: half of what the system allows, where it allows more than usual.
+fn last_ring() -> u32 {
+    let limit = std::fs::read_to_string("/proc/sys/fs/aio-max-nr").ok();
+    let limit = limit.and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0);
+    (limit / 2).clamp(RINGS[RINGS.len() - 1], MOST_POLLS)
 }
 
 impl Park {
@@ -270,7 +279,8 @@ impl Engine {
         let ring = &self.park.rings[index];
         let made = || {
             // Others may have taken most of what the system allows.
-            let sizes = [RINGS[index], RINGS[index] / 8];
+            let wanted = if index + 1 < RINGS.len() { RINGS[index] } else { last_ring() };
+            let sizes = [wanted, wanted / 8];
             let made = sizes.into_iter().find_map(|size| Ring::new(size).ok())?;
             let run = move || {
                 if let Some(made) = ring.wait() {

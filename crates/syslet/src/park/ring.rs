@@ -27,20 +27,35 @@ const STAND_BACK: u64 = 200_000;
 const CALM: u32 = 8;
 
 /// See the module.
+///
+/// # Who takes events
+///
+/// The ring's thread, asleep in the kernel, unless it stands back because threads that wait for their
+/// own calls do it. `taker` says who: the kernel lets several threads ask it at a time, but only one
+/// may take events from the ring's memory, and only while no other asks.
+///
+/// | `taker` | set by | who asks the kernel | who reads the memory |
+/// |---|---|---|---|
+/// | `THREAD` | the ring's thread, from `NOBODY` | anybody | nobody |
+/// | `NOBODY` | the ring's thread when it stands back; a driver that leaves | nobody | nobody |
+/// | `DRIVER` | a driver, from `NOBODY` | the driver | the driver |
 #[derive(Debug)]
 pub(super) struct Ring {
     context: Context,
     /// Polls armed now.
     armed: AtomicUsize,
-    /// 1: a thread that waits for its own call takes the events.
+    taker: AtomicU32,
+    /// 1: some thread drives beside the ring's thread: that should stand back.
     driven: AtomicU32,
     /// Counts times that somebody drove.
     drives: AtomicU32,
     /// Changes when the ring's thread is needed; it sleeps on it while others drive.
     duty: AtomicU32,
-    /// 1: the ring's thread stands back.
-    back: AtomicU32,
 }
+
+const THREAD: u32 = 0;
+const NOBODY: u32 = 1;
+const DRIVER: u32 = 2;
 
 /// Why a poll was not armed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +72,10 @@ impl Ring {
         Ok(Self {
             context: Context::new(capacity)?,
             armed: AtomicUsize::new(0),
+            taker: AtomicU32::new(THREAD),
             driven: AtomicU32::new(0),
             drives: AtomicU32::new(0),
             duty: AtomicU32::new(0),
-            back: AtomicU32::new(0),
         })
     }
 
@@ -111,6 +126,24 @@ impl Ring {
         taken
     }
 
+    /// Takes events from the ring's memory and gives them to `ready`; returns how many.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the `DRIVER`.
+    unsafe fn take_from_memory(&self, ready: impl Fn(&Arc<Parked>, u32)) -> usize {
+        let mut taken = 0;
+        // SAFETY: the duty of this function.
+        while let Some(event) = unsafe { self.context.pop() } {
+            self.armed.fetch_sub(1, Ordering::Relaxed);
+            // SAFETY: the reference that `arm` gave to the kernel, whose one event this is.
+            let call = unsafe { Arc::from_raw(event.data as *const Parked) };
+            ready(&call, event.res as u32);
+            taken += 1;
+        }
+        taken
+    }
+
     /// The ring's thread: takes events, unless others do.
     pub(super) fn run(&self, ready: impl Fn(&Arc<Parked>, u32)) -> ! {
         loop {
@@ -123,23 +156,26 @@ impl Ring {
 
     /// Others take the events: looks now and then, or when called, whether that is still so.
     fn stand_back(&self) {
-        self.back.store(1, Ordering::SeqCst);
-        let called = self.duty.load(Ordering::SeqCst);
+        // Release: pairs with the acquire of the next taker.
+        self.taker.store(NOBODY, Ordering::Release);
         let mut calm = 0;
-        while calm < CALM {
+        loop {
+            let called = self.duty.load(Ordering::SeqCst);
             let drives = self.drives.load(Ordering::Relaxed);
-            let nap = Timespec::from_nanos(STAND_BACK);
-            futex::wait(&self.duty, called, Some(&nap));
-            if self.duty.load(Ordering::SeqCst) != called {
-                break;
+            let wanted = calm >= CALM || (calm > 0 && self.armed() > 0);
+            if wanted && self.become_taker(THREAD) {
+                return;
             }
-            let idle = self.drives.load(Ordering::Relaxed) == drives;
-            if idle && self.armed() > 0 && self.driven.load(Ordering::Relaxed) == 0 {
-                break;
-            }
-            calm = if idle { calm + 1 } else { 0 };
+            futex::wait(&self.duty, called, Some(&Timespec::from_nanos(STAND_BACK)));
+            let alone = self.drives.load(Ordering::Relaxed) == drives;
+            let called = self.duty.load(Ordering::SeqCst) != called;
+            calm = if alone || called { calm + 1 } else { 0 };
         }
-        self.back.store(0, Ordering::SeqCst);
+    }
+
+    fn become_taker(&self, who: u32) -> bool {
+        // Acquire: pairs with the release of the one before.
+        self.taker.compare_exchange(NOBODY, who, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Takes events on a thread that has nothing better to do than to wait for its own call, which is
@@ -156,17 +192,33 @@ impl Ring {
             return;
         }
         self.drives.fetch_add(1, Ordering::Relaxed);
+        let alone = self.become_taker(DRIVER);
+        // SAFETY: the driver, as was just found.
+        if !alone || unsafe { self.take_from_memory(&ready) } == 0 || !done() {
+            self.drive_by_kernel(deadline, done, ready);
+        }
+        if alone {
+            self.taker.store(NOBODY, Ordering::Release);
+        }
+        self.driven.store(0, Ordering::SeqCst);
+        if alone && self.armed() > 0 {
+            self.duty.fetch_add(1, Ordering::SeqCst);
+            futex::wake(&self.duty, 1);
+        }
+    }
+
+    fn drive_by_kernel(
+        &self,
+        deadline: Option<Instant>,
+        done: impl Fn() -> bool,
+        ready: impl Fn(&Arc<Parked>, u32),
+    ) {
         let begun = Instant::now();
         let end = deadline.map_or(begun + DRIVE, |deadline| deadline.min(begun + DRIVE));
         let mut left = end.saturating_duration_since(begun);
         while !done() && !left.is_zero() {
             self.take(Some(&Timespec::from_nanos(left.as_nanos() as u64)), &ready);
             left = end.saturating_duration_since(Instant::now());
-        }
-        self.driven.store(0, Ordering::SeqCst);
-        if self.armed() > 0 && self.back.load(Ordering::SeqCst) != 0 {
-            self.duty.fetch_add(1, Ordering::SeqCst);
-            futex::wake(&self.duty, 1);
         }
     }
 }
