@@ -9,6 +9,11 @@ mod crew;
 mod error;
 #[cfg(not(loom))]
 mod limits;
+/// Of parking, the protocol only.
+#[cfg(loom)]
+mod park {
+    mod phase;
+}
 #[cfg(not(loom))]
 mod park;
 #[cfg(not(loom))]

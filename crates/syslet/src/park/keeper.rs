@@ -333,9 +333,7 @@ impl Table {
         });
         self.keeper.held.fetch_add(1, Ordering::Relaxed);
         call.kept.store(place, Ordering::SeqCst);
-        // Pairs with the one in `Park::forget`: either it finds the place or we find it over.
-        fence(Ordering::SeqCst);
-        let over = call.is_over();
+        let over = call.is_over_after();
         let address = Arc::as_ptr(&call) as usize;
         self.kept[place as usize] = Some(Kept { call, descriptor, watched });
         if over {

@@ -4,6 +4,7 @@
 mod again;
 mod keeper;
 mod op;
+mod phase;
 mod ring;
 mod thread;
 mod timers;
@@ -23,7 +24,7 @@ use crate::call::{PendingCall, child_of, interest};
 use crate::complete::{Holder, Interrupt, Slot};
 use crate::crew::{Engine, Job};
 use crate::stats::Count;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 
 /// Polls that the rings hold, first to last. Contexts are counted system-wide (`fs.aio-max-nr`,
 /// 65,536 by default): a program that parks little takes little.
@@ -142,8 +143,6 @@ impl Park {
     /// A call is over: nothing more is to come of it, and its room is free.
     fn forget(&self, call: &Parked) {
         self.disarm(call);
-        // Pairs with the one in `Table::keep`: either we find the place or it finds the call over.
-        fence(Ordering::SeqCst);
         let kept = call.kept.load(Ordering::SeqCst);
         if kept != NOT_KEPT {
             self.keeper.release(kept, call);
@@ -214,7 +213,7 @@ impl Engine {
             self.go_away(call);
         }
         call.end_if_cancelled(&self.park);
-        if call.is_over() {
+        if call.is_over_after() {
             // Finished while its poll was being armed, by somebody who could not know where.
             self.park.disarm(call);
         }
@@ -237,10 +236,7 @@ impl Engine {
 
     /// Its time is over.
     fn expire(&self, call: &Arc<Parked>) {
-        // Pairs with the one of `wait`: either the time finds the call waiting, or who lets it go
-        // finds that it is not among the timers any more.
-        fence(Ordering::SeqCst);
-        if call.claim() {
+        if call.claim_by_time() {
             // The answer of a sleep, and of a wait for events that none has ended.
             call.finish(&self.park, 0);
         }

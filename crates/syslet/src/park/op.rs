@@ -1,14 +1,5 @@
 //! A parked call: what waits without a thread.
-//!
-//! # Phases
-//!
-//! | phase | who may touch the call | left by |
-//! |---|---|---|
-//! | `BUSY` | the *owner*: who made the object, or who claimed it last | the owner: [`wait`](Parked::wait) or [`finish`](Parked::finish) |
-//! | `WAITING` | nobody | whoever [`claim`](Parked::claim)s it: the event, the time, a cancel |
-//! | `OVER` | nobody | never |
-//!
-//! So each call has one owner at a time, and one of them finishes it, once.
+//! Its phase says who may touch it: see this folder's README.md.
 
 #![allow(unsafe_code, reason = "the call's cells are guarded by the phase")]
 
@@ -19,15 +10,12 @@ use syslet_sys::uapi::{ECANCELED, Iocb, Stat};
 
 use super::Park;
 use super::keeper::NOT_KEPT;
+use super::phase::Phase;
 use super::timers::Clock;
 use crate::call::{Call, CancelOutcome, PendingCall, outcome_of};
 use crate::complete::{Holder, Interrupt, Slot};
 use crate::crew::{engine, generation};
-use crate::sync::{AtomicU32, Ordering, fence};
-
-const BUSY: u32 = 0;
-const WAITING: u32 = 1;
-const OVER: u32 = 2;
+use crate::sync::{AtomicU32, Ordering};
 
 /// No time limit.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -80,7 +68,7 @@ pub(crate) struct Parked {
     pub(super) file: u32,
     /// When the time is over, in nanoseconds of `clock`; [`NEVER`].
     deadline: u64,
-    phase: AtomicU32,
+    phase: Phase,
     /// Index among the timers; changed under their lock.
     pub(super) timer: AtomicU32,
     /// Ring that its poll is armed in, or a [`Place`].
@@ -128,7 +116,7 @@ impl Parked {
             done: UnsafeCell::new(order.done as u32),
             file: order.file as u32,
             deadline: order.deadline,
-            phase: AtomicU32::new(BUSY),
+            phase: Phase::new(),
             timer: AtomicU32::new(NOWHERE),
             place: AtomicU32::new(Place::None as u32),
             kept: AtomicU32::new(NOT_KEPT),
@@ -205,22 +193,27 @@ impl Parked {
 
     /// The owner lets go. From here on whoever claims the call goes on with it.
     pub(super) fn wait(&self) {
-        // Release: pairs with the acquire of `claim`.
-        self.phase.store(WAITING, Ordering::Release);
-        // Pairs with the one in `cancel`: either the canceller finds the call waiting, or who lets
-        // go sees the cancel.
-        fence(Ordering::SeqCst);
+        self.phase.wait();
     }
 
     /// Becomes the owner, if the call waits.
     pub(super) fn claim(&self) -> bool {
-        // Acquire: pairs with the release in `wait`.
-        self.phase.compare_exchange(WAITING, BUSY, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.phase.claim()
+    }
+
+    /// Becomes the owner, if the call waits, by who has just taken it from the timers.
+    pub(super) fn claim_by_time(&self) -> bool {
+        self.phase.claim_after()
+    }
+
+    /// True if the call is finished, to who has just noted where it is armed or kept.
+    pub(super) fn is_over_after(&self) -> bool {
+        self.phase.is_over_after()
     }
 
     /// True if the call is finished.
     pub(super) fn is_over(&self) -> bool {
-        self.phase.load(Ordering::SeqCst) == OVER
+        self.phase.is_over()
     }
 
     /// Finishes the call, which answered `answer` in the end. Duty: the caller is the owner.
@@ -234,7 +227,7 @@ impl Parked {
         };
         // SAFETY: owner.
         let outer = unsafe { (*self.outer.get()).take() };
-        self.phase.store(OVER, Ordering::SeqCst);
+        self.phase.finish();
         park.forget(self);
         // SAFETY: it has just ended.
         let outcome = unsafe { outcome_of(&call, answer) };
