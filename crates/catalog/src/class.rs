@@ -8,6 +8,10 @@ const MOVABLE: u8 = 1 << 1;
 const MAY_WAIT: u8 = 1 << 2;
 const RELATIVE: u8 = 1 << 3;
 const MAY_PARK: u8 = 1 << 4;
+const WRITES: u8 = 1 << 5;
+
+/// `write`, `pwrite64`, `writev`, `pwritev`, `pwritev2`.
+const WRITERS: [u32; 5] = [1, 18, 20, 296, 328];
 
 /// `poll` and `ppoll`: they name their descriptors in memory, so that the table cannot say more than
 /// [`Waits::Other`].
@@ -55,6 +59,12 @@ impl Class {
         self.0 & MAY_PARK != 0
     }
 
+    /// Whether the call writes to the file of its first argument.
+    #[inline(always)]
+    pub const fn writes(self) -> bool {
+        self.0 & WRITES != 0
+    }
+
     /// Whether the call has a time limit that counts, or may count, from the moment it is made, so
     /// that making it again needs the rest: `Timeout::may_be_relative`.
     #[inline(always)]
@@ -80,6 +90,13 @@ const fn bits(entry: &Entry) -> u8 {
     let waits = matches!(entry.waits, Waits::Readiness { .. } | Waits::Timer | Waits::Child);
     if waits || entry.nr == POLLS[0] || entry.nr == POLLS[1] {
         bits |= MAY_PARK;
+    }
+    let mut i = 0;
+    while i < WRITERS.len() {
+        if entry.nr == WRITERS[i] {
+            bits |= WRITES;
+        }
+        i += 1;
     }
     if entry.timeout.may_be_relative() {
         bits |= RELATIVE;

@@ -3,25 +3,36 @@
 use crate::crew::{Settings, start};
 
 /// Bounds on what may be outstanding in this process. At a bound [`try_submit`](crate::try_submit)
-/// hands the call back, and [`submit`](crate::submit) waits.
+/// hands the call back; [`submit`](crate::submit) waits until there is room for one more parked call, and
+/// queues a write behind those of its descriptor.
 ///
 /// The bound on crew threads is a setting of [`Attach`](crate::Attach).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     parked: usize,
+    writers: usize,
 }
 
 impl Limits {
-    /// The bounds that hold unless asked otherwise: 4,194,304 parked calls, which is a gigabyte.
+    /// The bounds that hold unless asked otherwise: 4,194,304 parked calls, which is a gigabyte, and 32
+    /// writers of a descriptor.
     pub const fn new() -> Self {
-        Self { parked: crate::park::DEFAULT_LIMIT }
+        Self { parked: crate::park::DEFAULT_LIMIT, writers: crate::call::DEFAULT_WRITERS }
     }
 
     /// Most calls that wait without a thread, at a time.
     #[must_use]
     pub const fn parked(mut self, calls: usize) -> Self {
         self.parked = calls;
+        self
+    }
+
+    /// Most writes of one descriptor that are away at a time. They wait for each other in the kernel,
+    /// each with a thread; more than this wait for their turn without one.
+    #[must_use]
+    pub const fn writers_per_descriptor(mut self, writes: usize) -> Self {
+        self.writers = writes;
         self
     }
 }
@@ -36,5 +47,6 @@ impl Default for Limits {
 pub fn set_limits(limits: Limits) {
     if let Ok(engine) = start(Settings::default()) {
         engine.park.set_limit(limits.parked);
+        engine.writers.set_limit(limits.writers);
     }
 }

@@ -9,6 +9,7 @@ mod route;
 mod submit;
 mod twin;
 mod unattached;
+mod writers;
 
 pub use number::{Call, Ret};
 pub use pending::{CancelOutcome, Pending};
@@ -18,3 +19,4 @@ pub(crate) use retry::Clockwork;
 pub(crate) use route::{brings_descriptors, child_of, interest};
 pub use submit::{Submitted, submit, try_submit};
 pub(crate) use twin::{Answer, Attempt};
+pub(crate) use writers::{DEFAULT_WRITERS, Writers};

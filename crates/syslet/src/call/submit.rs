@@ -128,6 +128,10 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
         // SAFETY: the caller's duties.
         return unsafe { submit_unattached(call, or_busy) };
     };
+    if class.writes() && engine_of_guest().writers.full(call.0[1]) {
+        // SAFETY: the caller's duties.
+        return unsafe { enqueue(engine_of_guest(), call, or_busy) };
+    }
     match guest.ready() {
         // SAFETY: the caller's duties; the guest is ready.
         Ok(()) => Ok(unsafe { submit_guest(guest, &call, class) }),
@@ -176,7 +180,12 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
     // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
     match unsafe { guest.cross(room, run, frame.cast()) } {
         Crossing::Inline(value) => Submitted::Done(Ret::new(value as isize)),
-        Crossing::Away(slot) => Submitted::Pending(Pending::new(slot)),
+        Crossing::Away(slot) => {
+            if class.writes() {
+                engine_of_guest().writers.enter(call.0[1]);
+            }
+            Submitted::Pending(Pending::new(slot))
+        }
     }
 }
 
@@ -213,7 +222,11 @@ unsafe extern "C" fn run_plain(data: *mut u8) -> Verdict {
         return Verdict::stay(answer as usize);
     }
     // SAFETY: as above.
-    unsafe { finish_away(crew, *call, answer, &Clockwork::none()) }
+    let verdict = unsafe { finish_away(crew, *call, answer, &Clockwork::none()) };
+    if syslet_catalog::class(call.nr() as u32).writes() {
+        engine.writer_left(call.0[1]);
+    }
+    verdict
 }
 
 /// As [`run_plain`] for a call with a time limit that counts from its beginning.
@@ -406,7 +419,7 @@ unsafe fn submit_unprotected(
     }
     guest.counters.queued.add(1);
     // SAFETY: the duties of `submit`.
-    Ok(unsafe { enqueue(engine_of_guest(), call) })
+    unsafe { enqueue(engine_of_guest(), call, or_busy) }
 }
 
 /// A thread that is not attached.
@@ -434,24 +447,45 @@ unsafe fn submit_unattached(call: Call, or_busy: bool) -> Result<Submitted, Subm
         return Err(SubmitError::Busy(call));
     }
     // SAFETY: the duties of `submit`.
-    Ok(unsafe { enqueue(engine, call) })
+    unsafe { enqueue(engine, call, or_busy) }
 }
 
-/// Queues the call for a crew thread.
+/// Queues the call for a crew thread; a write behind those of its file, if they are many.
 ///
 /// # Safety
 ///
 /// Those of [`submit`].
-unsafe fn enqueue(engine: &'static Engine, call: Call) -> Submitted {
+unsafe fn enqueue(
+    engine: &'static Engine,
+    call: Call,
+    or_busy: bool,
+) -> Result<Submitted, SubmitError<Call>> {
+    let writes = syslet_catalog::class(call.nr() as u32).writes();
+    let descriptor = call.0[1];
+    let full = writes && engine.writers.full(descriptor);
+    if full && or_busy {
+        return Err(SubmitError::Busy(call));
+    }
     let slot = Arc::new(Slot::new(0, generation()));
     let finisher = Arc::clone(&slot);
-    engine.enqueue(Job::new(move |crew| {
+    let job = Job::new(move |crew| {
         // SAFETY: the duties of `submit`: the call may be made until it ends, wherever that is.
         let answer = crew.lend_slot(&finisher, || unsafe { make_on_crew(crew, &finisher, call) });
         // SAFETY: it has just ended.
         finisher.complete(unsafe { outcome_of(&call, answer) });
-    }));
-    Submitted::Pending(Pending::new(slot))
+        if writes {
+            engine.writer_left(descriptor);
+        }
+    });
+    if full {
+        engine.queue_writer(descriptor, job);
+    } else {
+        if writes {
+            engine.writers.enter(descriptor);
+        }
+        engine.enqueue(job);
+    }
+    Ok(Submitted::Pending(Pending::new(slot)))
 }
 
 /// A queued call, on its crew thread.

@@ -138,6 +138,7 @@ pub(crate) struct Engine {
     pub(crate) jobs: Jobs,
     pub(crate) watchdog: watchdog::Desk,
     pub(crate) park: crate::park::Park,
+    pub(crate) writers: crate::call::Writers,
     /// Why the mechanism cannot be used in this process, if so.
     pub(crate) unsupported: Option<Unsupported>,
     /// True if `membarrier` works: then `begin` needs no fence.
@@ -263,6 +264,7 @@ impl Engine {
             jobs: Jobs::new(),
             watchdog: watchdog::Desk::new(),
             park: crate::park::Park::new(),
+            writers: crate::call::Writers::new(),
             unsupported: mechanism::check(),
             asymmetric: syslet_sys::call::membarrier_register() == 0,
             affinity,

@@ -47,7 +47,8 @@ fn time_limit_holds_in_total_over_interruptions() {
                 let took = begun.elapsed();
                 assert_eq!(away.wait().raw(), 0, "{call:?}");
                 assert!(took >= TIME, "{call:?} ended after {took:?}");
-                assert!(took < TIME * 3, "{call:?} ended after {took:?}");
+                // Begun anew at each interruption it would never end.
+                assert!(took < TIME * 25, "{call:?} ended after {took:?}");
             }
         });
         println!("signals handled: {}", signals_seen());

@@ -47,3 +47,5 @@ mod threadlets;
 /// Backtraces end.
 mod traces;
 mod util;
+/// Writers of one descriptor are bounded.
+mod writers;

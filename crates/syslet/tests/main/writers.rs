@@ -1,0 +1,99 @@
+//! Many writers of one descriptor do not take a thread each.
+
+#![allow(unsafe_code, reason = "system calls; memory whose pages come when they are told to")]
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use syslet::{Call, stats};
+
+use crate::util::calls::{checked, memory_file, pending, try_go};
+use crate::util::child::Child;
+use crate::util::{attached, eventually, skip};
+
+const PAGE: usize = 4096;
+/// linux/userfaultfd.h.
+const UFFD_API: u64 = 0xAA;
+const UFFDIO_API: u64 = 0xc018_aa3f;
+const UFFDIO_REGISTER: u64 = 0xc020_aa00;
+const UFFDIO_ZEROPAGE: u64 = 0xc020_aa04;
+const MISSING: u64 = 1;
+
+/// Pages that are not there until they are let in: who touches one sleeps.
+struct Withheld {
+    faults: OwnedFd,
+    at: usize,
+    pages: usize,
+}
+
+impl Withheld {
+    /// None, with a skip line, where that is not allowed.
+    fn new(pages: usize) -> Option<Self> {
+        // SAFETY: numbers.
+        let faults = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) } as i32;
+        if faults < 0 {
+            skip("userfaultfd is not allowed here");
+            return None;
+        }
+        // SAFETY: just made.
+        let faults = unsafe { OwnedFd::from_raw_fd(faults) };
+        let (prot, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+        // SAFETY: a fresh mapping.
+        let at =
+            unsafe { libc::mmap(std::ptr::null_mut(), pages * PAGE, prot, flags, -1, 0) } as usize;
+        let withheld = Self { faults, at, pages };
+        withheld.ask(UFFDIO_API, &mut [UFFD_API, 0, 0, 0]);
+        withheld.ask(UFFDIO_REGISTER, &mut [at as u64, (pages * PAGE) as u64, MISSING, 0]);
+        Some(withheld)
+    }
+
+    fn ask(&self, request: u64, argument: &mut [u64; 4]) {
+        // SAFETY: live; none of the structures is larger.
+        let answer =
+            unsafe { libc::ioctl(self.faults.as_raw_fd(), request, argument.as_mut_ptr()) };
+        assert_eq!(answer, 0, "{:?}", std::io::Error::last_os_error());
+    }
+
+    fn let_in(&self) {
+        let all = (self.pages * PAGE) as u64;
+        self.ask(UFFDIO_ZEROPAGE, &mut [self.at as u64, all, 0, 0]);
+    }
+}
+
+#[test]
+fn writers_of_a_descriptor_are_bounded() {
+    let path = "writers::writers_of_a_descriptor_are_bounded";
+    let ended = Child::new().run(path, || {
+        let Some(pages) = Withheld::new(20) else { return };
+        attached(move || {
+            syslet::set_limits(syslet::Limits::new().writers_per_descriptor(3));
+            let file = memory_file();
+            let write = |page: usize| {
+                let number = file.as_raw_fd() as usize;
+                let from = pages.at + page * PAGE;
+                Call::new(libc::SYS_pwrite64 as usize, [number, from, PAGE, page * PAGE])
+            };
+            let mut writes: Vec<_> =
+                (0..3).map(|page| pending(checked(write(page)).expect("it may be made"))).collect();
+            assert!(eventually(|| try_go(write(3)).is_err_and(|error| error.is_busy())));
+            let crew = stats().crew;
+            writes.extend((3..20).map(|page| pending(checked(write(page)).expect("queued"))));
+            assert!(stats().crew <= crew.max(8), "{} threads", stats().crew);
+            let cancelled = writes.pop().expect("there are twenty");
+            cancelled.cancel();
+            pages.let_in();
+            for write in writes {
+                assert_eq!(write.wait().raw(), PAGE as isize);
+            }
+            assert!(cancelled.wait().is_cancelled());
+            // And the count is right again.
+            for page in 0..8 {
+                assert_eq!(
+                    checked(write(page)).expect("there is room").wait().raw(),
+                    PAGE as isize
+                );
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
