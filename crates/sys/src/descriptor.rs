@@ -78,6 +78,16 @@ pub fn take_from(process: i32, descriptor: i32) -> isize {
     unsafe { syscall(nr::PIDFD_GETFD, [process as usize, descriptor as usize, 0, 0, 0, 0]) }
 }
 
+/// True if `one`, in the running thread's table, and `other`, in that of thread `tid` of the same
+/// process, are one open file: kcmp(2).
+pub fn same_file(one: i32, tid: i32, other: i32) -> bool {
+    const KCMP_FILE: usize = 0;
+    let own = crate::call::gettid();
+    let args = [own as usize, tid as usize, KCMP_FILE, one as usize, other as usize, 0];
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::KCMP, args) == 0 }
+}
+
 /// A new epoll, or `-errno`.
 pub fn new_epoll() -> isize {
     // SAFETY: reads and writes no memory.

@@ -60,6 +60,7 @@ numbers! {
     TGKILL = 234,
     EPOLL_CREATE1 = 291,
     RT_TGSIGQUEUEINFO = 297,
+    KCMP = 312,
     SCHED_SETATTR = 314,
     SCHED_GETATTR = 315,
     SECCOMP = 317,

@@ -99,12 +99,12 @@ pub(crate) enum Crossing {
 
 /// See [`Guest::keep_busy`].
 #[derive(Debug)]
-pub(crate) struct Busy<'a>(&'a Guest);
+pub(crate) struct Busy<'a>(&'a Guest, bool);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         compiler_fence(Ordering::SeqCst);
-        self.0.busy.set(false);
+        self.0.busy.set(self.1);
     }
 }
 
@@ -159,9 +159,9 @@ impl Guest {
     /// Until this is dropped a signal handler must not begin a call: the running code, which is the
     /// guest's, holds what the call would need.
     pub(crate) fn keep_busy(&self) -> Busy<'_> {
-        self.busy.set(true);
+        let before = self.busy.replace(true);
         compiler_fence(Ordering::SeqCst);
-        Busy(self)
+        Busy(self, before)
     }
 
     /// Makes sure that a call may begin: announced on this CPU, a crew thread spoken for.

@@ -8,12 +8,10 @@ use syslet_sys::call as kernel;
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, SIGPIPE, Siginfo, Timespec};
 
-use super::keeper::NOT_KEPT;
 use super::op::{Parked, Way};
 use crate::call::{Answer, Attempt, Call, Clockwork, Progress, brings_descriptors, interest};
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job};
-use crate::sync::Ordering;
 
 /// Rounds in a row that find nothing after which a call gets a thread: its descriptor says that it is
 /// ready, and it is not.
@@ -44,10 +42,10 @@ impl Engine {
         if call.way == Way::Poll {
             return self.answer_poll(call, events);
         }
-        if !names_its_file(call) {
+        if !self.names_its_file(call) {
             // The program closed it while its call waited: what the number names is not meant.
             return match self.keeper(true) {
-                Some(keeper) if call.kept.load(Ordering::SeqCst) != NOT_KEPT => keeper.go_on(call),
+                Some(keeper) if call.kept_at().is_some() => keeper.go_on(call),
                 _ => call.finish(&self.park, -EBADF),
             };
         }
@@ -60,7 +58,7 @@ impl Engine {
 
     /// A thread makes the owned call, if its descriptor still names its file.
     pub(super) fn give_thread(&'static self, call: &Arc<Parked>) {
-        if names_its_file(call) {
+        if self.names_its_file(call) {
             self.go_away(call);
         } else {
             call.finish(&self.park, -EBADF);
@@ -79,6 +77,17 @@ impl Engine {
         // SAFETY: as above; the kernel would write there.
         unsafe { (*entry)[3] = found as u16 };
         call.finish(&self.park, 1);
+    }
+
+    /// False if the descriptor names another file by now, or none.
+    fn names_its_file(&self, call: &Parked) -> bool {
+        let Some((number, _)) = interest(&call.call()).filter(|_| call.file != 0) else {
+            return true;
+        };
+        match call.kept_at() {
+            Some(place) => self.park.keeper.is_held(number, place),
+            None => descriptor::stat(number).is_ok_and(|stat| call.is_of(&stat)),
+        }
     }
 
     /// A crew thread makes the call, waiting in the kernel. Duty: the caller is the owner.
@@ -161,16 +170,6 @@ fn without_sigpipe(call: &Call, make: impl FnOnce() -> isize) -> isize {
         kernel::set_signal_mask(mask);
     }
     answer
-}
-
-/// False if the descriptor names another file by now, or none.
-fn names_its_file(call: &Parked) -> bool {
-    match interest(&call.call()) {
-        Some((descriptor, _)) if call.file != 0 => {
-            descriptor::stat(descriptor).is_ok_and(|stat| call.is_of(&stat))
-        }
-        _ => true,
-    }
 }
 
 /// On a crew thread.

@@ -32,9 +32,6 @@ use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
 const HOLD_AFTER: u64 = 1_000_000;
 /// Events taken at a time.
 const BATCH: usize = 64;
-/// Not kept.
-pub(super) const NOT_KEPT: u32 = u32::MAX;
-
 /// What the keeper is asked for.
 #[derive(Debug)]
 enum Request {
@@ -45,8 +42,8 @@ enum Request {
     /// The descriptor of this call, whose owner asks, names another file by now: go on with the one
     /// that is held.
     GoOn(Arc<Parked>),
-    /// The call that was kept here is over.
-    Release(u32, usize),
+    /// The call that was kept here is over. Exactly one for each that is kept.
+    Release(u32),
 }
 
 /// What is to be done where the program's table is.
@@ -135,8 +132,13 @@ impl Keeper {
     }
 
     /// The call that was kept in `place` is over.
-    pub(super) fn release(&self, place: u32, call: &Parked) {
-        self.ask(Request::Release(place, std::ptr::from_ref(call) as usize));
+    pub(super) fn release(&self, place: u32) {
+        self.ask(Request::Release(place));
+    }
+
+    /// True if `number` of the program names the file that is held at `place`.
+    pub(super) fn is_held(&self, number: i32, place: u32) -> bool {
+        descriptor::same_file(number, self.tid.load(Ordering::Relaxed) as i32, place as i32)
     }
 
     /// Goes on with the held file of a call. Duty: the caller is its owner, and no more afterwards.
@@ -201,12 +203,10 @@ impl Engine {
     }
 }
 
-/// A call of which the keeper holds the file.
+/// A call of which the keeper holds the file; its place is the descriptor in the keeper's table.
 #[derive(Debug)]
 struct Kept {
     call: Arc<Parked>,
-    /// In the keeper's own table.
-    descriptor: i32,
     /// It is in the epoll.
     watched: bool,
 }
@@ -220,7 +220,6 @@ struct Table {
     /// The process, as a descriptor; negative if files cannot be taken.
     process: i32,
     kept: Vec<Option<Kept>>,
-    free: Vec<u32>,
 }
 
 impl Table {
@@ -242,7 +241,7 @@ impl Table {
         };
         keeper.state.store(state, Ordering::Release);
         futex::wake(&keeper.state, i32::MAX as u32);
-        let table = Self { engine, keeper, epoll, process, kept: Vec::new(), free: Vec::new() };
+        let table = Self { engine, keeper, epoll, process, kept: Vec::new() };
         (state != IMPOSSIBLE).then_some(table)
     }
 
@@ -294,7 +293,7 @@ impl Table {
                 }
                 Request::Child(call, pid) => self.watch_child(call, pid),
                 Request::GoOn(call) => self.go_on_with_held(&call),
-                Request::Release(place, call) => self.release(place, call),
+                Request::Release(place) => self.release(place),
             }
         }
     }
@@ -305,10 +304,10 @@ impl Table {
         let newcomers = std::mem::take(&mut *lock(&self.keeper.newcomers));
         for (call, number) in newcomers {
             if !call.is_over()
-                && call.kept.load(Ordering::Relaxed) == NOT_KEPT
+                && call.kept_at().is_none()
                 && let Some(descriptor) = self.take(&call, number)
             {
-                self.keep(call, descriptor, false);
+                self.keep(call, descriptor);
             }
         }
     }
@@ -326,65 +325,61 @@ impl Table {
         None
     }
 
-    fn keep(&mut self, call: Arc<Parked>, descriptor: i32, watched: bool) -> u32 {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.kept.push(None);
-            self.kept.len() as u32 - 1
-        });
-        self.keeper.held.fetch_add(1, Ordering::Relaxed);
-        call.kept.store(place, Ordering::SeqCst);
-        let over = call.is_over_after();
-        let address = Arc::as_ptr(&call) as usize;
-        self.kept[place as usize] = Some(Kept { call, descriptor, watched });
-        if over {
-            self.release(place, address);
+    /// Keeps `call` with its file, which is `descriptor` here. False: the call is over, and the file
+    /// closed.
+    fn keep(&mut self, call: Arc<Parked>, descriptor: i32) -> bool {
+        let place = descriptor as usize;
+        if !call.keep_at(descriptor as u32) {
+            kernel::close(descriptor);
+            return false;
         }
-        place
+        if self.kept.len() <= place {
+            self.kept.resize_with(place + 1, || None);
+        }
+        self.keeper.held.fetch_add(1, Ordering::Relaxed);
+        self.kept[place] = Some(Kept { call, watched: false });
+        true
     }
 
-    fn release(&mut self, place: u32, call: usize) {
-        let kept = &mut self.kept[place as usize];
-        if kept.as_ref().is_none_or(|kept| Arc::as_ptr(&kept.call) as usize != call) {
-            return; // twice
+    fn release(&mut self, descriptor: u32) {
+        let Some(kept) = self.kept.get_mut(descriptor as usize).and_then(Option::take) else {
+            return;
+        };
+        if kept.watched {
+            // Closing would not do: the program has the file open too.
+            descriptor::forget(self.epoll, descriptor as i32);
         }
-        if let Some(kept) = kept.take() {
-            if kept.watched {
-                // Closing would not do: the program has the file open too.
-                descriptor::forget(self.epoll, kept.descriptor);
-            }
-            kernel::close(kept.descriptor);
-            self.keeper.held.fetch_sub(1, Ordering::Relaxed);
-            self.free.push(place);
-        }
+        kernel::close(descriptor as i32);
+        self.keeper.held.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn watch(&mut self, call: Arc<Parked>, number: i32, events: u32) -> bool {
-        let kept = call.kept.load(Ordering::Relaxed);
-        if kept != NOT_KEPT {
+        if let Some(kept) = call.kept_at() {
             return self.arm(kept, events);
         }
         let Some(descriptor) = self.take(&call, number) else { return false };
-        let place = self.keep(call, descriptor, false);
-        let watched = self.arm(place, events);
-        if !watched && let Some(kept) = &self.kept[place as usize] {
-            let address = Arc::as_ptr(&kept.call) as usize;
-            self.release(place, address);
+        if !self.keep(Arc::clone(&call), descriptor) {
+            return true; // it is over already
+        }
+        let watched = self.arm(descriptor as u32, events);
+        // If it is over by now, its release is on the way.
+        if !watched && call.keep_no_more(descriptor as u32) {
+            self.release(descriptor as u32);
         }
         watched
     }
 
     /// Arms the watch of what is kept at `place`.
     fn arm(&mut self, place: u32, events: u32) -> bool {
-        let Some(kept) = &mut self.kept[place as usize] else { return true };
+        let Some(Some(kept)) = self.kept.get_mut(place as usize) else { return true };
         let event = EpollEvent { events: events | EPOLLONESHOT, data: u64::from(place) };
-        let armed = descriptor::watch(self.epoll, kept.descriptor, event, kept.watched) == 0;
+        let armed = descriptor::watch(self.epoll, place as i32, event, kept.watched) == 0;
         kept.watched |= armed;
         armed
     }
 
     fn watch_child(&mut self, call: Arc<Parked>, pid: i32) {
-        let kept = call.kept.load(Ordering::Relaxed);
-        if kept != NOT_KEPT {
+        if let Some(kept) = call.kept_at() {
             self.arm(kept, POLLIN);
             return;
         }
@@ -396,8 +391,9 @@ impl Table {
             }
             return;
         }
-        let place = self.keep(call, child, false);
-        self.arm(place, POLLIN);
+        if self.keep(call, child) {
+            self.arm(child as u32, POLLIN);
+        }
     }
 
     /// What is kept at `place` is ready.
@@ -416,16 +412,16 @@ impl Table {
 
     /// The owned call's descriptor is gone: its file is here.
     fn go_on_with_held(&mut self, call: &Arc<Parked>) {
-        let place = call.kept.load(Ordering::SeqCst);
+        let place = call.kept_at().unwrap_or(u32::MAX);
         self.try_held(call, place);
     }
 
     /// Tries the owned call on the file that is held for it; watches that if it must wait again.
     fn try_held(&mut self, call: &Arc<Parked>, place: u32) {
-        let Some(Some(kept)) = self.kept.get(place as usize) else {
+        let Some(Some(_)) = self.kept.get(place as usize) else {
             return self.engine.deliver(Delivery::Finish(Arc::clone(call), -EBADF));
         };
-        match again::attempt(call, Some(kept.descriptor)) {
+        match again::attempt(call, Some(place as i32)) {
             Went::Over(answer) => {
                 self.engine.deliver(Delivery::Finish(Arc::clone(call), answer));
             }

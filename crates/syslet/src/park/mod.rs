@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use syslet_sys::futex;
 
-use self::keeper::{Delivery, Keeper, NOT_KEPT};
+use self::keeper::{Delivery, Keeper};
 pub(crate) use self::op::{NEVER, Order, Parked, Way};
 use self::ring::{Ring, Unarmed};
 pub(crate) use self::timers::Clock;
@@ -143,9 +143,8 @@ impl Park {
     /// A call is over: nothing more is to come of it, and its room is free.
     fn forget(&self, call: &Parked) {
         self.disarm(call);
-        let kept = call.kept.load(Ordering::SeqCst);
-        if kept != NOT_KEPT {
-            self.keeper.release(kept, call);
+        if let Some(kept) = call.end_keeping() {
+            self.keeper.release(kept);
         }
         self.release();
     }
@@ -250,7 +249,7 @@ impl Engine {
             match ring.arm(call) {
                 Ok(()) => {
                     if let Some(keeper) = self.keeper(true)
-                        && call.kept.load(Ordering::Relaxed) == NOT_KEPT
+                        && call.kept_at().is_none()
                     {
                         keeper.notice(call, descriptor);
                     }

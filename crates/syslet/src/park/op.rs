@@ -9,16 +9,19 @@ use std::sync::Arc;
 use syslet_sys::uapi::{ECANCELED, Iocb, Stat};
 
 use super::Park;
-use super::keeper::NOT_KEPT;
 use super::phase::Phase;
 use super::timers::Clock;
 use crate::call::{Call, CancelOutcome, PendingCall, outcome_of};
 use crate::complete::{Holder, Interrupt, Slot};
-use crate::crew::{engine, generation};
+use crate::crew::{Busy, Guest, current_guest, engine, generation};
 use crate::sync::{AtomicU32, Ordering};
 
 /// No time limit.
 pub(crate) const NEVER: u64 = u64::MAX;
+/// The keeper does not hold its file.
+const NOT_KEPT: u32 = u32::MAX;
+/// The call is over: its file is not to be held any more.
+const GONE: u32 = u32::MAX - 1;
 /// Not among the timers.
 const NOWHERE: u32 = u32::MAX;
 
@@ -73,8 +76,8 @@ pub(crate) struct Parked {
     pub(super) timer: AtomicU32,
     /// Ring that its poll is armed in, or a [`Place`].
     pub(super) place: AtomicU32,
-    /// Where the keeper keeps its file, or [`NOT_KEPT`].
-    pub(super) kept: AtomicU32,
+    /// Its file's descriptor in the keeper's table, [`NOT_KEPT`], or [`GONE`].
+    kept: AtomicU32,
     nr: u16,
     pub(super) way: Way,
     pub(super) clock: Clock,
@@ -172,6 +175,30 @@ impl Parked {
         self.deadline
     }
 
+    /// Where the keeper holds its file.
+    pub(super) fn kept_at(&self) -> Option<u32> {
+        Some(self.kept.load(Ordering::Acquire)).filter(|kept| *kept < GONE)
+    }
+
+    /// The keeper holds its file from now on, at `place`. False: the call is over.
+    pub(super) fn keep_at(&self, place: u32) -> bool {
+        self.change_kept(NOT_KEPT, place)
+    }
+
+    /// The keeper does not hold it any more. False: the call is over, and has said so.
+    pub(super) fn keep_no_more(&self, place: u32) -> bool {
+        self.change_kept(place, NOT_KEPT)
+    }
+
+    /// The call is over: where its file is held, if it is.
+    pub(super) fn end_keeping(&self) -> Option<u32> {
+        Some(self.kept.swap(GONE, Ordering::AcqRel)).filter(|kept| *kept < GONE)
+    }
+
+    fn change_kept(&self, from: u32, to: u32) -> bool {
+        self.kept.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// True if its time has not come yet.
     pub(super) fn is_among_timers(&self) -> bool {
         self.timer.load(Ordering::SeqCst) != NOWHERE
@@ -252,6 +279,13 @@ impl Parked {
     }
 }
 
+/// On a guest: a signal handler that runs until this is dropped must not begin a call, which would find
+/// locks held.
+pub(crate) fn hold_off_handlers() -> Option<Busy<'static>> {
+    // SAFETY: null, or a record, which is never freed.
+    unsafe { current_guest().as_ref() }.map(Guest::keep_busy)
+}
+
 impl Interrupt for Parked {
     fn interrupt(&self) {
         self.cancel();
@@ -270,6 +304,7 @@ impl PendingCall for Parked {
             return CancelOutcome::TooLate;
         }
         let Some(engine) = engine() else { return CancelOutcome::TooLate };
+        let _busy = hold_off_handlers();
         self.end_if_cancelled(&engine.park);
         // If not: its owner sees the wish when it lets go. A thread may be making it.
         if self.slot.tid() != 0 {
@@ -280,6 +315,7 @@ impl PendingCall for Parked {
 
     fn drive(&self, deadline: Option<std::time::Instant>) {
         if let Some(engine) = engine() {
+            let _busy = hold_off_handlers();
             engine.drive(self, deadline);
         }
     }
