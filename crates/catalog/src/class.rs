@@ -1,6 +1,6 @@
 //! One byte per call number: what the library asks before every call, without touching the table.
 
-use crate::entry::{Entry, Runs, Waits};
+use crate::entry::{Entry, Makes, Runs, Waits};
 use crate::lookup::ENTRIES;
 
 const KNOWN: u8 = 1;
@@ -9,6 +9,8 @@ const MAY_WAIT: u8 = 1 << 2;
 const RELATIVE: u8 = 1 << 3;
 const MAY_PARK: u8 = 1 << 4;
 const WRITES: u8 = 1 << 5;
+const DISK: u8 = 1 << 6;
+const STORES: u8 = 1 << 7;
 
 /// `write`, `pwrite64`, `writev`, `pwritev`, `pwritev2`.
 const WRITERS: [u32; 5] = [1, 18, 20, 296, 328];
@@ -65,6 +67,18 @@ impl Class {
         self.0 & WRITES != 0
     }
 
+    /// Whether the call sleeps for what ends by itself: [`Waits::Disk`].
+    #[inline(always)]
+    pub const fn waits_for_disk(self) -> bool {
+        self.0 & DISK != 0
+    }
+
+    /// Whether the call stores new descriptors in memory: [`Makes::FdPair`].
+    #[inline(always)]
+    pub const fn stores_descriptors(self) -> bool {
+        self.0 & STORES != 0
+    }
+
     /// Whether the call has a time limit that counts, or may count, from the moment it is made, so
     /// that making it again needs the rest: `Timeout::may_be_relative`.
     #[inline(always)]
@@ -97,6 +111,12 @@ const fn bits(entry: &Entry) -> u8 {
             bits |= WRITES;
         }
         i += 1;
+    }
+    if matches!(entry.waits, Waits::Disk) {
+        bits |= DISK;
+    }
+    if matches!(entry.makes, Makes::FdPair { .. }) {
+        bits |= STORES;
     }
     if entry.timeout.may_be_relative() {
         bits |= RELATIVE;

@@ -172,6 +172,9 @@ fn the_class_says_what_the_row_says() {
         assert!(class.known(), "{}", entry.name);
         assert_eq!(class.movable(), entry.runs == Runs::Anywhere, "{}", entry.name);
         assert_eq!(class.may_wait(), entry.waits != Waits::Never, "{}", entry.name);
+        assert_eq!(class.waits_for_disk(), entry.waits == Waits::Disk, "{}", entry.name);
+        let stores = matches!(entry.makes, Makes::FdPair { .. });
+        assert_eq!(class.stores_descriptors(), stores, "{}", entry.name);
         let relative = !matches!(entry.timeout, Timeout::None | Timeout::AbsTimespec { .. });
         assert_eq!(class.has_relative_timeout(), relative, "{}", entry.name);
     }
@@ -184,6 +187,7 @@ fn of_an_unknown_number_nothing_is_true() {
         assert_eq!(lookup(nr), None);
         let class = class(nr);
         assert!(!class.known() && !class.movable(), "{nr}");
-        assert!(!class.may_wait() && !class.has_relative_timeout(), "{nr}");
+        assert!(!class.may_wait() && !class.waits_for_disk(), "{nr}");
+        assert!(!class.stores_descriptors() && !class.has_relative_timeout(), "{nr}");
     }
 }
