@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
 
+use crate::StepId;
 use crate::crew::Unsupported;
 
 /// Why a thread could not be attached.
@@ -129,6 +130,22 @@ pub enum Refusal {
     Unknown(usize),
     /// The call acts on, or answers for, the kernel thread that makes it. Its name and the reason.
     BoundToThread(&'static str, &'static str),
+    /// No call of this number is in the catalogue; it is that of a chain's step.
+    UnknownStep {
+        /// The step.
+        step: StepId,
+        /// The call's number.
+        nr: usize,
+    },
+    /// The call of a chain's step acts on, or answers for, the kernel thread that makes it.
+    BoundStep {
+        /// The step.
+        step: StepId,
+        /// The call's name.
+        name: &'static str,
+        /// The reason.
+        reason: &'static str,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -136,6 +153,12 @@ impl fmt::Display for Refusal {
         match self {
             Self::Unknown(nr) => write!(f, "system call {nr} is not known"),
             Self::BoundToThread(name, reason) => write!(f, "{name} is refused: {reason}"),
+            Self::UnknownStep { step, nr } => {
+                write!(f, "step {}: system call {nr} is not known", step.index())
+            }
+            Self::BoundStep { step, name, reason } => {
+                write!(f, "step {}: {name} is refused: {reason}", step.index())
+            }
         }
     }
 }

@@ -26,7 +26,10 @@ mod threadlet;
 
 #[cfg(not(loom))]
 pub use self::{
-    call::{Call, CancelOutcome, Pending, Ret, Submitted, submit, try_submit},
+    call::{
+        Arg, Call, CancelOutcome, Chain, ChainResult, Pending, PendingChain, Ret, StepId,
+        Submitted, SubmittedChain, When, submit, submit_chain, try_submit, try_submit_chain,
+    },
     crew::{
         Attach, AttachGuard, CpuSet, IdentityMismatch, Mode, Placement, Unsupported, attach,
         check_identity, is_attached, with_attached,

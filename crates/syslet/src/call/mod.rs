@@ -1,5 +1,6 @@
-//! System calls: submit, wait, cancel.
+//! System calls and chains of them: submit, wait, cancel.
 
+mod chain;
 mod kinds;
 mod number;
 mod pending;
@@ -11,6 +12,10 @@ mod twin;
 mod unattached;
 mod writers;
 
+pub use chain::{
+    Arg, Chain, ChainResult, PendingChain, StepId, SubmittedChain, When, submit_chain,
+    try_submit_chain,
+};
 pub use number::{Call, Ret};
 pub use pending::{CancelOutcome, Pending};
 pub(crate) use pending::{PendingCall, outcome_of};

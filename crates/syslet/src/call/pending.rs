@@ -34,7 +34,7 @@ pub enum CancelOutcome {
 /// Dropping it leaves the call to itself: it goes on, and its answer is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it drops the call's answer"]
-pub struct Pending(Option<SlotHandle<dyn PendingCall>>);
+pub struct Pending(pub(super) Option<SlotHandle<dyn PendingCall>>);
 
 /// A call that is away or parked.
 pub(crate) trait PendingCall: Holder {
@@ -56,12 +56,12 @@ impl Pending {
         Self(Some(SlotHandle::new(call)))
     }
 
-    fn slot(&self) -> &Slot {
+    pub(super) fn slot(&self) -> &Slot {
         self.0.as_ref().expect("a pending call is polled after it was ready").slot()
     }
 
     /// In a forked child the call's thread does not exist: it is as good as cancelled.
-    fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         self.slot().generation() != generation()
     }
 

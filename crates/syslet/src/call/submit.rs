@@ -381,14 +381,18 @@ pub(super) unsafe fn in_place(call: &Call) -> Ret {
 
 #[cold]
 fn refuse(call: Call) -> SubmitError<Call> {
-    let entry = u32::try_from(call.nr()).ok().and_then(syslet_catalog::lookup);
-    let why = match entry.map(|entry| (entry.name, entry.runs)) {
+    SubmitError::Refused(call, refusal(call.nr()))
+}
+
+/// Why a call of number `nr`, which is not movable, is refused.
+pub(super) fn refusal(nr: usize) -> Refusal {
+    let entry = u32::try_from(nr).ok().and_then(syslet_catalog::lookup);
+    match entry.map(|entry| (entry.name, entry.runs)) {
         Some((name, Runs::Bound(reason) | Runs::Refused(reason))) => {
             Refusal::BoundToThread(name, reason)
         }
-        _ => Refusal::Unknown(call.nr()),
-    };
-    SubmitError::Refused(call, why)
+        _ => Refusal::Unknown(nr),
+    }
 }
 
 /// A guest that cannot be protected now.

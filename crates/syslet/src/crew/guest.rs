@@ -245,7 +245,7 @@ impl Guest {
     /// 1. The running code is this guest, and [`ready`](Self::ready) has just said so.
     /// 2. `run` calls [`begin`](Self::begin) once before it does anything that may wait, and ends by
     ///    [`finish`](Self::finish): *stay* if that is true, and *leave* for the crew's context if not,
-    ///    after completing the slot.
+    ///    after completing the slot. (Where `finish` was true it may begin again instead.)
     /// 3. `run` does not unwind.
     #[inline(always)]
     pub(crate) unsafe fn cross(

@@ -10,9 +10,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use syslet::threadlet;
+use syslet::{Chain, threadlet};
 
-use crate::util::calls::{Landing, go, pread_call};
+use crate::util::calls::{Landing, go, go_chain, pread_call};
+use crate::util::chain;
 use crate::util::child::Child;
 use crate::util::pipe::file_with;
 use crate::util::{attached, skip_in_pool};
@@ -88,6 +89,28 @@ fn inline_threadlets_and_calls_allocate_nothing() {
             });
             let fails = pread_call(-1, landing, 0);
             inline_allocates_nothing("a call that fails", || go(fails).is_done());
+            let mut chain = Chain::new();
+            for _ in 0..3 {
+                chain::add(&mut chain, call);
+            }
+            let mut chain = Some(chain);
+            inline_allocates_nothing("a chain that is submitted again", || {
+                let submitted = go_chain(chain.take().expect("it came back"));
+                let inline = submitted.is_done();
+                chain = Some(submitted.wait().into_chain());
+                inline
+            });
+            inline_allocates_nothing("a chain whose memory is used again", || {
+                let mut next = chain.take().expect("it came back");
+                next.clear();
+                let read = chain::add(&mut next, call);
+                let submitted = go_chain(next);
+                let inline = submitted.is_done();
+                let result = submitted.wait();
+                let right = result.ret(read).is_some_and(|ret| ret.raw() == 1);
+                chain = Some(result.into_chain());
+                inline && right
+            });
         });
     });
     ended.expect("this is the parent").expect_done();

@@ -15,7 +15,7 @@ const TIME: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Sends SIGUSR1 to every crew thread, again and again, until `done`.
-fn pester(mut done: impl FnMut() -> bool) {
+pub(crate) fn pester(mut done: impl FnMut() -> bool) {
     let mut last = Instant::now();
     let mut crew = Vec::new();
     let named = within(Duration::from_secs(20), || {

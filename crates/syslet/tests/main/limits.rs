@@ -4,11 +4,12 @@ use std::os::fd::AsRawFd;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use syslet::{AttachError, SubmitError, stats, threadlet, try_threadlet};
+use syslet::{AttachError, Chain, SubmitError, stats, threadlet, try_threadlet};
 
 use crate::util::calls::{
     self, Landing, address_space, go, number_call, pending, read_call, taking_call, try_go,
 };
+use crate::util::chain;
 use crate::util::child::Child;
 use crate::util::pipe::{Pipe, file_with};
 use crate::util::{LIMIT, Way, attached, bounded, eventually, settings, way};
@@ -88,6 +89,39 @@ fn without_crew_threads_calls_queue_or_come_back() {
             pipe.put(1);
             occupied.release();
             assert_eq!(queued.wait().raw(), 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn without_crew_threads_chains_queue_or_come_back() {
+    let path = "limits::without_crew_threads_chains_queue_or_come_back";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        attached(|| {
+            let (pipe, file) = (Pipe::new(), file_with(b""));
+            let occupied = Occupied::all(2);
+            let mut may_wait = Chain::new();
+            let sync = number_call(libc::SYS_fsync, [file.as_raw_fd() as usize]);
+            let synced = chain::add(&mut may_wait, sync);
+            let read = chain::add(&mut may_wait, read_call(pipe.read_end(), Landing::leak()));
+            let error = calls::try_go_chain(may_wait).expect_err("no crew thread is left");
+            assert!(error.is_busy());
+            let queued = chain::pending(calls::go_chain(error.into_inner()));
+            assert!(!queued.is_done());
+            if way() != Way::Pool {
+                assert_eq!(stats().guest.map(|guest| guest.queued), Some(1));
+                // What waits for a disk only is made in place.
+                let mut disk = Chain::new();
+                let synced = [0; 2].map(|_| chain::add(&mut disk, sync));
+                let submitted = calls::go_chain(disk);
+                assert!(submitted.is_done());
+                assert_eq!(chain::answers(&submitted.wait(), synced), [Some(0), Some(0)]);
+                assert_eq!(stats().guest.map(|guest| guest.in_place), Some(1));
+            }
+            pipe.put(1);
+            occupied.release();
+            assert_eq!(chain::answers(&queued.wait(), [synced, read]), [Some(0), Some(1)]);
         });
     });
     ended.expect("this is the parent").expect_done();

@@ -8,6 +8,10 @@ mod allocation;
 mod attaching;
 /// A cancelled call ends, or was too late, and nothing in between.
 mod cancelling;
+/// Any chain does what its calls do one by one.
+mod chain_property;
+/// Calls that feed each other are submitted as one.
+mod chains;
 /// What belongs to the guest stays with it over a handoff.
 mod context;
 /// What is away can be waited for before the program ends.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::runner::{ALL, GUESTS, Scenario};
 use crate::sys::{self, PATIENCE};
-use crate::work::{attach, away_reads, away_threadlet, finish_all, hand_off};
+use crate::work::{attach, away_chain, away_reads, away_threadlet, finish_all, hand_off};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("parent_and_child_work_after_a_guest_forked", ALL, by_guest),
@@ -139,6 +139,8 @@ fn handles() {
     let mut pending = away_reads(2);
     let (threadlet, writer) = away_threadlet();
     let (dropped, other_writer) = away_threadlet();
+    let (chain, pipe) = away_chain();
+    let (dropped_chain, other_pipe) = away_chain();
     let read = pending.pop().expect("two");
     let child = sys::fork(move || {
         let ret = read.pending().wait();
@@ -146,6 +148,10 @@ fn handles() {
         assert!(threadlet.is_finished());
         assert!(threadlet.join_catch().is_err());
         drop(dropped);
+        assert!(chain.is_done());
+        let result = chain.wait();
+        assert!(result.cancelled().is_some() && result.last().is_none(), "{result:?}");
+        drop(dropped_chain);
         let rest = pending.pop().expect("one").pending();
         assert_eq!(rest.cancel(), syslet::CancelOutcome::TooLate);
         drop(rest);
@@ -153,7 +159,7 @@ fn handles() {
         child_works()
     });
     assert_eq!(child.end(), 0);
-    drop((writer, other_writer));
+    drop((writer, other_writer, pipe, other_pipe));
     hand_off();
 }
 

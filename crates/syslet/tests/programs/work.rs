@@ -5,7 +5,10 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use syslet::{Attach, AttachGuard, Call, Mode as Working, Pending, Placement, Submitted, submit};
+use syslet::{
+    Arg, Attach, AttachGuard, Call, Chain, Mode as Working, Pending, PendingChain, Placement,
+    Submitted, SubmittedChain, submit, submit_chain,
+};
 
 use crate::runner::Mode;
 use crate::sys;
@@ -95,6 +98,22 @@ pub(crate) fn hand_off() {
 /// Several reads that are away.
 pub(crate) fn away_reads(count: usize) -> Vec<AwayRead> {
     (0..count).map(|_| AwayRead::new()).collect()
+}
+
+/// A chain that is away, in a read of an empty pipe, and the ends of the pipe.
+#[track_caller]
+pub(crate) fn away_chain() -> (PendingChain, [OwnedFd; 2]) {
+    let (reader, writer) = sys::pipe();
+    let buffer = std::ptr::from_mut(Box::leak(Box::new(0u8))) as usize;
+    let mut chain = Chain::new();
+    let read = [reader.as_raw_fd() as usize, buffer, 1].map(Arg::Value);
+    chain.push(libc::SYS_read as usize, read);
+    chain.push(libc::SYS_read as usize, read);
+    // SAFETY: the buffer is leaked.
+    match unsafe { submit_chain(chain) }.expect("the chain may be submitted") {
+        SubmittedChain::Pending(pending) => (pending, [reader, writer]),
+        SubmittedChain::Done(result) => panic!("a read of an empty pipe is over: {result:?}"),
+    }
 }
 
 /// Ends the reads and checks each.

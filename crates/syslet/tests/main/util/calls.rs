@@ -14,7 +14,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use syslet::{Call, SubmitError, Submitted, submit, try_submit};
+use syslet::{
+    Call, Chain, SubmitError, Submitted, SubmittedChain, submit, submit_chain, try_submit,
+    try_submit_chain,
+};
 
 /// A byte that a submitted call writes.
 #[derive(Debug)]
@@ -35,6 +38,38 @@ impl Landing {
     }
 
     /// Where it lands.
+    pub(crate) fn address(&self) -> usize {
+        self.0.get() as usize
+    }
+}
+
+/// Memory that submitted calls write and read: zeroes at first.
+#[derive(Debug)]
+#[repr(align(8))]
+pub(crate) struct Block(UnsafeCell<[u8; 4096]>);
+
+// SAFETY: written by the kernel before the call's answer is stored, read after that was seen.
+unsafe impl Sync for Block {}
+
+impl Block {
+    pub(crate) fn leak() -> &'static Self {
+        Self::with(&[])
+    }
+
+    /// One that begins with `bytes`.
+    pub(crate) fn with(bytes: &[u8]) -> &'static Self {
+        let mut block = [0; 4096];
+        block[..bytes.len()].copy_from_slice(bytes);
+        Box::leak(Box::new(Self(UnsafeCell::new(block))))
+    }
+
+    /// What is there. Only after the calls have ended.
+    pub(crate) fn bytes(&self) -> [u8; 4096] {
+        // SAFETY: leaked; the kernel is done with it.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    /// Where it is.
     pub(crate) fn address(&self) -> usize {
         self.0.get() as usize
     }
@@ -102,6 +137,34 @@ pub(crate) fn checked(call: Call) -> Result<Submitted, SubmitError<Call>> {
 pub(crate) fn try_go(call: Call) -> Result<Submitted, SubmitError<Call>> {
     // SAFETY: leaked, static memory, or numbers.
     unsafe { try_submit(call) }
+}
+
+/// Submits a chain whose steps are such calls, and whose `Arg::At` are addresses in a [`Block`].
+pub(crate) fn go_chain(chain: Chain) -> SubmittedChain {
+    checked_chain(chain).expect("the chain is accepted")
+}
+
+/// The same, with the error.
+pub(crate) fn checked_chain(chain: Chain) -> Result<SubmittedChain, SubmitError<Chain>> {
+    // SAFETY: leaked, static memory, or numbers.
+    unsafe { submit_chain(chain) }
+}
+
+/// The same with `try_submit_chain`.
+pub(crate) fn try_go_chain(chain: Chain) -> Result<SubmittedChain, SubmitError<Chain>> {
+    // SAFETY: leaked, static memory, or numbers.
+    unsafe { try_submit_chain(chain) }
+}
+
+/// Makes a call as it is, without the library.
+pub(crate) fn plain(nr: usize, args: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = args;
+    // SAFETY: leaked, static memory, or numbers.
+    let answer = unsafe { libc::syscall(nr as i64, a, b, c, d, e, f) };
+    match answer {
+        -1 => -std::io::Error::last_os_error().raw_os_error().expect("it failed") as isize,
+        answer => answer as isize,
+    }
 }
 
 /// The handle of a call that is expected to wait.
@@ -236,6 +299,29 @@ pub(crate) fn install(signal: i32, handler: extern "C" fn(libc::c_int), flags: i
     // SAFETY: the handlers of these tests only use atomics and system calls.
     let answer = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
     assert_eq!(answer, 0, "sigaction");
+}
+
+/// True if `fd` is open.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: numbers.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Closes `fd`, which a call has made.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: numbers.
+    assert_eq!(unsafe { libc::close(fd) }, 0, "close");
+}
+
+/// Blocks `signal` for the running thread.
+pub(crate) fn block_signal(signal: i32) {
+    // SAFETY: all zeros is an empty set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: live.
+    unsafe { libc::sigaddset(&mut set, signal) };
+    // SAFETY: live.
+    let answer = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+    assert_eq!(answer, 0, "pthread_sigmask");
 }
 
 /// Open descriptors of the process.

@@ -1,6 +1,7 @@
 //! What the tests share: ways of working, bounded waits, child processes, calls and pipes.
 
 pub(crate) mod calls;
+pub(crate) mod chain;
 pub(crate) mod child;
 pub(crate) mod pipe;
 
