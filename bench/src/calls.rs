@@ -15,10 +15,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use syslet::Call;
+use syslet::{Arg, Call, Chain, When};
 use syslet_sys::arch;
 
 use crate::error::Trouble;
+use crate::inline::Way;
 
 /// Bytes that a read or write moves.
 const BLOCK: usize = 4096;
@@ -66,8 +67,16 @@ pub(crate) trait Work: Copy + Send + Sync + 'static {
     /// How many of its system calls the library protects: those that can wait.
     const PROTECTED: u64 = 1;
 
+    /// The ways in which it is measured; the first is the plain one.
+    const WAYS: &'static [Way] = &Way::ALL;
+
     /// Does it once. Negative if a call failed.
     fn once(self, make: &impl Make) -> isize;
+
+    /// Does it once as one chain, where that is among its ways. Negative if a call failed.
+    fn chained(self) -> isize {
+        -(libc::ENOSYS as isize)
+    }
 }
 
 /// A call that can never wait, which the library makes without protection.
@@ -176,6 +185,54 @@ impl Work for OpenClose {
     }
 }
 
+/// Opens a file, reads it and closes it: three calls, each protected for itself, all in one threadlet,
+/// or one chain, which is built anew each time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenReadClose {
+    path: Memory,
+    buffer: Memory,
+}
+
+impl Work for OpenReadClose {
+    const NAME: &'static str = "open_read_close";
+    const PROTECTED: u64 = 3;
+    const WAYS: &'static [Way] = &[Way::Plain, Way::Submit, Way::Threadlet, Way::Chain];
+
+    #[inline(always)]
+    fn once(self, make: &impl Make) -> isize {
+        let (here, flags) = (libc::AT_FDCWD as usize, (libc::O_RDONLY | libc::O_CLOEXEC) as usize);
+        // SAFETY: clause memory: a path with its final zero.
+        let fd = unsafe { make.make(libc::SYS_openat, [here, self.path.0, flags, 0, 0, 0]) };
+        if fd < 0 {
+            return fd;
+        }
+        // SAFETY: clause memory: a block of it.
+        let n = unsafe { make.make(libc::SYS_read, [fd as usize, self.buffer.0, BLOCK, 0, 0, 0]) };
+        // SAFETY: clause descriptor.
+        let closed = unsafe { make.make(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
+        n.min(closed)
+    }
+
+    #[inline(always)]
+    fn chained(self) -> isize {
+        let (here, flags) = (libc::AT_FDCWD as usize, (libc::O_RDONLY | libc::O_CLOEXEC) as usize);
+        let mut chain = Chain::new();
+        let open =
+            chain.push(libc::SYS_openat as usize, [here, self.path.0, flags].map(Arg::Value));
+        chain.stop_on(open, When::Negative);
+        let (buffer, len) = (Arg::Value(self.buffer.0), Arg::Value(BLOCK));
+        let read = chain.push(libc::SYS_read as usize, [open.into(), buffer, len]);
+        let close = chain.push(libc::SYS_close as usize, [open.into()]);
+        // SAFETY: clauses memory and descriptor.
+        let Ok(submitted) = (unsafe { syslet::submit_chain(chain) }) else {
+            return -(libc::ENOSYS as isize);
+        };
+        let result = submitted.wait();
+        let answers = [open, read, close].map(|step| result.ret(step).map_or(0, |ret| ret.raw()));
+        answers.into_iter().fold(0, isize::min)
+    }
+}
+
 /// The address of a block that is given to the kernel for good.
 #[derive(Debug, Clone, Copy)]
 struct Memory(usize);
@@ -250,6 +307,10 @@ impl Files {
 
     pub(crate) fn open_close(&self) -> OpenClose {
         OpenClose { path: self.path() }
+    }
+
+    pub(crate) fn open_read_close(&self) -> OpenReadClose {
+        OpenReadClose { path: self.path(), buffer: Memory::with(&[]) }
     }
 }
 

@@ -1,6 +1,6 @@
-//! Calls that do not wait: plain, by `submit`, and in a threadlet, in the same loop.
+//! Calls that do not wait: plain, by `submit`, in a threadlet, and some as a chain, in the same loop.
 //!
-//! A batch of calls is timed as a whole and divided. Batches of the three ways take turns, and each
+//! A batch of calls is timed as a whole and divided. Batches of the ways take turns, and each
 //! is compared with the plain batch beside it: what disturbs the machine for longer than a batch
 //! disturbs both, and what disturbs one only is far from the median.
 
@@ -21,9 +21,11 @@ pub(crate) enum Way {
     Plain,
     Submit,
     Threadlet,
+    Chain,
 }
 
 impl Way {
+    /// The ways of every work.
     pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Submit, Self::Threadlet];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Way {
             Self::Plain => "plain",
             Self::Submit => "submit",
             Self::Threadlet => "threadlet",
+            Self::Chain => "chain",
         }
     }
 
@@ -39,7 +42,7 @@ impl Way {
         match self {
             Self::Plain => 0,
             Self::Submit => W::PROTECTED,
-            Self::Threadlet => 1,
+            Self::Threadlet | Self::Chain => 1,
         }
     }
 }
@@ -55,6 +58,7 @@ pub(crate) fn run(options: &InlineOptions) -> Result<Vec<Row>, Trouble> {
             InlineWork::Pread4k => measure(options, files.pread())?,
             InlineWork::Statx => measure(options, files.statx())?,
             InlineWork::OpenClose => measure(options, files.open_close())?,
+            InlineWork::OpenReadClose => measure(options, files.open_read_close())?,
             InlineWork::Pwrite4k => measure(options, files.pwrite())?,
             InlineWork::Sparse => sparse::measure(options, files.pread())?,
         });
@@ -69,6 +73,7 @@ pub(crate) fn once<W: Work>(work: W, way: Way) -> isize {
         Way::Plain => work.once(&Plain),
         Way::Submit => work.once(&Submit),
         Way::Threadlet => syslet::threadlet(move || work.once(&Plain)).join(),
+        Way::Chain => work.chained(),
     }
 }
 
@@ -93,24 +98,24 @@ fn measure<W: Work>(options: &InlineOptions, work: W) -> Result<Vec<Row>, Troubl
     let (rounds, size) = (options.rounds(), options.batch());
     let place = placement(options.placement, options.common.cpu)?;
     let tallies = on_guest(place, || {
-        let mut tallies: [Tally; 3] = Default::default();
-        for way in Way::ALL {
+        let mut tallies: Vec<Tally> = W::WAYS.iter().map(|_| Tally::default()).collect();
+        for &way in W::WAYS {
             batch(work, way, size)?; // warms caches and branch predictors
         }
         for round in 0..rounds {
             // Who follows whom changes from round to round.
-            for turn in 0..Way::ALL.len() {
-                let at = (round + turn) % Way::ALL.len();
+            for turn in 0..W::WAYS.len() {
+                let at = (round + turn) % W::WAYS.len();
                 let before = Path::now();
-                let nanos = batch(work, Way::ALL[at], size)?;
+                let nanos = batch(work, W::WAYS[at], size)?;
                 tallies[at].path.add_since(before);
                 tallies[at].samples.push(nanos);
             }
         }
         Ok(tallies)
     })?;
-    let [plain, ..] = &tallies;
-    let row = |(way, tally): (Way, &Tally)| {
+    let plain = &tallies[0];
+    let row = |(&way, tally): (&Way, &Tally)| {
         let mut row = Row::new(W::NAME, way.name(), &tally.samples);
         row.more.placement = Some(options.placement.name());
         row.more.batch = Some(size);
@@ -119,7 +124,7 @@ fn measure<W: Work>(options: &InlineOptions, work: W) -> Result<Vec<Row>, Troubl
         row.fault = tally.path.not_inline((rounds * size) as u64 * way.protected::<W>());
         if way == Way::Plain { row } else { row.against(&tally.samples, &plain.samples) }
     };
-    Ok(Way::ALL.into_iter().zip(&tallies).map(row).collect())
+    Ok(W::WAYS.iter().zip(&tallies).map(row).collect())
 }
 
 /// Nanoseconds of each of `size` repetitions.
@@ -129,6 +134,7 @@ fn batch<W: Work>(work: W, way: Way, size: usize) -> Result<f64, Trouble> {
         Way::Plain => timed::<W>(size, || once(work, Way::Plain)),
         Way::Submit => timed::<W>(size, || once(work, Way::Submit)),
         Way::Threadlet => timed::<W>(size, || once(work, Way::Threadlet)),
+        Way::Chain => timed::<W>(size, || once(work, Way::Chain)),
     }
 }
 

@@ -148,6 +148,7 @@ pub(crate) enum InlineWork {
     Pread4k,
     Statx,
     OpenClose,
+    OpenReadClose,
     Pwrite4k,
     Sparse,
 }
