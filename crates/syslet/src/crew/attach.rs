@@ -29,6 +29,9 @@ const MAX_STACK: usize = 1 << 30;
 const SETXID_TIME: Duration = Duration::from_millis(50);
 /// How long attaching waits for crew threads to be made before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long attaching waits, with the limit reached, for a crew thread whose work is over: on a busy
+/// machine it may be preempted on its way to rest, for some time slices.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
 /// Where guest and crew run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,7 +108,8 @@ impl Attach {
     /// # Blocking
     ///
     /// For some tens of microseconds, until a crew thread carries the guest; the first time some
-    /// hundred, while the crew is made.
+    /// hundred, while the crew is made; a tenth of a second if the limit of crew threads is reached and
+    /// none becomes free.
     pub fn attach(&self) -> Result<AttachGuard, AttachError> {
         self.check()?;
         if ATTACHED.try_with(|_| ()).is_err() {
@@ -285,7 +289,7 @@ pub(super) fn require_one(engine: &Engine) -> std::io::Result<()> {
 /// Speaks for `count` crew threads, waiting while they are made.
 fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachError> {
     let growth = engine.watchdog.await_growth();
-    let deadline = Instant::now() + PATIENCE;
+    let begun = Instant::now();
     lock(&engine.spawn_error).take(); // an old one is no answer
     let mut got = 0;
     let result = loop {
@@ -298,8 +302,8 @@ fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachError> {
         if let Some(error) = lock(&engine.spawn_error).take() {
             break Err(AttachError::Io("making a crew thread", error));
         }
-        let coming = engine.total.load(Ordering::SeqCst) > engine.alive.load(Ordering::SeqCst);
-        if !coming && !engine.grow(count - got) && engine.spare() <= 0 {
+        let full = engine.coming() == 0 && !engine.grow(count - got);
+        if begun.elapsed() > if full { ON_ITS_WAY } else { PATIENCE } {
             break Err(AttachError::NoCrew);
         }
         let news = lock(&engine.news.0);
@@ -312,9 +316,6 @@ fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachError> {
             .wait_timeout(news, Duration::from_millis(10))
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         drop(news);
-        if Instant::now() > deadline {
-            break Err(AttachError::NoCrew);
-        }
     };
     drop(growth);
     if result.is_err() {

@@ -344,8 +344,9 @@ impl Engine {
             .is_ok()
     }
 
-    /// Gives a credit back, or adds that of a thread that came to rest.
-    pub(crate) fn release(&self) {
+    /// One more resting crew thread that nobody has spoken for. Only for `release`, which sees to it
+    /// that whoever waits for one gets it.
+    pub(super) fn add_credit(&self) {
         self.spare.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -365,10 +366,24 @@ impl Engine {
         true
     }
 
+    /// Crew threads that are being made. On a busy machine that takes longer than many calls do: who
+    /// asked for one more for each call that finds none would have hundreds made for nothing.
+    pub(crate) fn coming(&self) -> usize {
+        // A thread that ends leaves `total` first, so what is counted here does come.
+        self.total.load(Ordering::SeqCst).saturating_sub(self.alive.load(Ordering::SeqCst))
+    }
+
+    /// Asks for one more crew thread unless `enough` are being made. False: there are fewer, and the limit
+    /// is reached.
+    pub(crate) fn grow_unless_coming(&self, enough: usize) -> bool {
+        self.coming() >= enough || self.grow(1)
+    }
+
     /// Keeps a few crew threads ready, so that the next handoff finds one.
     pub(crate) fn keep_ready(&self) {
-        if self.spare() < LOW_WATER {
-            self.grow(LOW_WATER as usize);
+        let missing = LOW_WATER - self.spare() - self.coming() as i64;
+        if missing > 0 {
+            self.grow(missing as usize);
         }
     }
 

@@ -190,7 +190,9 @@ impl Guest {
     fn make_ready_inner(&self, engine: &'static Engine) -> Result<(), Lost> {
         if !self.credit.get() {
             if !engine.acquire() {
-                return Err(if engine.grow(1) { Lost::CrewComing } else { Lost::NoCrew });
+                // The next ones to come are for the work that is queued already.
+                let coming = engine.grow_unless_coming(engine.unserved_jobs() + 1);
+                return Err(if coming { Lost::CrewComing } else { Lost::NoCrew });
             }
             self.credit.set(true);
         }

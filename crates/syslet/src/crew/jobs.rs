@@ -33,14 +33,26 @@ pub(crate) struct Jobs {
     queue: Mutex<VecDeque<Job>>,
     /// Its length.
     waiting: AtomicUsize,
+    /// Crew threads that were woken for work and have not come yet.
+    called: AtomicUsize,
 }
 
 impl Jobs {
     pub(super) fn new() -> Self {
-        Self { queue: Mutex::new(VecDeque::new()), waiting: AtomicUsize::new(0) }
+        Self {
+            queue: Mutex::new(VecDeque::new()),
+            waiting: AtomicUsize::new(0),
+            called: AtomicUsize::new(0),
+        }
     }
 
-    pub(super) fn pop(&self) -> Option<Job> {
+    /// The oldest piece of work. Threads that come for nothing, because others have taken what they were
+    /// woken for, must not queue up behind a preempted holder of the lock to learn that.
+    fn pop(&self) -> Option<Job> {
+        // Raised before a piece is queued, lowered after it was taken.
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
         let job = lock(&self.queue).pop_front();
         if job.is_some() {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -63,27 +75,54 @@ impl Engine {
         self.spare() > 0 || self.total.load(Ordering::SeqCst) < self.limit.load(Ordering::Relaxed)
     }
 
-    /// Gives queued work to a resting crew thread, or asks for one more.
+    /// Sees to it that as many crew threads come for work as pieces are waiting: wakes one that rests, or
+    /// asks for one more.
     ///
-    /// `waiting` is raised before this looks at `spare`, and a thread that rests raises `spare`
-    /// before it looks at `waiting`: one of the two sees the other.
+    /// Threads that are woken or made and have not come yet count: on a busy machine they take long, and
+    /// meanwhile others may have done what they were woken for. Were they not counted, each piece of
+    /// work would have one more thread made.
+    ///
+    /// No piece is forgotten. `waiting` is raised before this looks at `called` and `spare`; a thread that
+    /// comes lowers `called`, and one that rests raises `spare`, before it looks at `waiting`: one of
+    /// the two sees the other. A thread that has taken a piece looks after the others first, because
+    /// its own may not end.
     fn dispatch(&self) {
-        if self.jobs.waiting.load(Ordering::SeqCst) == 0 {
+        let unserved = self.unserved_jobs();
+        if unserved == 0 {
             return;
         }
         if self.acquire() {
+            self.jobs.called.fetch_add(1, Ordering::SeqCst);
             let cpu = syslet_sys::arch::current_cpu() as usize;
             self.kick_one(cpu, kick::JOB);
         } else {
-            self.grow(1);
+            self.grow_unless_coming(unserved);
         }
     }
 
-    /// A crew thread came to rest: work may be waiting for it, and attaching threads too.
-    pub(super) fn announce_rest(&self) {
-        if self.jobs.waiting.load(Ordering::SeqCst) > 0 {
-            self.dispatch();
-        }
+    /// Pieces of work for which no crew thread was woken yet.
+    pub(super) fn unserved_jobs(&self) -> usize {
+        let waiting = self.jobs.waiting.load(Ordering::SeqCst);
+        waiting.saturating_sub(self.jobs.called.load(Ordering::SeqCst))
+    }
+
+    /// A crew thread has come for work.
+    pub(super) fn come_for_jobs(&self) {
+        self.jobs.called.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The oldest piece of work.
+    pub(super) fn next_job(&self) -> Option<Job> {
+        let job = self.jobs.pop()?;
+        self.dispatch();
+        Some(job)
+    }
+
+    /// Gives a credit back, or adds that of a thread that came to rest: work may be waiting for it, and
+    /// attaching threads too.
+    pub(super) fn release(&self) {
+        self.add_credit();
+        self.dispatch();
         if self.watchdog.takes_growing() {
             self.announce();
         }

@@ -328,8 +328,8 @@ impl Crew {
         unsafe { call::set_signal_stack(&off) };
         self.signal_stack.set((0, 0));
         drop(memory);
-        engine.alive.fetch_sub(1, Ordering::SeqCst);
         engine.total.fetch_sub(1, Ordering::SeqCst);
+        engine.alive.fetch_sub(1, Ordering::SeqCst);
         self.kick.store(kick::NONE, Ordering::Release);
         engine.free_crew(self);
     }
@@ -390,7 +390,6 @@ impl Crew {
         engine.cpus[cpu].resting.set(self.index);
         if add {
             engine.release();
-            engine.announce_rest();
         }
         let command = loop {
             let word = self.kick.load(Ordering::Acquire);
@@ -551,7 +550,8 @@ impl Crew {
     fn work(&'static self, engine: &'static Engine) {
         self.run_on(&engine.affinity);
         self.schedule_as(self.plain_scheduling.get());
-        while let Some(job) = engine.jobs.pop() {
+        engine.come_for_jobs();
+        while let Some(job) = engine.next_job() {
             job.run(self);
             self.end_in_child();
             drain_signals(engine.pid);

@@ -299,7 +299,7 @@ impl Watch {
         }
         let cpu = self.calmest_cpu(guest);
         if !engine.notice_in_a_hurry(cpu, guest, number) {
-            engine.grow(1);
+            engine.grow_unless_coming(1);
         }
     }
 

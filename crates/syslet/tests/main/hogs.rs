@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use syslet::threadlet;
+use syslet::{Builder, threadlet};
 
 use crate::util::calls::{Landing, affinity, go, pending, read_call};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
-use crate::util::{attached, within};
+use crate::util::{LIMIT, attached, bounded, within};
 
 /// Far above what is promised, because the machine may be shared.
 const GENEROUS: Duration = Duration::from_millis(50);
@@ -100,4 +100,35 @@ fn closure_that_spins_until_its_caller_acts_ends() {
         }
     });
     ended.expect("this is the parent").expect_done();
+}
+
+/// Two closures, the first of which spins until the second has run.
+fn spin_and_open() {
+    let open = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&open);
+    let spins = Builder::new().elsewhere().launch(move || {
+        while !seen.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+    });
+    Builder::new().elsewhere().launch(move || open.store(true, Ordering::Release)).join();
+    spins.join();
+}
+
+#[test]
+fn work_done_piece_by_piece_on_busy_cpus_needs_few_threads() {
+    let path = "hogs::work_done_piece_by_piece_on_busy_cpus_needs_few_threads";
+    let ended = Child::new().run(path, || {
+        bounded(LIMIT, || {
+            let threads: Vec<_> =
+                (0..4).map(|_| thread::spawn(|| (0..200).for_each(|_| spin_and_open()))).collect();
+            threads.into_iter().for_each(|thread| thread.join().expect("no closure is lost"));
+        });
+        let crew = syslet::stats().crew;
+        println!("\nnote: {crew} crew threads");
+        assert!(crew < 20, "{crew} crew threads for eight closures at a time");
+    });
+    let ended = ended.expect("this is the parent");
+    ended.expect_done();
+    ended.lines("note:").for_each(|line| println!("{line}"));
 }
