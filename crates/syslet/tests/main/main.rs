@@ -1,6 +1,7 @@
 //! The library's promises, through its public interface. The same suite runs for each way of
 //! working: `SYSLET_TEST_MODE=follow` (the default), `pinned`, or `pool` (with
-//! `SYSLET_FORCE_POOL=1`).
+//! `SYSLET_FORCE_POOL=1`). `SYSLET_TEST_SANDBOX=docker`, or `docker-nosched` for the pool, runs it in a
+//! sandbox, see `container`. What cannot be tested is said on standard error and counted.
 
 /// The inline path does not allocate.
 mod allocation;
@@ -12,6 +13,9 @@ mod cancelling;
 mod chain_property;
 /// Calls that feed each other are submitted as one.
 mod chains;
+/// The filter that Docker puts around a container.
+#[path = "../container.rs"]
+mod container;
 /// What belongs to the guest stays with it over a handoff.
 mod context;
 /// What is away can be waited for before the program ends.
@@ -38,6 +42,8 @@ mod property;
 mod refusals;
 /// Every shape of an answer.
 mod results;
+/// The sandbox that the suite runs in.
+mod sandboxes;
 /// Scopes wait for closures.
 mod scopes;
 /// Alternate signal stacks, handlers, pending signals.

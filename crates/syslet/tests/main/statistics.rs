@@ -24,7 +24,8 @@ fn known_sequence_is_counted_exactly() {
             assert_eq!(begun.attached, 1);
             assert!(begun.crew >= 2 && begun.crew <= begun.crew_limit);
 
-            // What was preempted is handed off: the handles know.
+            // What was preempted is handed off, and what found no crew thread in time is queued: the
+            // handles know that it was not inline.
             let (mut inline, mut away) = (0, 0);
             let mut count = |was_inline: bool| if was_inline { inline += 1 } else { away += 1 };
             (0..500).for_each(|_| count(threadlet(|| ()).was_inline()));
@@ -42,9 +43,9 @@ fn known_sequence_is_counted_exactly() {
             }
             let now = stats();
             let guest = now.guest.expect("a guest");
-            assert_eq!((guest.inline, guest.handed_off), (inline, away));
-            assert!(away >= 60 && inline > 500, "{inline} inline, {away} away");
-            assert_eq!((guest.in_place, guest.queued), (0, 0));
+            assert_eq!((guest.inline, guest.handed_off + guest.queued), (inline, away));
+            assert!(guest.handed_off >= 30 && inline > 500, "{guest:?}");
+            assert_eq!(guest.in_place, 0);
             assert_eq!(guest.latency.count(), guest.handed_off);
             check_histogram(&guest.latency);
             assert_eq!(now.total, guest, "the only guest");
@@ -52,7 +53,7 @@ fn known_sequence_is_counted_exactly() {
         });
         let after = stats();
         assert_eq!((after.attached, after.guest.is_none()), (0, true));
-        assert!(after.total.handed_off >= 60 && after.total.inline > 500, "{after:?}");
+        assert!(after.total.handed_off >= 30 && after.total.inline > 500, "{after:?}");
         assert_eq!(after.total.latency.count(), after.total.handed_off);
     });
     ended.expect("this is the parent").expect_done();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use syslet::AttachError;
 
+use crate::container::deny;
 use crate::proc;
 use crate::runner::{ALL, FOLLOW, GUESTS, Mode, Scenario, skip};
 use crate::sys;
@@ -46,6 +47,12 @@ fn all_threads_have(field: &str, value: &str) {
             let name = proc::field(tid, "Name");
             assert_eq!(found, value, "{field} of thread {tid} ({name:?})");
         }
+    }
+}
+
+fn need_new_privileges() {
+    if proc::field(sys::gettid(), "NoNewPrivs").as_deref() != Some("0") {
+        skip("no_new_privs is set already");
     }
 }
 
@@ -266,6 +273,7 @@ fn other_user() {
 }
 
 fn other_privileges() {
+    need_new_privileges();
     let _guard = attach();
     hand_off();
     // On the guest's carrier only: what a program does that sandboxes itself after it has attached.
@@ -295,6 +303,7 @@ fn differs() {
 }
 
 fn outside() {
+    need_new_privileges();
     drop(attach());
     thread::spawn(|| {
         assert_eq!(sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1), 0);
@@ -303,7 +312,7 @@ fn outside() {
     .join()
     .expect("no_new_privs");
     thread::spawn(|| {
-        sys::deny(&[(libc::SYS_bpf, libc::EPERM)]);
+        deny(&[(libc::SYS_bpf, libc::EPERM)]);
         differs();
     })
     .join()
@@ -311,10 +320,10 @@ fn outside() {
 }
 
 fn one_more() {
-    sys::deny(&[(libc::SYS_bpf, libc::EPERM)]);
+    deny(&[(libc::SYS_bpf, libc::EPERM)]);
     drop(attach());
     thread::spawn(|| {
-        sys::deny(&[(libc::SYS_userfaultfd, libc::EPERM)]);
+        deny(&[(libc::SYS_userfaultfd, libc::EPERM)]);
         differs();
     })
     .join()
@@ -335,7 +344,7 @@ fn privileged() {
 
 fn before() {
     assert_eq!(Mode::current(), Mode::Follow);
-    sys::deny(&[(libc::SYS_bpf, libc::EDOM)]);
+    deny(&[(libc::SYS_bpf, libc::EDOM)]);
     let _guard = attach();
     for _ in 0..20 {
         hand_off();

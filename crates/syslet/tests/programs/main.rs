@@ -3,7 +3,10 @@
 //!
 //! Without arguments every scenario runs in each way of working that makes sense for it. A word as
 //! argument runs the scenarios whose names contain it; `--list` prints the names.
+//! `SYSLET_TEST_SANDBOX=docker` or `docker-nosched` runs them in a sandbox, see `container`.
 
+#[path = "../container.rs"]
+mod container;
 mod exit;
 mod fork;
 mod identity;

@@ -2,6 +2,7 @@
 
 use syslet::{Mode as Working, Unsupported};
 
+use crate::container::{check_docker, check_scheduling, deny, docker};
 use crate::runner::{FOLLOW, GUESTS, Scenario};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off, settings};
@@ -16,20 +17,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_sandbox_without_close_range_or_seccomp_is_answered", FOLLOW, no_seal),
     Scenario::new("without_threads_attach_is_an_error_and_no_panic", FOLLOW, no_threads),
     Scenario::new("calls_bound_to_their_thread_are_refused_and_not_run", crate::runner::ALL, bound),
-];
-
-/// What Docker's default profile denies and somebody might want to use.
-const CONTAINER: [(libc::c_long, i32); 10] = [
-    (libc::SYS_io_uring_setup, libc::EPERM),
-    (libc::SYS_io_uring_enter, libc::EPERM),
-    (libc::SYS_io_uring_register, libc::EPERM),
-    (libc::SYS_perf_event_open, libc::EPERM),
-    (libc::SYS_unshare, libc::EPERM),
-    (libc::SYS_setns, libc::EPERM),
-    (libc::SYS_pidfd_getfd, libc::EPERM),
-    (libc::SYS_userfaultfd, libc::EPERM),
-    (libc::SYS_bpf, libc::EPERM),
-    (libc::SYS_clone3, libc::ENOSYS),
 ];
 
 pub(crate) fn works() {
@@ -48,7 +35,9 @@ pub(crate) fn works() {
 }
 
 fn container() {
-    sys::deny(&CONTAINER);
+    check_scheduling();
+    docker();
+    check_docker();
     works();
 }
 
@@ -67,8 +56,8 @@ fn pool_because() -> Unsupported {
 fn no_scheduler() {
     for nr in [libc::SYS_sched_setaffinity, libc::SYS_sched_setattr] {
         let child = sys::fork(move || {
-            sys::deny(&CONTAINER);
-            sys::deny(&[(nr, libc::EPERM), (libc::SYS_sched_setscheduler, libc::EPERM)]);
+            docker();
+            deny(&[(nr, libc::EPERM), (libc::SYS_sched_setscheduler, libc::EPERM)]);
             let why = pool_because();
             let right = matches!(&why, Unsupported::Refused(name, libc::EPERM)
                 if name.starts_with("sched_seta"));
@@ -94,7 +83,7 @@ fn gs_base() {
 }
 
 fn no_membarrier() {
-    sys::deny(&[(libc::SYS_membarrier, libc::EPERM)]);
+    deny(&[(libc::SYS_membarrier, libc::EPERM)]);
     works();
     let _guard = attach();
     (0..200).for_each(|_| hand_off());
@@ -139,7 +128,7 @@ pub(crate) fn with_allocator() {
 fn no_seal() {
     for nr in [libc::SYS_close_range, libc::SYS_seccomp] {
         let child = sys::fork(move || {
-            sys::deny(&[(nr, libc::EPERM)]);
+            deny(&[(nr, libc::EPERM)]);
             let guard = settings().attach().expect("the pool at least");
             hand_off();
             drop(guard);
@@ -150,7 +139,7 @@ fn no_seal() {
 }
 
 fn no_threads() {
-    sys::deny(&[(libc::SYS_clone3, libc::EAGAIN), (libc::SYS_clone, libc::EAGAIN)]);
+    deny(&[(libc::SYS_clone3, libc::EAGAIN), (libc::SYS_clone, libc::EAGAIN)]);
     assert!(settings().attach().is_err(), "no thread can be made");
     assert!(!syslet::is_attached());
 }

@@ -245,7 +245,8 @@ pub(crate) fn shared_at(address: usize) -> Option<&'static [AtomicU32; 64]> {
 pub(crate) struct Hogs(Vec<Forked>);
 
 impl Hogs {
-    /// One on each CPU that this thread may run on.
+    /// One on each CPU that this thread may run on: the scheduler sees to that where they cannot be
+    /// pinned.
     pub(crate) fn on_every_cpu() -> Self {
         Self(affinity(0).into_iter().map(hog).collect())
     }
@@ -254,7 +255,9 @@ impl Hogs {
 fn hog(cpu: usize) -> Forked {
     let parent = getpid();
     fork(move || {
-        set_affinity(0, &[cpu]);
+        if !crate::container::scheduling_is_denied() {
+            set_affinity(0, &[cpu]);
+        }
         // Looks now and then whether the program is still there.
         while parent_pid() == parent {
             for _ in 0..10_000_000 {
@@ -558,30 +561,6 @@ impl RobustMutex {
         // SAFETY: clause B.
         unsafe { libc::pthread_mutex_timedlock(self.0, &raw const end) }
     }
-}
-
-/// One instruction of a seccomp filter.
-fn step(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt, jf, k }
-}
-
-/// Gives the running thread a seccomp filter that lets `denied` calls fail with an error number.
-pub(crate) fn deny(denied: &[(libc::c_long, i32)]) {
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let answer = libc::BPF_RET | libc::BPF_K;
-    let mut filter = vec![step(load, 0, 0, 0)];
-    for (nr, error) in denied {
-        filter.push(step(equal, 0, 1, *nr as u32));
-        filter.push(step(answer, 0, 0, libc::SECCOMP_RET_ERRNO | *error as u32));
-    }
-    filter.push(step(answer, 0, 0, libc::SECCOMP_RET_ALLOW));
-    assert_eq!(prctl(libc::PR_SET_NO_NEW_PRIVS, 1), 0);
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    let mode = libc::SECCOMP_SET_MODE_FILTER as usize;
-    // SAFETY: clause B.
-    let set = unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) };
-    assert_eq!(set, 0, "seccomp: {}", io::Error::last_os_error());
 }
 
 /// Whether `fd` has ended or has data, looked at for [`PATIENCE`].

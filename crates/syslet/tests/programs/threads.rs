@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::thread;
 
+use crate::container::scheduling_is_denied;
 use crate::runner::{ALL, FOLLOW, GUESTS, Mode, Scenario, skip};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off};
@@ -192,6 +193,9 @@ fn getcpu() {
 }
 
 fn rseq() {
+    if scheduling_is_denied() {
+        skip("the sandbox does not let a thread be moved to a CPU");
+    }
     let Some(before) = sys::rseq_cpu() else { skip("this C library has no rseq area") };
     if before < 0 {
         skip("this C library has not registered an rseq area");

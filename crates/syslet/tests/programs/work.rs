@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use syslet::{
     Arg, Attach, AttachGuard, Call, Chain, Mode as Working, Pending, PendingChain, Placement,
-    Submitted, SubmittedChain, submit, submit_chain,
+    Submitted, SubmittedChain, Unsupported, submit, submit_chain,
 };
 
+use crate::container::scheduling_is_denied;
 use crate::runner::Mode;
 use crate::sys;
 
@@ -17,8 +18,14 @@ use crate::sys;
 #[track_caller]
 pub(crate) fn attach() -> AttachGuard {
     let guard = settings().attach().expect("the thread can be attached");
-    let pool = matches!(guard.mode(), Working::Pool(_));
-    assert_eq!(pool, Mode::current() == Mode::Pool, "{:?}", guard.mode());
+    let right = match guard.mode() {
+        Working::Pool(Unsupported::Refused(name, libc::EPERM)) => {
+            scheduling_is_denied() && name.starts_with("sched_set")
+        }
+        Working::Pool(Unsupported::Forced) => Mode::current() == Mode::Pool,
+        mode => Mode::current() != Mode::Pool && matches!(mode, Working::Attached(_)),
+    };
+    assert!(right, "{:?}", guard.mode());
     guard
 }
 

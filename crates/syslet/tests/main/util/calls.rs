@@ -324,6 +324,12 @@ pub(crate) fn block_signal(signal: i32) {
     assert_eq!(answer, 0, "pthread_sigmask");
 }
 
+/// Has `f` run when the process ends by `exit`.
+pub(crate) fn at_exit(f: extern "C" fn()) {
+    // SAFETY: the functions of these tests print, and no more.
+    assert_eq!(unsafe { libc::atexit(f) }, 0, "atexit");
+}
+
 /// Open descriptors of the process.
 pub(crate) fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count()

@@ -13,6 +13,11 @@ const DONE: &str = "[child: done]";
 /// No child may take longer.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// True in such a process.
+pub(super) fn is_one() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
 /// How a child ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -28,9 +33,7 @@ impl Ended {
     pub(crate) fn expect_done(&self) {
         assert!(!self.timed_out, "the child hangs: {self:?}");
         assert!(self.code == Some(0) && self.stdout.contains(DONE), "the child failed: {self:#?}");
-        for line in self.stdout.lines().filter(|line| line.starts_with("skipped:")) {
-            println!("{line}");
-        }
+        self.lines(super::SKIPPED).for_each(super::note_skip);
     }
 
     /// The lines that begin with `mark`, without it.

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The library's tests behind the filter that Docker's default profile puts around a container: the suite of
+# behaviour with guests, and in a sandbox that denies scheduling calls too, where the pool must do; the
+# suite of whole programs in all its ways. What a sandbox does not let be tested is said and counted.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+SYSLET_TEST_SANDBOX=docker cargo test --quiet -p syslet --test main
+SYSLET_TEST_SANDBOX=docker-nosched cargo test --quiet -p syslet --test main
+# Whether results are lost under stress does not depend on the filter: 5 s of it show that it runs.
+SYSLET_TEST_AGAIN=1 SYSLET_STRESS_SECONDS=5 SYSLET_TEST_SANDBOX=docker \
+  cargo test --quiet -p syslet --test programs
+SYSLET_TEST_AGAIN=1 SYSLET_STRESS_SECONDS=5 SYSLET_TEST_SANDBOX=docker-nosched \
+  cargo test --quiet -p syslet --test programs
