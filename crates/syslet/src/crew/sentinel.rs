@@ -13,7 +13,7 @@
 
 use syslet_sys::uapi::{
     self, AUDIT_ARCH, CLONE_CHILD_CLEARTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM,
-    SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, SchedAttr, SockFilter, SockFprog, nr,
+    SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, SchedAttr, SockFilter, SockFprog, Timespec, nr,
 };
 use syslet_sys::{arch, call, futex};
 
@@ -21,11 +21,14 @@ use super::affinity::CpuSet;
 use super::engine::{Cpu, Engine};
 use super::home::Mapping;
 use super::mechanism::Unsupported;
+use super::watchdog;
 use crate::sync::{AtomicI32, AtomicU32, Ordering};
 
 /// Rounds without a call to deal with before the sentinel sleeps. A few, so that a guest that makes
 /// one call after the other does not wake it for each.
 const PATIENCE: u32 = 8;
+/// How often `start` looks whether a sentinel that says nothing has died.
+const LOOK: Timespec = Timespec { sec: 0, nsec: 10_000_000 };
 /// Stack of a sentinel.
 const STACK: usize = 64 << 10;
 
@@ -37,7 +40,8 @@ struct Orders {
     /// 0 starting, 1 ready, negative: failed with this answer.
     state: AtomicU32,
     error: AtomicI32,
-    failed_at: AtomicU32,
+    /// What it is about to do, in [`STEPS`].
+    step: AtomicU32,
 }
 
 /// Steps that a sandbox may refuse, for the message.
@@ -57,7 +61,7 @@ pub(super) fn start(engine: &'static Engine, cpu: usize) -> Result<(), Unsupport
         affinity: CpuSet::single(cpu),
         state: AtomicU32::new(0),
         error: AtomicI32::new(0),
-        failed_at: AtomicU32::new(0),
+        step: AtomicU32::new(0),
     }));
     let slot: &'static Cpu = &engine.cpus[cpu];
     let flags = CLONE_VM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
@@ -70,15 +74,24 @@ pub(super) fn start(engine: &'static Engine, cpu: usize) -> Result<(), Unsupport
     }
     std::mem::forget(stack); // the sentinel's for good
     slot.sentinel_id.store(id as u32, Ordering::SeqCst);
+    let refused = |error| {
+        slot.sentinel_id.store(0, Ordering::SeqCst);
+        let step = orders.step.load(Ordering::Acquire) as usize;
+        Err(Unsupported::Refused(STEPS[step], error))
+    };
     while orders.state.load(Ordering::Acquire) == 0 {
-        futex::wait(&orders.state, 0, None);
+        let answer = futex::wait(&orders.state, 0, Some(&LOOK));
+        if answer == -uapi::ETIMEDOUT && watchdog::reap(id as u32, false) {
+            // A sandbox that kills for a call that it does not allow.
+            slot.sentinel.store(0, Ordering::SeqCst);
+            return refused(libc::EPERM);
+        }
     }
     match orders.error.load(Ordering::Acquire) {
         0 => Ok(()),
         error => {
-            super::watchdog::reap(slot.sentinel_id.swap(0, Ordering::SeqCst), true);
-            let step = orders.failed_at.load(Ordering::Acquire) as usize;
-            Err(Unsupported::Refused(STEPS[step], error))
+            watchdog::reap(id as u32, true);
+            refused(error)
         }
     }
 }
@@ -87,15 +100,16 @@ pub(super) fn start(engine: &'static Engine, cpu: usize) -> Result<(), Unsupport
 unsafe extern "C" fn run(orders: usize) -> ! {
     // SAFETY: leaked by `start`.
     let orders = unsafe { &*(orders as *const Orders) };
-    if let Err((step, error)) = prepare(&orders.affinity) {
-        orders.failed_at.store(step, Ordering::Relaxed);
+    if let Err(error) = prepare(orders) {
         orders.error.store(-error as i32, Ordering::Relaxed);
         report(orders);
         exit();
     }
     report(orders);
-    let Some(cpu) = orders.engine.cpus.get(orders.cpu) else { exit() };
-    watch(orders.engine, cpu, orders.cpu)
+    if let Some(cpu) = orders.engine.cpus.get(orders.cpu) {
+        watch(orders.engine, cpu, orders.cpu);
+    }
+    exit()
 }
 
 fn report(orders: &Orders) {
@@ -103,6 +117,9 @@ fn report(orders: &Orders) {
     futex::wake(&orders.state, 1);
 }
 
+/// Inlined, and the only function here that does not return: before a call of such a one AddressSanitizer
+/// asks for the signal stack, which the seal does not let it do.
+#[inline(always)]
 fn exit() -> ! {
     loop {
         // SAFETY: ends this task, which owns nothing.
@@ -111,25 +128,31 @@ fn exit() -> ! {
 }
 
 /// Gives up everything but the CPU's idle time.
-fn prepare(affinity: &CpuSet) -> Result<(), (u32, isize)> {
-    let check = |step: u32, answer: isize| if answer < 0 { Err((step, answer)) } else { Ok(()) };
+fn prepare(orders: &Orders) -> Result<(), isize> {
+    let begin = |step| orders.step.store(step, Ordering::Relaxed);
+    let check = |answer: isize| if answer < 0 { Err(answer) } else { Ok(()) };
     call::set_signal_mask(!0);
+    begin(3);
     call::set_name(b"syslet-sentinel\0");
     // SAFETY: takes a number; the sentinel is to die with its maker.
-    let death = unsafe { call::prctl(uapi::PR_SET_PDEATHSIG, uapi::SIGKILL as usize) };
-    check(3, death)?;
+    check(unsafe { call::prctl(uapi::PR_SET_PDEATHSIG, uapi::SIGKILL as usize) })?;
+    begin(2);
     // Its own copies of the descriptors: the program's would never be closed otherwise.
-    check(2, close_all())?;
-    check(0, affinity.apply_raw())?;
+    check(close_all())?;
+    begin(0);
+    check(orders.affinity.apply_raw())?;
+    begin(1);
     let idle = SchedAttr {
         size: size_of::<SchedAttr>() as u32,
         policy: uapi::SCHED_IDLE,
         ..SchedAttr::default()
     };
-    check(1, call::set_scheduling(0, &idle))?;
+    check(call::set_scheduling(0, &idle))?;
+    begin(3);
     // SAFETY: takes a number; concerns this task only.
-    check(3, unsafe { call::prctl(uapi::PR_SET_NO_NEW_PRIVS, 1) })?;
-    check(4, seal())
+    check(unsafe { call::prctl(uapi::PR_SET_NO_NEW_PRIVS, 1) })?;
+    begin(4);
+    check(seal())
 }
 
 fn close_all() -> isize {
@@ -171,8 +194,8 @@ fn seal() -> isize {
     unsafe { arch::syscall(nr::SECCOMP, args) }
 }
 
-/// Looks for calls in progress whenever the CPU is idle.
-fn watch(engine: &'static Engine, cpu: &'static Cpu, number: usize) -> ! {
+/// Looks for calls in progress whenever the CPU is idle, until dismissed.
+fn watch(engine: &'static Engine, cpu: &'static Cpu, number: usize) {
     let mut quiet = 0;
     loop {
         if look(engine, cpu, number) {
@@ -186,7 +209,7 @@ fn watch(engine: &'static Engine, cpu: &'static Cpu, number: usize) -> ! {
         }
         quiet = 0;
         if cpu.dismissed.load(Ordering::SeqCst) != 0 {
-            exit();
+            return;
         }
         cpu.alert.store(0, Ordering::SeqCst);
         // A call that began before it could see the cleared flag is seen here.

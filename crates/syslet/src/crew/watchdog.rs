@@ -433,14 +433,15 @@ fn cpu_time(tid: i32) -> u64 {
     if answer < 0 { 0 } else { time.as_nanos() }
 }
 
-/// Reaps a sentinel that has ended. It sends no signal, so only `__WCLONE` sees it.
+/// Reaps a sentinel; says whether it has ended. It sends no signal, so only `__WCLONE` sees it.
 ///
 /// **Blocking**: if `wait`, until it has ended.
-pub(super) fn reap(id: u32, wait: bool) {
-    if id != 0 {
-        let how = if wait { uapi::WCLONE } else { uapi::WCLONE | uapi::WNOHANG };
-        let args = [id as usize, 0, how, 0, 0, 0];
-        // SAFETY: writes nothing: the status is not asked for.
-        unsafe { arch::syscall(nr::WAIT4, args) };
+pub(super) fn reap(id: u32, wait: bool) -> bool {
+    if id == 0 {
+        return true;
     }
+    let how = if wait { uapi::WCLONE } else { uapi::WCLONE | uapi::WNOHANG };
+    let args = [id as usize, 0, how, 0, 0, 0];
+    // SAFETY: writes nothing: the status is not asked for.
+    unsafe { arch::syscall(nr::WAIT4, args) != 0 }
 }

@@ -2,7 +2,7 @@
 
 use syslet::{Mode as Working, Unsupported};
 
-use crate::container::{check_docker, check_scheduling, deny, docker};
+use crate::container::{check_docker, check_scheduling, deny, docker, forbid};
 use crate::runner::{FOLLOW, GUESTS, Scenario};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off, settings};
@@ -15,6 +15,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_c_library_told_to_leave_rseq_alone_is_no_obstacle", FOLLOW, no_rseq),
     Scenario::new("an_allocator_with_caches_per_cpu_leads_to_the_pool", FOLLOW, allocator),
     Scenario::new("a_sandbox_without_close_range_or_seccomp_is_answered", FOLLOW, no_seal),
+    Scenario::new("a_sentinel_that_the_sandbox_kills_leads_to_the_pool", FOLLOW, killed_sentinel),
     Scenario::new("without_threads_attach_is_an_error_and_no_panic", FOLLOW, no_threads),
     Scenario::new("calls_bound_to_their_thread_are_refused_and_not_run", crate::runner::ALL, bound),
 ];
@@ -136,6 +137,14 @@ fn no_seal() {
         });
         assert_eq!(child.end(), 0, "call {nr} denied");
     }
+}
+
+/// The only one who seals itself is the sentinel; it dies of it before it is ready.
+fn killed_sentinel() {
+    forbid(libc::SYS_seccomp);
+    let why = pool_because();
+    assert_eq!(why, Unsupported::Refused("seccomp", libc::EPERM));
+    assert!(sys::wait_any(libc::__WALL).is_err(), "the dead sentinel is left behind");
 }
 
 fn no_threads() {
