@@ -44,6 +44,9 @@ mod refusals;
 mod results;
 /// The sandbox that the suite runs in.
 mod sandboxes;
+/// The suite's errors are found by AddressSanitizer.
+#[cfg(asan)]
+mod sanitizer;
 /// Scopes wait for closures.
 mod scopes;
 /// Alternate signal stacks, handlers, pending signals.

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The library's tests under AddressSanitizer, with guests and in the pool. Works on the stable compiler; std
+# itself is not instrumented.
+#
+# AddressSanitizer keeps what it knows of a thread's stack in thread-locals. Stack and thread pointer of a
+# guest move together, so that is right on every kernel thread. Its options:
+# - alternate signal stacks belong to kernel threads: it must leave them alone (it would unmap ours);
+# - it must not move locals to the heap (to find uses after return): it looks for that heap in thread-locals,
+#   and a sentinel has none;
+# - std reports stack overflows, and tests look at the reports: it must not take their signals;
+# - it must not look for leaks: what a submitted call may write to is leaked by the tests, for safety.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address --cfg asan" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/asan"
+export ASAN_OPTIONS
+ASAN_OPTIONS=use_sigaltstack=0:detect_stack_use_after_return=0
+ASAN_OPTIONS+=:handle_segv=0:handle_sigbus=0:detect_leaks=0
+# For a target that is named, build scripts and macros are built without the sanitizer.
+target="$(rustc -vV | sed -n 's/^host: //p')"
+suite() { cargo test --quiet --target "$target" -p syslet "$@"; }
+suite --test main
+SYSLET_TEST_MODE=pinned suite --test main
+SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 suite --test main
+SYSLET_TEST_MODE=follow SYSLET_TEST_AGAIN=1 SYSLET_STRESS_SECONDS=5 suite --test programs
