@@ -8,7 +8,13 @@ mod crew;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+pub mod fs;
+#[cfg(not(loom))]
 mod limits;
+#[cfg(not(loom))]
+pub mod net;
+#[cfg(not(loom))]
+mod op;
 /// Of parking, the protocol only.
 #[cfg(loom)]
 mod park {
@@ -19,10 +25,14 @@ mod park;
 #[cfg(not(loom))]
 mod probe;
 #[cfg(not(loom))]
+pub mod process;
+#[cfg(not(loom))]
 mod stats;
 mod sync;
 #[cfg(not(loom))]
 mod threadlet;
+#[cfg(not(loom))]
+pub mod time;
 
 #[cfg(not(loom))]
 pub use self::{
@@ -36,6 +46,7 @@ pub use self::{
     },
     error::{AttachError, Refusal, SubmitError},
     limits::{Limits, set_limits},
+    op::{IoBuf, IoBufMut, Operation},
     probe::{Probe, probe},
     stats::{GuestStats, Histogram, Stats, stats},
     threadlet::{

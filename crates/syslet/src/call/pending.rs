@@ -135,7 +135,11 @@ impl Pending {
 
     /// Drops the handle, and leaves `memory` with the call until it is over.
     pub(crate) fn detach_with(mut self, memory: Box<dyn Send>) {
-        if let Some(handle) = self.0.take() {
+        let lost = self.0.is_some() && self.is_lost();
+        if lost {
+            // No call uses the memory here; the handle as in `fetch`.
+            std::mem::forget(self.0.take());
+        } else if let Some(handle) = self.0.take() {
             handle.detach_with(memory);
         }
     }

@@ -101,7 +101,7 @@ enum Notify {
     /// A task.
     Waker(Waker),
     /// Nobody, but this is the call's memory: it is dropped when the call is over.
-    Keep(Box<dyn Send>),
+    Keep(#[allow(dead_code, reason = "held for its destructor")] Box<dyn Send>),
 }
 
 impl std::fmt::Debug for Notify {

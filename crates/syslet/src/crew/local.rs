@@ -26,6 +26,11 @@ pub(crate) fn current_crew() -> *const Crew {
     CREW.get()
 }
 
+/// True if the running code is on a crew thread with its own stack: inside a closure.
+pub(crate) fn on_crew_thread() -> bool {
+    !current_crew().is_null()
+}
+
 pub(super) fn set_guest(guest: *const Guest) {
     GUEST.set(guest);
 }

@@ -47,7 +47,7 @@ pub use identity::{IdentityMismatch, check_identity};
 #[cfg(not(loom))]
 pub(crate) use jobs::Job;
 #[cfg(not(loom))]
-pub(crate) use local::{current_crew, current_guest};
+pub(crate) use local::{current_crew, current_guest, on_crew_thread};
 #[cfg(not(loom))]
 pub use mechanism::Unsupported;
 #[cfg(not(loom))]

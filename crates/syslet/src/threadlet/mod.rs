@@ -7,7 +7,7 @@ mod scope;
 
 pub use builder::Builder;
 pub use handle::{Threadlet, drain};
-pub(crate) use run::launch;
+pub(crate) use run::{launch, launch_or_stay};
 pub use scope::{Scope, ScopedThreadlet, scope};
 
 use crate::SubmitError;

@@ -12,7 +12,7 @@ use syslet_sys::arch::Verdict;
 use crate::complete::{Outcome, Slot};
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Job, Lost, MAX_ROOM, Settings, current_guest, engine_of_guest,
-    generation, start,
+    generation, on_crew_thread, start,
 };
 
 /// Where the result of a launched closure is.
@@ -61,6 +61,28 @@ where
         }
     }
     launch_elsewhere(f, after, or_busy)
+}
+
+/// Runs `f`, which waits for a disk at most, as [`launch`] does; here and now on a crew thread, and where
+/// there is no crew thread to go on with the caller: what ends by itself must not wait for one.
+#[inline]
+pub(crate) fn launch_or_stay<F, T>(f: F) -> Launched<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let stay = |f: F| Launched::Inline(catch_unwind(AssertUnwindSafe(f)));
+    // SAFETY: null, or a record, which is never freed.
+    let guest = unsafe { current_guest().as_ref() };
+    if guest.is_none() && (on_crew_thread() || start(Settings::default()).is_err()) {
+        return stay(f);
+    }
+    launch(f, |_| (), true).unwrap_or_else(|f| {
+        if let Some(guest) = guest {
+            guest.counters.in_place.add(1);
+        }
+        stay(f)
+    })
 }
 
 /// # Safety
