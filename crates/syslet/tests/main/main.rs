@@ -59,6 +59,14 @@ mod statistics;
 mod threadlets;
 /// Backtraces end.
 mod traces;
+/// Files and directories are those of std.
+mod typed_fs;
+/// Sockets.
+mod typed_net;
+/// Children.
+mod typed_process;
+/// Sleeping.
+mod typed_time;
 mod util;
 /// Writers of one descriptor are bounded.
 mod writers;

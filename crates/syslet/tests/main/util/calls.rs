@@ -355,3 +355,23 @@ pub(crate) fn address_space() -> u64 {
     let pages: u64 = statm.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
     pages * 4096
 }
+
+/// Makes a FIFO.
+pub(crate) fn make_fifo(path: &std::path::Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).expect("a path has no NUL");
+    // SAFETY: live.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo");
+}
+
+/// Changes how many connections may wait to be accepted.
+pub(crate) fn listen(fd: RawFd, backlog: i32) {
+    // SAFETY: numbers.
+    assert_eq!(unsafe { libc::listen(fd, backlog) }, 0, "listen");
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: libc::pid_t, signal: i32) {
+    // SAFETY: numbers.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "kill");
+}

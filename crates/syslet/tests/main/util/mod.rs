@@ -4,6 +4,7 @@ pub(crate) mod calls;
 pub(crate) mod chain;
 pub(crate) mod child;
 pub(crate) mod pipe;
+pub(crate) mod temp;
 
 use std::io::Write;
 use std::panic::{Location, resume_unwind};
