@@ -20,6 +20,8 @@ mod container;
 mod context;
 /// What is away can be waited for before the program ends.
 mod draining;
+/// The examples do what they say.
+mod examples;
 /// Busy CPUs do not hold a guest up.
 mod hogs;
 /// Away calls do not answer EINTR that nobody asked for.

@@ -14,6 +14,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_child_forked_inline_returns_from_the_threadlet", GUESTS, returns_inline),
     Scenario::new("a_child_forked_by_an_away_threadlet_ends", ALL, returns_away),
     Scenario::new("handles_of_the_parent_do_not_hang_in_the_child", ALL, handles),
+    Scenario::new("operations_of_the_parent_are_cancelled_in_the_child", ALL, operations),
     Scenario::new("a_scope_of_the_parent_ends_in_the_child", ALL, scopes),
     Scenario::new("a_guard_of_the_parent_does_no_harm_in_the_child", ALL, guards),
     Scenario::new("grandchildren_work", ALL, grandchildren),
@@ -160,6 +161,44 @@ fn handles() {
     });
     assert_eq!(child.end(), 0);
     drop((writer, other_writer, pipe, other_pipe));
+    hand_off();
+}
+
+fn operations() {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use syslet::{fs::File, net::recv, process, time::sleep};
+
+    let _guard = attach();
+    let (reader, mut writer) = std::io::pipe().expect("a pipe can be made");
+    let reader = File::from(std::os::fd::OwnedFd::from(reader));
+    let (one, other) = UnixStream::pair().expect("a pair can be made");
+    let reading = reader.read(vec![3; 10]);
+    let (received, dropped) = (recv(&one, vec![4; 10]), recv(&one, vec![5; 10]));
+    let sleeping = sleep(Duration::from_secs(3600));
+    let child = sys::fork(move || {
+        let (result, buf) = reading.wait();
+        assert_eq!(result.expect_err("it has stayed").raw_os_error(), Some(libc::ECANCELED));
+        assert_eq!(buf, [3; 10]);
+        let (result, buf) = futures_executor::block_on(received);
+        assert_eq!(result.expect_err("it has stayed").raw_os_error(), Some(libc::ECANCELED));
+        assert_eq!(buf, [4; 10]);
+        drop(dropped);
+        assert_eq!(sleeping.cancel(), syslet::CancelOutcome::TooLate);
+        sleeping.wait();
+        // New ones are made here.
+        let length = syslet::fs::metadata("/proc/self/exe").wait().expect("it is there").len();
+        let read = syslet::fs::read("/proc/self/exe").wait().expect("it is there");
+        assert_eq!(read.len() as u64, length);
+        sleep(Duration::from_millis(1)).wait();
+        let none = process::wait_pid(1).wait();
+        assert!(none.is_err(), "not a child of ours");
+        child_works()
+    });
+    assert_eq!(child.end(), 0);
+    // The parent's own copies were moved into the closure, and live there no longer: its calls go on.
+    (&other).write_all(b"x").expect("there is room");
+    writer.write_all(b"x").expect("there is room");
     hand_off();
 }
 
