@@ -1,7 +1,7 @@
 //! Open files: reading, writing, locking.
 
-use std::io::{ErrorKind, Read, SeekFrom, pipe};
-use std::os::fd::OwnedFd;
+use std::io::{ErrorKind, Read, SeekFrom, Write, pipe};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use futures_executor::block_on;
 use syslet::fs::{self, File};
 
-use crate::util::calls::{count_signals, gettid, signal_thread, signals_seen};
+use crate::util::calls::{
+    count_signals, gettid, limit, readable_bytes, signal_thread, signals_seen,
+};
 use crate::util::child::Child;
 use crate::util::pipe::file_with;
 use crate::util::temp::Folder;
@@ -293,4 +295,98 @@ fn interruption_inside_a_threadlet_is_not_answered() {
         });
     });
     ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn write_all_goes_on_where_a_write_was_broken_off() {
+    let path = "typed_fs::files::write_all_goes_on_where_a_write_was_broken_off";
+    let ended = Child::new().run(path, || {
+        if skip_in_pool("signals on crew threads") {
+            return;
+        }
+        count_signals(libc::SIGUSR1);
+        attached(|| {
+            let (mut reader, writer) = pipe().expect("a pipe can be made");
+            let writer = File::from(OwnedFd::from(writer));
+            let bytes: Vec<u8> = (0..700_001u32).map(|n| (n % 251) as u8).collect();
+            let (tell, told) = channel();
+            let sent = bytes.clone();
+            // Inside a threadlet the call is made in place, and a signal breaks it off.
+            let writing = syslet::threadlet(move || {
+                tell.send(gettid()).expect("somebody waits");
+                writer.write_all(sent).wait().0
+            });
+            let tid = told.recv().expect("it was told");
+            let (mut all, mut piece) = (Vec::new(), vec![0; 60_000]);
+            for number in 1..=8 {
+                let full = || readable_bytes(reader.as_raw_fd()) > 60_000;
+                assert!(eventually(full), "it does not go on");
+                signal_thread(tid, libc::SIGUSR1);
+                assert!(eventually(|| signals_seen() >= number), "signal {number} was not seen");
+                reader.read_exact(&mut piece).expect("it can be read");
+                all.extend_from_slice(&piece);
+            }
+            reader.read_to_end(&mut all).expect("it can be read");
+            writing.join().expect("all of it is written");
+            assert!(all == bytes, "something else was written, {} bytes", all.len());
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn write_all_at_an_offset_ends_at_the_limit_of_the_file() {
+    let path = "typed_fs::files::write_all_at_an_offset_ends_at_the_limit_of_the_file";
+    let ended = Child::new().run(path, || {
+        count_signals(libc::SIGXFSZ);
+        attached(|| {
+            let folder = Folder::new();
+            let file = File::create_new(folder.at("f")).wait().expect("it can be made");
+            let before = limit(libc::RLIMIT_FSIZE, 10_000);
+            // The first call writes what is allowed, the second one nothing.
+            let (error, _) = file.write_all_at(vec![7; 20_000], 500).wait();
+            limit(libc::RLIMIT_FSIZE, before);
+            assert_eq!(error.expect_err("too long").kind(), ErrorKind::FileTooLarge);
+            let expected = [vec![0; 500], vec![7; 9500]].concat();
+            assert!(fs::read(folder.at("f")).wait().expect("it is there") == expected);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn disk_operations_need_no_free_thread() {
+    let path = "typed_fs::files::disk_operations_need_no_free_thread";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        attached(|| {
+            let (reader, writer) = pipe().expect("a pipe can be made");
+            let reader = File::from(OwnedFd::from(reader));
+            // All threads that there may be are taken.
+            let held: Vec<_> = (0..2).map(|_| reader.read(vec![0; 1])).collect();
+            let metadata = fs::metadata("/dev/null").wait_deadline(late()).expect("it ends");
+            assert!(metadata.is_ok());
+            let entries = fs::read_dir("/").wait_deadline(late()).expect("it ends");
+            assert!(entries.expect("it can be read").next().is_some());
+            (&writer).write_all(b"xx").expect("there is room");
+            for reading in held {
+                assert_eq!(reading.wait().0.expect("read"), 1);
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn operations_inside_a_threadlet_need_no_further_thread() {
+    attached(|| {
+        for _ in 0..10 {
+            let threadlet = syslet::threadlet(|| {
+                let metadata = fs::metadata("/dev/null");
+                let contents = fs::read("/dev/null");
+                assert!(metadata.was_inline() && contents.was_inline());
+                metadata.wait().is_ok() && contents.wait().is_ok()
+            });
+            assert!(threadlet.join());
+        }
+    });
 }

@@ -15,7 +15,7 @@ use syslet::net::{recv, send, send_all};
 use super::{pair, tcp_pair};
 use crate::util::calls::{count_signals, gettid, limit, signal_thread, signals_seen};
 use crate::util::child::Child;
-use crate::util::{LIMIT, attached, bounded, eventually, skip_in_pool};
+use crate::util::{LIMIT, attached, bounded, eventually, late, skip_in_pool, within};
 
 #[test]
 fn what_is_there_is_received_at_once_on_any_thread() {
@@ -168,13 +168,20 @@ fn send_waits_for_room() {
 #[test]
 fn cancelled_send_all_says_so() {
     attached(|| {
-        let (one, _other) = pair();
-        let mut sending = send_all(&one, vec![1; 3_000_000]);
-        assert!(!sending.is_done());
-        let _ = sending.cancel();
-        let (error, back) = sending.wait();
-        assert_eq!(error.expect_err("cancelled").raw_os_error(), Some(libc::ECANCELED));
-        assert_eq!(back, vec![1; 3_000_000]);
+        for progress in [0, 600_000] {
+            let (one, other) = pair();
+            let mut sending = send_all(&one, vec![1; 3_000_000]);
+            assert!(!sending.is_done());
+            // More than there was room for: the call in progress has sent something, and ends with
+            // that when it is told to.
+            (&other).read_exact(&mut vec![0; progress]).expect("it can be read");
+            let _ = sending.cancel();
+            let Ok((error, back)) = sending.wait_deadline(late()) else {
+                panic!("it goes on after {progress}")
+            };
+            assert_eq!(error.expect_err("cancelled").raw_os_error(), Some(libc::ECANCELED));
+            assert_eq!(back, vec![1; 3_000_000]);
+        }
     });
 }
 
@@ -191,6 +198,10 @@ fn nonblocking_sockets_answer_would_block() {
         assert_eq!(error.expect_err("there is no room").kind(), ErrorKind::WouldBlock);
         let (error, _) = send_all(&one, "text").wait();
         assert_eq!(error.expect_err("there is no room").kind(), ErrorKind::WouldBlock);
+        let listener = super::listener();
+        listener.set_nonblocking(true).expect("it can be set");
+        let nobody = syslet::net::accept(&listener).wait().expect_err("nobody comes");
+        assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
     });
 }
 
@@ -277,6 +288,67 @@ fn interruption_inside_a_threadlet_is_not_answered() {
             assert!(!receiving.is_finished(), "{:?}", receiving.join());
             (&one).write_all(b"end").expect("there is room");
             assert_eq!(receiving.join().1, b"end");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn send_all_goes_on_where_a_send_was_broken_off() {
+    let path = "typed_net::streams::send_all_goes_on_where_a_send_was_broken_off";
+    let ended = Child::new().run(path, || {
+        if skip_in_pool("signals on crew threads") {
+            return;
+        }
+        count_signals(libc::SIGUSR1);
+        attached(|| {
+            let (one, mut other) = pair();
+            let bytes: Vec<u8> = (0..3_000_001u32).map(|n| (n % 251) as u8).collect();
+            let (tell, told) = channel();
+            let sent = bytes.clone();
+            let sending = syslet::threadlet(move || {
+                tell.send(gettid()).expect("somebody waits");
+                send_all(&one, sent).wait().0
+            });
+            let tid = told.recv().expect("it was told");
+            let (mut all, mut piece) = (Vec::new(), vec![0; 130_000]);
+            for number in 1..=15 {
+                other.read_exact(&mut piece).expect("it can be read");
+                all.extend_from_slice(&piece);
+                signal_thread(tid, libc::SIGUSR1);
+                assert!(eventually(|| signals_seen() >= number), "signal {number} was not seen");
+            }
+            other.read_to_end(&mut all).expect("it can be read");
+            sending.join().expect("all of it is sent");
+            assert!(all == bytes, "something else was sent, {} bytes", all.len());
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn call_that_is_made_again_goes_to_the_same_socket() {
+    let path = "typed_net::streams::call_that_is_made_again_goes_to_the_same_socket";
+    let ended = Child::new().run(path, || {
+        count_signals(libc::SIGUSR1);
+        attached(|| {
+            let (one, other) = pair();
+            let tid = gettid();
+            let mut receiving = recv(&other, vec![0; 8]);
+            assert!(!receiving.is_done());
+            drop(other);
+            // One of these gets its number.
+            let others: Vec<_> = (0..10).map(|_| pair()).collect();
+            for (a, b) in &others {
+                ({ a }).write_all(b"wrong").expect("there is room");
+                ({ b }).write_all(b"wrong").expect("there is room");
+            }
+            // If the call sleeps on that thread it is interrupted, and made again.
+            signal_thread(tid, libc::SIGUSR1);
+            within(Duration::from_millis(200), || signals_seen() > 0);
+            (&one).write_all(b"right").expect("it is still held");
+            let (count, buf) = receiving.wait();
+            assert_eq!(&buf[..count.expect("received")], b"right");
         });
     });
     ended.expect("this is the parent").expect_done();
