@@ -36,7 +36,8 @@
 //!
 //! **Dropped**, an operation is asked to end. What it had received by then is lost.
 //!
-//! **Blocking**: no. If no crew thread is left, what must wait is queued.
+//! **Blocking**: no. What waits is parked, without a thread, where that is possible; a Unix socket that
+//! waits for room in a listener's queue keeps a crew thread, and is queued if none is left.
 
 mod accept;
 mod address;

@@ -241,7 +241,7 @@ async fn client(address: SocketAddr, number: usize) {
 #[test]
 fn thousand_connections_on_one_thread() {
     let path = "typed_net::connections::thousand_connections_on_one_thread";
-    let ended = Child::new().var("SYSLET_MAX_CREW", 4096).run(path, || {
+    let ended = Child::new().run(path, || {
         calls::limit(libc::RLIMIT_NOFILE, 10_000);
         attached(|| {
             let listener = Arc::new(listener());
