@@ -17,7 +17,7 @@ use super::progress::Progress;
 use super::submit::{Submitted, Tried, try_as_guest};
 use super::twin::{Answer, Attempt, nr, read_transfer};
 use crate::SubmitError;
-use crate::crew::{Busy, Engine, Guest, Lost, Settings, engine_of_guest, start};
+use crate::crew::{Busy, Engine, Guest, Settings, engine_of_guest, start};
 use crate::park::{Clock, NEVER, Order, Way};
 
 /// What became of a call that might be parked. `None`: it is made as any other.
@@ -75,7 +75,7 @@ pub(super) unsafe fn submit_waiting(
     guest: Option<&'static Guest>,
     or_busy: bool,
 ) -> Routed {
-    if guest.is_some_and(|guest| guest.ready() == Err(Lost::InHandler)) {
+    if guest.is_some_and(Guest::in_handler) {
         return None;
     }
     let asker = Asker { guest, or_busy };

@@ -178,8 +178,8 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
     unsafe { frame.write(Frame { call: *call, guest, crew, engine }) };
     // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
-    match unsafe { guest.cross(room, run, frame.cast()) } {
-        Crossing::Inline(value) => Submitted::Done(Ret::new(value as isize)),
+    match unsafe { guest.cross(room, run, frame.cast(), |value| value as isize) } {
+        Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
         Crossing::Away(slot) => {
             if class.writes() {
                 engine_of_guest().writers.enter(call.0[1]);
@@ -283,8 +283,8 @@ pub(super) unsafe fn try_as_guest(
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
     unsafe { data.write(AttemptFrame { attempt: *attempt, way, frame }) };
     // SAFETY: the guest is ready; the function begins and finishes as asked and does not unwind.
-    match unsafe { guest.cross(room, run_attempt, data.cast()) } {
-        Crossing::Inline(value) => Tried::Here(value as isize),
+    match unsafe { guest.cross(room, run_attempt, data.cast(), |value| value as isize) } {
+        Crossing::Inline(answer) => Tried::Here(answer),
         Crossing::Away(slot) => Tried::Away(Pending::new(slot)),
     }
 }

@@ -168,7 +168,7 @@ impl Attach {
         }
         // SAFETY: null, or a record, which is never freed.
         if let Some(guest) = unsafe { local::current_guest().as_ref() }
-            && guest.ready() == Err(super::guest::Lost::InHandler)
+            && guest.in_handler()
         {
             return Err(AttachError::InSignalHandler);
         }
@@ -333,6 +333,7 @@ fn go(engine: &'static Engine, guest: &'static Guest) {
     let tp = arch::thread_pointer();
     // SAFETY: the record is ours; nobody reads it before the home has handed it over.
     unsafe { (*guest.context.get()).tp = tp };
+    guest.set_busy(true); // a handler finds no carrier yet
     local::set_guest(guest);
     let data = std::ptr::from_ref(guest).cast_mut().cast();
     // SAFETY: the home's stack is ours until it goes on; `park` hands the context to one crew thread
@@ -340,6 +341,7 @@ fn go(engine: &'static Engine, guest: &'static Guest) {
     unsafe { arch::enter(guest.context.get(), guest.home.stack_top(), tp, home::park, data) };
     let cpu = (arch::current_cpu() as usize).min(engine.cpus.len() - 1);
     guest.announce_on(engine, cpu);
+    guest.set_busy(false);
 }
 
 /// On the home's stack: gives the guest to a crew thread.
@@ -354,6 +356,7 @@ pub(super) fn hand_to_crew(guest: &Guest) {
 
 /// Brings the guest back to its home kernel thread.
 fn detach(engine: &'static Engine, guest: &'static Guest) {
+    guest.set_busy(true); // for good: a handler finds no carrier any more
     guest.withdraw(engine);
     if guest.credit.replace(false) {
         engine.release();

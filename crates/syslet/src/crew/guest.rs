@@ -36,7 +36,8 @@ pub(crate) struct Guest {
     pub(super) crew: AtomicPtr<Crew>,
     /// The CPU where the guest is announced, or [`NOT_READY`].
     pub(super) cpu: AtomicU32,
-    /// A call is being prepared or made: a signal handler must not begin another.
+    /// A call is being prepared, made or concluded, or the guest comes or goes: a signal handler must
+    /// not begin a call, which would use the same stack or a carrier that is not there.
     busy: Cell<bool>,
     /// A crew thread is spoken for.
     pub(super) credit: Cell<bool>,
@@ -90,9 +91,9 @@ pub(crate) enum Lost {
 
 /// How a crossing ended.
 #[derive(Debug)]
-pub(crate) enum Crossing {
-    /// The function finished first; its value.
-    Inline(usize),
+pub(crate) enum Crossing<R> {
+    /// The function finished first; what was fetched of it.
+    Inline(R),
     /// A standby took the guest; the result will be in the slot.
     Away(Arc<Slot>),
 }
@@ -164,11 +165,18 @@ impl Guest {
         Busy(self, before)
     }
 
-    /// Makes sure that a call may begin: announced on this CPU, a crew thread spoken for.
+    /// Makes sure that a call may begin: announced on this CPU, a crew thread spoken for. If it may,
+    /// the guest is busy from here on, and [`cross`](Self::cross) must follow: a signal handler that
+    /// made a call in between could leave the guest on another carrier.
     #[inline(always)]
     pub(crate) fn ready(&self) -> Result<(), Lost> {
+        if self.busy.get() {
+            return Err(Lost::InHandler);
+        }
+        self.set_busy(true);
         let here = &raw const self as usize; // an address on the running stack
-        if self.busy.get() || self.carrier().signal_stack_has(here) {
+        if self.carrier().signal_stack_has(here) {
+            self.set_busy(false);
             return Err(Lost::InHandler);
         }
         if self.cpu.load(Ordering::Relaxed) != arch::current_cpu() {
@@ -180,11 +188,25 @@ impl Guest {
     #[cold]
     #[inline(never)]
     fn make_ready(&self) -> Result<(), Lost> {
-        let engine = engine_of_guest();
-        self.busy.set(true);
-        let ready = self.make_ready_inner(engine);
-        self.busy.set(false);
+        let ready = self.make_ready_inner(engine_of_guest());
+        if ready.is_err() {
+            self.set_busy(false);
+        }
         ready
+    }
+
+    /// Whether a signal handler may begin a call. Nothing that this guards is moved past it.
+    #[inline(always)]
+    pub(super) fn set_busy(&self, busy: bool) {
+        compiler_fence(Ordering::SeqCst);
+        self.busy.set(busy);
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// True if the running code is a signal handler that must not begin a call.
+    pub(crate) fn in_handler(&self) -> bool {
+        let here = &raw const self as usize; // an address on the running stack
+        self.busy.get() || self.carrier().signal_stack_has(here)
     }
 
     fn make_ready_inner(&self, engine: &'static Engine) -> Result<(), Lost> {
@@ -240,7 +262,8 @@ impl Guest {
     }
 
     /// Runs `run(data)` on the crew thread's own stack and thread pointer. `room` bytes at the top
-    /// of that stack are left alone: `data` may stand there, see [`Crew::room`].
+    /// of that stack are left alone: `data` may stand there, see [`Crew::room`], and `fetch` takes what
+    /// an inline call left there, given its value, before a signal handler may use the stack.
     ///
     /// # Safety
     ///
@@ -250,25 +273,25 @@ impl Guest {
     ///    after completing the slot. (Where `finish` was true it may begin again instead.)
     /// 3. `run` does not unwind.
     #[inline(always)]
-    pub(crate) unsafe fn cross(
+    pub(crate) unsafe fn cross<R>(
         &self,
         room: usize,
         run: unsafe extern "C" fn(*mut u8) -> Verdict,
         data: *mut u8,
-    ) -> Crossing {
+        fetch: impl FnOnce(usize) -> R,
+    ) -> Crossing<R> {
         let crew = self.carrier();
-        self.busy.set(true);
-        compiler_fence(Ordering::SeqCst);
         self.save_keys();
         // SAFETY: the crew's stack below its saved context is free while it carries us, and the
         // thread pointer is that stack's; the context is ours (owner); duties 2 and 3.
         let verdict =
             unsafe { arch::enter(self.context.get(), crew.stack_top(room), crew.tp(), run, data) };
-        compiler_fence(Ordering::SeqCst);
-        self.busy.set(false);
         if verdict.stayed() {
-            return Crossing::Inline(verdict.value());
+            let fetched = fetch(verdict.value());
+            self.set_busy(false);
+            return Crossing::Inline(fetched);
         }
+        self.set_busy(false);
         // SAFETY: the standby handed over the reference to the slot that the call's finisher
         // completes; see `Crew::take`.
         Crossing::Away(unsafe { Arc::from_raw(verdict.value() as *const Slot) })
@@ -362,8 +385,11 @@ impl Guest {
 
     /// Changes how the guest wants to run. Duty: the caller has the guest.
     pub(super) fn change_manners(&self, change: impl FnOnce(&mut Manners)) {
+        let busy = self.busy.get();
+        self.set_busy(true); // or a handler's call could go away, and a standby read half a change
         // SAFETY: owner; the closure cannot reach the guest again.
         change(unsafe { &mut *self.manners.get() });
+        self.set_busy(busy);
     }
 
     /// True if the running code may not begin a call now. For detach.

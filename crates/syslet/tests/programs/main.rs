@@ -9,6 +9,7 @@
 mod container;
 mod exit;
 mod fork;
+mod handlers;
 mod identity;
 mod proc;
 mod runner;
@@ -29,6 +30,7 @@ fn scenarios() -> Vec<Scenario> {
     [
         threads::SCENARIOS,
         signals::SCENARIOS,
+        handlers::SCENARIOS,
         fork::SCENARIOS,
         exit::SCENARIOS,
         identity::SCENARIOS,

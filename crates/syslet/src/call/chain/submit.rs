@@ -135,12 +135,12 @@ unsafe fn submit_guest(guest: &'static Guest, chain: Chain) -> SubmittedChain {
     let (crew, engine) = (guest.carrier(), engine_of_guest());
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
     unsafe { frame.write(Frame { chain, end: None, guest, crew, engine }) };
+    // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it, and is not
+    // used again.
+    let fetch = |_| unsafe { frame.read() };
     // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
-    match unsafe { guest.cross(room, run, frame.cast()) } {
-        Crossing::Inline(_) => {
-            // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it, and
-            // is not used again.
-            let Frame { chain, end, .. } = unsafe { frame.read() };
+    match unsafe { guest.cross(room, run, frame.cast(), fetch) } {
+        Crossing::Inline(Frame { chain, end, .. }) => {
             let end = end.expect("a chain that finished inline left its end");
             SubmittedChain::Done(ChainResult::new(chain, end))
         }

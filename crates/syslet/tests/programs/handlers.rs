@@ -1,0 +1,116 @@
+//! Signal handlers that submit: at any instant, whatever the guest is doing.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+
+use syslet::Submitted;
+
+use crate::runner::{GUESTS, Scenario};
+use crate::sys;
+use crate::work::{attach, make};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("a_handler_may_submit_between_any_two_instructions", GUESTS, quick),
+    Scenario::new("a_call_of_a_handler_may_go_away_between_any_two_instructions", GUESTS, slow),
+    Scenario::new("a_handler_may_submit_while_the_guest_comes_and_goes", GUESTS, come_and_go),
+];
+
+/// Kernel thread that the disturber sends to.
+static TARGET: AtomicI32 = AtomicI32::new(0);
+/// Signals handled.
+static HITS: AtomicU32 = AtomicU32::new(0);
+/// The disturber is to end.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// A call that may wait, and does not. (On a thread that is not attached it would be queued, which no
+/// handler may do.)
+extern "C" fn submit_quick(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    if syslet::is_attached() {
+        make(libc::SYS_poll, [0; 6]).wait();
+    }
+    HITS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// A call that waits, so that the guest is on another kernel thread after it. Its handle is leaked: a
+/// handler may not free memory.
+extern "C" fn submit_slow(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    static TIME: [u64; 2] = [0, 20_000];
+    if syslet::is_attached() {
+        let time = TIME.as_ptr() as usize;
+        if let Submitted::Pending(pending) = make(libc::SYS_nanosleep, [time, 0, 0, 0, 0, 0]) {
+            while !pending.is_done() {
+                thread::yield_now();
+            }
+            std::mem::forget(pending);
+        }
+        TARGET.store(sys::gettid(), Ordering::SeqCst);
+    }
+    HITS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Starts a thread that sends one signal after the other to whatever kernel thread is the target.
+fn disturb() -> JoinHandle<()> {
+    TARGET.store(sys::gettid(), Ordering::SeqCst);
+    thread::spawn(|| {
+        let pid = sys::getpid() as usize;
+        while !STOP.load(Ordering::SeqCst) {
+            let tid = TARGET.load(Ordering::SeqCst) as usize;
+            sys::number_call(libc::SYS_tgkill, [pid, tid, libc::SIGUSR1 as usize, 0]);
+            // Not at the same instant of each round.
+            (0..HITS.load(Ordering::SeqCst) % 64).for_each(|_| std::hint::spin_loop());
+        }
+    })
+}
+
+/// Threadlets and calls whose answers can be told from others', until `enough` signals were handled.
+fn work_until(enough: u32) {
+    let mut round = 0usize;
+    sys::spin_until("the signals are handled", || {
+        for _ in 0..1000 {
+            TARGET.store(sys::gettid(), Ordering::SeqCst);
+            round += 1;
+            let numbers = [round; 12];
+            assert_eq!(syslet::threadlet(move || numbers).join(), [round; 12]);
+            let answer = make(libc::SYS_poll, [0, 0, 0, round, 0, 0]).wait().raw();
+            assert!([0, -libc::EINTR as isize].contains(&answer), "{answer}");
+        }
+        HITS.load(Ordering::SeqCst) >= enough
+    });
+}
+
+fn quick() {
+    sys::handle_without_stack(libc::SIGUSR1, submit_quick);
+    let disturber = disturb();
+    let guard = attach();
+    TARGET.store(sys::gettid(), Ordering::SeqCst);
+    work_until(20_000);
+    STOP.store(true, Ordering::SeqCst);
+    disturber.join().expect("ends well");
+    drop(guard);
+}
+
+fn slow() {
+    sys::handle_without_stack(libc::SIGUSR1, submit_slow);
+    let disturber = disturb();
+    let guard = attach();
+    TARGET.store(sys::gettid(), Ordering::SeqCst);
+    work_until(5_000);
+    STOP.store(true, Ordering::SeqCst);
+    disturber.join().expect("ends well");
+    drop(guard);
+}
+
+fn come_and_go() {
+    sys::handle_without_stack(libc::SIGUSR1, submit_quick);
+    let disturber = disturb();
+    sys::spin_until("the signals are handled", || {
+        let guard = attach();
+        TARGET.store(sys::gettid(), Ordering::SeqCst);
+        std::hint::black_box(&guard);
+        drop(guard);
+        TARGET.store(sys::gettid(), Ordering::SeqCst);
+        HITS.load(Ordering::SeqCst) >= 20_000
+    });
+    STOP.store(true, Ordering::SeqCst);
+    disturber.join().expect("ends well");
+}
