@@ -215,7 +215,9 @@ fn watch(engine: &'static Engine, cpu: &'static Cpu, number: usize) {
         // A call that began before it could see the cleared flag is seen here.
         engine.heavy_fence();
         if look(engine, cpu, number) {
-            cpu.alert.store(1, Ordering::SeqCst);
+            // The watchdog too: it may have gone to sleep since, and whoever finds `alert` set relies
+            // on both.
+            engine.rouse(cpu);
             continue;
         }
         while cpu.alert.load(Ordering::SeqCst) == 0 && cpu.dismissed.load(Ordering::SeqCst) == 0 {
