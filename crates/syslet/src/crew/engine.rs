@@ -236,7 +236,7 @@ pub(super) fn timer_slack() -> usize {
 }
 
 impl Engine {
-    fn new(settings: Settings) -> io::Result<Self> {
+    pub(super) fn new(settings: Settings) -> io::Result<Self> {
         let affinity = CpuSet::of_this_thread()?;
         let cpu = || Cpu {
             alert: AtomicU32::new(0),
@@ -299,20 +299,20 @@ impl Engine {
         (0..MAX_GUESTS).map_while(|index| self.guest(index))
     }
 
-    /// An unused guest record, made if there is none yet.
+    /// An unused guest record, made if there is none yet. Under the lock, so that those that exist are
+    /// the first ones: the watchdog looks no further than to the first that does not.
     pub(crate) fn new_guest(&self) -> Option<&'static Guest> {
-        let index = lock(&self.free_guests).pop()?;
-        if let Some(guest) = self.guest(index) {
-            return Some(guest);
-        }
-        let guest = match Guest::new(index) {
-            Ok(guest) => Box::leak(Box::new(guest)),
-            Err(_) => {
-                lock(&self.free_guests).push(index);
-                return None;
+        let mut free = lock(&self.free_guests);
+        let index = *free.last()?;
+        let guest = match self.guest(index) {
+            Some(guest) => guest,
+            None => {
+                let guest = Box::leak(Box::new(Guest::new(index).ok()?));
+                self.guests[index].store(guest, Ordering::Release);
+                guest
             }
         };
-        self.guests[index].store(guest, Ordering::Release);
+        free.pop();
         Some(guest)
     }
 
@@ -409,20 +409,24 @@ impl Engine {
         }
     }
 
+    /// Wakes again whoever was given a command and has not come: its bit is still set.
+    pub(super) fn wake_again(&self) {
+        for cpu in &self.cpus {
+            cpu.resting.any(|index| {
+                self.crew(index).inspect(|crew| crew.wake_again());
+                false
+            });
+        }
+    }
+
     /// Sees to it that a crew thread rests on `cpu`, by moving one there if need be.
     pub(crate) fn bring_standby(&self, cpu: usize) {
         if !self.cpus[cpu].resting.is_empty() {
             return;
         }
-        for (from, other) in self.cpus.iter().enumerate() {
-            if from != cpu
-                && other
-                    .resting
-                    .any(|index| self.crew(index).is_some_and(|crew| crew.move_to(self, from, cpu)))
-            {
-                return;
-            }
-        }
+        let move_here = |index| self.crew(index).is_some_and(|crew| crew.move_to(self, cpu));
+        let others = self.cpus.iter().enumerate().filter(|(other, _)| *other != cpu);
+        let _ = { others }.any(|(_, other)| other.resting.any(move_here));
     }
 
     /// Lets the sentinels end and others take their places: they have the ids that the process had. From

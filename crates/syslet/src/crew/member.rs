@@ -134,7 +134,7 @@ impl Crew {
             slot_seen: AtomicPtr::new(std::ptr::null_mut()),
             word: CallWord::new(),
             cancel: AtomicU32::new(0),
-            kick: AtomicU32::new(kick::NONE),
+            kick: AtomicU32::new(kick::EXIT), // there is no thread to take a command
             tid: AtomicI32::new(0),
             resting_on: AtomicU32::new(0),
             guest: AtomicPtr::new(std::ptr::null_mut()),
@@ -235,19 +235,21 @@ impl Crew {
         self.kick.compare_exchange(kick::NONE, command, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Wakes the thread again if it was given a command: for a waker that may have been preempted
-    /// between the two steps of [`kick`](Self::kick).
+    /// Wakes the thread, whose bit in a resting map is set, again if it was given a command: for a waker
+    /// that may have been preempted between the two steps of [`kick`](Self::kick).
     pub(super) fn wake_again(&self) {
         if self.kick.load(Ordering::Acquire) != kick::NONE {
             futex::wake(&self.kick, 1);
         }
     }
 
-    /// Moves this thread, if it rests on CPU `from`, to CPU `to`.
-    pub(super) fn move_to(&self, engine: &Engine, from: usize, to: usize) -> bool {
+    /// Moves this thread, if it rests, to CPU `to`.
+    pub(super) fn move_to(&self, engine: &Engine, to: usize) -> bool {
         if !self.claim(kick::MOVING) {
             return false;
         }
+        // Not where the caller has seen its bit: it may have been busy and rest elsewhere since.
+        let from = self.resting_on.load(Ordering::Relaxed) as usize;
         let moved = CpuSet::single(to).apply(self.tid()).is_ok();
         if moved {
             self.moved.store(true, Ordering::Relaxed);
@@ -330,7 +332,8 @@ impl Crew {
         drop(memory);
         engine.total.fetch_sub(1, Ordering::SeqCst);
         engine.alive.fetch_sub(1, Ordering::SeqCst);
-        self.kick.store(kick::NONE, Ordering::Release);
+        // `kick` stays as it is, at EXIT: who read the resting map a while ago must not give a command
+        // to a record without a thread. The next thread opens it when it rests.
         engine.free_crew(self);
     }
 
@@ -385,9 +388,10 @@ impl Crew {
             self.run_on(&CpuSet::single(cpu));
         }
         self.resting_on.store(cpu as u32, Ordering::Relaxed);
+        // First the bit: who claims the thread finds it where `resting_on` says, and may move it.
+        engine.cpus[cpu].resting.set(self.index);
         // Release: pairs with the acquire of the kick.
         self.kick.store(kick::NONE, Ordering::Release);
-        engine.cpus[cpu].resting.set(self.index);
         if add {
             engine.release();
         }
@@ -603,5 +607,25 @@ fn drain_signals(pid: i32) {
         if !of_the_call && call::queue_to_process(pid, &info) < 0 {
             call::kill(pid, signal);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crew::Settings;
+
+    #[test]
+    fn a_record_without_a_thread_takes_no_command() {
+        // On a thread of its own: ending switches the signal stack off.
+        let takes = std::thread::spawn(|| {
+            let engine = Engine::new(Settings::default()).expect("an engine can be made");
+            let crew = Crew::new(0);
+            let before = crew.kick(kick::JOB);
+            crew.kick.store(kick::EXIT, Ordering::Release);
+            crew.leave(&engine, None);
+            (before, crew.kick(kick::JOB))
+        });
+        assert_eq!(takes.join().unwrap(), (false, false), "before its first thread, and after");
     }
 }

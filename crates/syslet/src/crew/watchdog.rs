@@ -294,9 +294,7 @@ impl Watch {
             engine.counters.rescued.add(1);
         }
         // A standby that was given the command and not woken, if a waker was preempted half-way.
-        for crew in (0..MAX_CREW).map_while(|index| engine.crew(index)) {
-            crew.wake_again();
-        }
+        engine.wake_again();
         let cpu = self.calmest_cpu(guest);
         if !engine.notice_in_a_hurry(cpu, guest, number) {
             engine.grow_unless_coming(1);
