@@ -23,15 +23,29 @@ struct Count {
     generation: u32,
 }
 
-impl Count {
-    fn one_less(&self, panicked: bool) {
+/// One closure counted. Dropped with the closure if that could not be started.
+struct Running(Arc<Count>);
+
+impl Running {
+    fn new(count: &Arc<Count>) -> Self {
+        count.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+
+    /// The closure is over.
+    fn end(self, panicked: bool) {
         if panicked {
-            self.panics.fetch_add(1, Ordering::Relaxed);
+            self.0.panics.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
         // The scope's end may come at once after the decrement: what is needed is kept by the Arc.
         // Release: the closure's effects. Acquire: not needed here, but the last one pairs with all.
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.waiter.unpark();
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.waiter.unpark();
         }
     }
 }
@@ -110,9 +124,8 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.count.running.fetch_add(1, Ordering::Relaxed);
-        let count = Arc::clone(&self.count);
-        match launch(f, move |panicked| count.one_less(panicked), false) {
+        let running = Running::new(&self.count);
+        match launch(f, move |panicked| running.end(panicked), false) {
             Ok(launched) => ScopedThreadlet {
                 threadlet: Threadlet::new(launched),
                 count: Arc::clone(&self.count),

@@ -232,6 +232,12 @@ fn closure_for_which_no_thread_can_be_made_does_not_hang() {
             std::panic::catch_unwind(|| threadlet(|| 7).join()).unwrap_or(7)
         });
         assert_eq!(ran, 7);
+        // The same of a scope, which waits for its closures.
+        let ran = bounded(Duration::from_secs(20), || {
+            std::panic::catch_unwind(|| syslet::scope(|scope| scope.threadlet(|| 7).join()))
+                .unwrap_or(7)
+        });
+        assert_eq!(ran, 7);
         let pipe = Pipe::new();
         pipe.put(1);
         let call = read_call(pipe.read_end(), Landing::leak());
