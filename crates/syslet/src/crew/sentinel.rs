@@ -48,10 +48,66 @@ struct Orders {
 const STEPS: [&str; 6] =
     ["sched_setaffinity", "sched_setattr", "close_range", "prctl", "seccomp", "clone"];
 
-/// Makes the sentinel of `cpu`. From the watchdog, which must live as long as the process.
+/// [`make_idle`] among them.
+const IDLE_STEP: usize = 1;
+
+/// Makes the sentinel of `cpu`, or says what is refused. From the watchdog, which must live as long as
+/// the process.
 ///
-/// **Blocking**: until the sentinel is ready, some hundred microseconds.
-pub(super) fn start(engine: &'static Engine, cpu: usize) -> Result<(), Unsupported> {
+/// **Blocking**: until the sentinel is ready: some hundred microseconds, or a few time slices on a busy
+/// CPU.
+pub(super) fn start_first(engine: &'static Engine, cpu: usize) -> Result<(), Unsupported> {
+    let orders = start(engine, cpu)?;
+    let slot = &engine.cpus[cpu];
+    let refused = |step: usize, error| {
+        slot.sentinel_id.store(0, Ordering::SeqCst);
+        slot.dismissed.store(0, Ordering::SeqCst);
+        Err(Unsupported::Refused(STEPS[step], error))
+    };
+    let id = slot.sentinel_id.load(Ordering::SeqCst);
+    while orders.state.load(Ordering::Acquire) == 0 {
+        let answer = futex::wait(&orders.state, 0, Some(&LOOK));
+        if answer == -uapi::ETIMEDOUT && watchdog::reap(id, false) {
+            // A sandbox that kills for a call that it does not allow.
+            slot.sentinel.store(0, Ordering::SeqCst);
+            return refused(orders.step.load(Ordering::Acquire) as usize, libc::EPERM);
+        }
+    }
+    let mut step = orders.step.load(Ordering::Acquire) as usize;
+    let mut error = orders.error.load(Ordering::Acquire);
+    if error == 0 {
+        (step, error) = (IDLE_STEP, make_idle(slot));
+        slot.dismissed.store(u32::from(error != 0), Ordering::SeqCst);
+        futex::wake(&slot.alert, 1);
+    }
+    if error == 0 {
+        return Ok(());
+    }
+    watchdog::reap(id, true);
+    refused(step, error)
+}
+
+/// Makes another sentinel where one was made before, without waiting for it: on a busy CPU it may be long
+/// in coming, and the watchdog has calls to look after. If it fails this CPU's calls are the watchdog's.
+pub(super) fn start_another(engine: &'static Engine, cpu: usize) {
+    if start(engine, cpu).is_ok() {
+        make_idle(&engine.cpus[cpu]);
+    }
+}
+
+/// Gives a sentinel its policy; from outside, or its last steps could take a third of a second on a busy
+/// CPU. Returns the error number, or 0.
+fn make_idle(slot: &Cpu) -> i32 {
+    let idle = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: uapi::SCHED_IDLE,
+        ..SchedAttr::default()
+    };
+    let id = slot.sentinel_id.load(Ordering::SeqCst) as i32;
+    -(call::set_scheduling(id, &idle) as i32)
+}
+
+fn start(engine: &'static Engine, cpu: usize) -> Result<&'static Orders, Unsupported> {
     let Ok(stack) = Mapping::new(STACK) else {
         return Err(Unsupported::Refused("mmap", libc::ENOMEM));
     };
@@ -74,26 +130,7 @@ pub(super) fn start(engine: &'static Engine, cpu: usize) -> Result<(), Unsupport
     }
     std::mem::forget(stack); // the sentinel's for good
     slot.sentinel_id.store(id as u32, Ordering::SeqCst);
-    let refused = |error| {
-        slot.sentinel_id.store(0, Ordering::SeqCst);
-        let step = orders.step.load(Ordering::Acquire) as usize;
-        Err(Unsupported::Refused(STEPS[step], error))
-    };
-    while orders.state.load(Ordering::Acquire) == 0 {
-        let answer = futex::wait(&orders.state, 0, Some(&LOOK));
-        if answer == -uapi::ETIMEDOUT && watchdog::reap(id as u32, false) {
-            // A sandbox that kills for a call that it does not allow.
-            slot.sentinel.store(0, Ordering::SeqCst);
-            return refused(libc::EPERM);
-        }
-    }
-    match orders.error.load(Ordering::Acquire) {
-        0 => Ok(()),
-        error => {
-            watchdog::reap(id as u32, true);
-            refused(error)
-        }
-    }
+    Ok(orders)
 }
 
 /// The life of a sentinel.
@@ -141,13 +178,6 @@ fn prepare(orders: &Orders) -> Result<(), isize> {
     check(close_all())?;
     begin(0);
     check(orders.affinity.apply_raw())?;
-    begin(1);
-    let idle = SchedAttr {
-        size: size_of::<SchedAttr>() as u32,
-        policy: uapi::SCHED_IDLE,
-        ..SchedAttr::default()
-    };
-    check(call::set_scheduling(0, &idle))?;
     begin(3);
     // SAFETY: takes a number; concerns this task only.
     check(unsafe { call::prctl(uapi::PR_SET_NO_NEW_PRIVS, 1) })?;

@@ -319,7 +319,7 @@ impl Watch {
         let engine = self.engine;
         let first = desk.first_wanted.swap(0, Ordering::SeqCst);
         if first != 0 && desk.first.get().is_none() {
-            let _ = desk.first.set(sentinel::start(engine, first - 1).err());
+            let _ = desk.first.set(sentinel::start_first(engine, first - 1).err());
             engine.announce();
         }
         if desk.renew.swap(false, Ordering::SeqCst) {
@@ -342,8 +342,7 @@ impl Watch {
             slot.dismissed.store(0, Ordering::SeqCst);
             if slot.sentinel.load(Ordering::SeqCst) == 0 {
                 reap(slot.sentinel_id.swap(0, Ordering::SeqCst), false);
-                // Without one this CPU's calls wait for the watchdog.
-                let _ = sentinel::start(engine, cpu);
+                sentinel::start_another(engine, cpu);
             }
             false
         });
