@@ -416,19 +416,21 @@ pub unsafe fn syscall_cancellable(flag: &AtomicU32, call: &[usize; 7]) -> isize 
 }
 
 /// In a signal handler: if `context` was interrupted inside [`syscall_cancellable`] before the
-/// kernel was entered (or about to enter it again), makes it return [`CANCELLED`].
+/// kernel was entered (or about to enter it again), makes it return [`CANCELLED`] and says true.
 ///
 /// # Safety
 ///
 /// `context` is the one that the kernel passed to the running handler.
-pub unsafe fn cancel_in_handler(context: *mut uapi::UContext) {
+pub unsafe fn cancel_in_handler(context: *mut uapi::UContext) -> bool {
     let begin = &raw const syslet_sys_cancel_begin as usize;
     let end = &raw const syslet_sys_cancel_end as usize;
     // SAFETY: clause B: the kernel's own structure, on this thread's stack.
     let registers = unsafe { &mut (*context).registers };
-    if (begin..end).contains(&(registers[uapi::REG_RIP] as usize)) {
+    let inside = (begin..end).contains(&(registers[uapi::REG_RIP] as usize));
+    if inside {
         registers[uapi::REG_RIP] = &raw const syslet_sys_cancel_exit as u64;
     }
+    inside
 }
 
 /// Starts a task that shares the memory of the process, on the stack that ends at `stack`, running

@@ -101,6 +101,10 @@ pub struct UContext {
     /// r8 .. r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags, segments, err, trapno,
     /// oldmask, cr2 (`struct sigcontext`).
     pub registers: [u64; 23],
+    /// Where the vector registers are, and the rest of `struct sigcontext`.
+    _rest: [u64; 9],
+    /// Signals blocked when the interrupted code goes on.
+    pub signal_mask: u64,
 }
 
 /// Index of the instruction pointer in [`UContext::registers`].
@@ -247,6 +251,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Siginfo, value) == 24);
     assert!(size_of::<SignalStack>() == 24);
     assert!(core::mem::offset_of!(UContext, registers) == 40);
+    assert!(core::mem::offset_of!(UContext, signal_mask) == 296);
     assert!(size_of::<SchedAttr>() == 48);
     assert!(size_of::<SockFilter>() == 8);
     assert!(size_of::<SockFprog>() == 16);

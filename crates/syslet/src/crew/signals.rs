@@ -79,7 +79,8 @@ extern "C" fn handle(signal: i32, info: *mut Siginfo, context: *mut UContext) {
     let crew = engine.and_then(|engine| engine.crew_of_tid(call::gettid()));
     if code == CANCEL_CODE {
         if let Some(crew) = crew.filter(|_| pid == call::getpid()) {
-            cancel_here(crew, value, context);
+            // SAFETY: as above.
+            cancel_here(crew, value, unsafe { &*info }, context);
         }
         return;
     }
@@ -99,11 +100,23 @@ extern "C" fn handle(signal: i32, info: *mut Siginfo, context: *mut UContext) {
 }
 
 /// The cancel of one slot's call arrived on the thread that makes it, or has made it.
-fn cancel_here(crew: &Crew, slot: usize, context: *mut UContext) {
-    if crew.slot_seen() as usize == slot {
-        crew.cancel.store(1, Ordering::Relaxed);
-        // SAFETY: the context that the kernel passed to the running handler.
-        unsafe { arch::cancel_in_handler(context) };
+fn cancel_here(crew: &Crew, slot: usize, info: &Siginfo, context: *mut UContext) {
+    if crew.slot_seen() as usize != slot {
+        return;
+    }
+    crew.cancel.store(1, Ordering::Relaxed);
+    // SAFETY: the context that the kernel passed to the running handler.
+    let inside = unsafe { arch::cancel_in_handler(context) };
+    // Outside the call it may be a handler of the program's that was interrupted, after which the kernel
+    // takes the call up again without a look at the flag. So the signal comes again when the handler
+    // returns to the mask that was before it, or the crew thread takes its own. (A thread without a
+    // guest blocks the program's signals.)
+    if !inside
+        && !crew.guest.load(Ordering::Relaxed).is_null()
+        && call::queue_to_thread(info.pid, call::gettid(), info) >= 0
+    {
+        // SAFETY: the kernel's own structure, on this thread's stack.
+        unsafe { (*context).signal_mask |= OURS };
     }
 }
 

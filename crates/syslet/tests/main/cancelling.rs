@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use syslet::{CancelOutcome, Submitted};
 
 use crate::util::calls::{
-    Counter, Landing, go, pending, read_call, sleep_call, taking_call, write_call,
+    Counter, Landing, go, install, pending, read_call, signal_thread, sleep_call, status_field,
+    taking_call, threads_named, write_call,
 };
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
-use crate::util::{LIMIT, attached, bounded, eventually};
+use crate::util::{LIMIT, attached, bounded, eventually, skip_in_pool};
 
 /// What is added to an eventfd.
 static ONE: [u8; 8] = 1u64.to_ne_bytes();
@@ -49,6 +50,68 @@ fn cancel_before_entry_never_runs() {
     });
     println!("{cancelled} cancelled, {made} made");
     assert!(cancelled > 0 && made > 0, "one side of the race was never seen");
+}
+
+static INSIDE: AtomicBool = AtomicBool::new(false);
+static RETURN: AtomicBool = AtomicBool::new(false);
+
+/// A handler that returns when it is told to.
+extern "C" fn tarry(_: libc::c_int) {
+    INSIDE.store(true, Ordering::SeqCst);
+    while !RETURN.load(Ordering::SeqCst) {
+        std::hint::spin_loop();
+    }
+}
+
+/// The crew thread that is asleep in a read of `fd`.
+fn reader_of(fd: i32) -> Option<i32> {
+    let call = format!("{} {fd:#x} ", libc::SYS_read);
+    threads_named("syslet-crew").into_iter().find(|tid| {
+        std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall"))
+            .is_ok_and(|text| text.starts_with(&call))
+    })
+}
+
+/// True if signal 33 waits for thread `tid`, which lets it through.
+fn is_coming(tid: i32) -> bool {
+    let has = |field| {
+        let set = status_field(tid, field).expect("the thread lives");
+        u64::from_str_radix(&set, 16).expect("a signal set") & 1 << 32 != 0
+    };
+    has("SigPnd") && !has("SigBlk")
+}
+
+#[test]
+fn cancel_during_a_handler_that_interrupted_the_call_is_not_lost() {
+    if skip_in_pool("crew threads of the pool run no handlers") {
+        return;
+    }
+    let path = "cancelling::cancel_during_a_handler_that_interrupted_the_call_is_not_lost";
+    let ended = Child::new().run(path, || {
+        install(libc::SIGUSR1, tarry, libc::SA_RESTART);
+        attached(|| {
+            for _ in 0..20 {
+                INSIDE.store(false, Ordering::SeqCst);
+                RETURN.store(false, Ordering::SeqCst);
+                let pipe = Pipe::new();
+                let away = pending(go(read_call(pipe.read_end(), Landing::leak())));
+                let mut reader = None;
+                assert!(eventually(|| {
+                    reader = reader_of(pipe.read_end());
+                    reader.is_some()
+                }));
+                let reader = reader.expect("found above");
+                signal_thread(reader, libc::SIGUSR1);
+                assert!(eventually(|| INSIDE.load(Ordering::SeqCst)), "the handler runs");
+                assert_eq!(away.cancel(), CancelOutcome::Asked);
+                assert!(eventually(|| !is_coming(reader)), "the cancel arrives");
+                RETURN.store(true, Ordering::SeqCst);
+                let ret = away.wait_deadline(Instant::now() + LIMIT).expect("the call ends");
+                assert!(ret.is_cancelled(), "{ret:?}");
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
 }
 
 #[test]
