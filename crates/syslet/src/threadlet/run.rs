@@ -101,11 +101,13 @@ where
     let frame: *mut Frame<F, T, A> = guest.room(room).cast();
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
     unsafe { frame.write(Frame { work: Some((f, after)), result: None, guest, crew, engine }) };
+    let mut result = None;
+    // Not returned through `cross`: each step would copy it where nothing is optimised.
     // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it.
-    let fetch = |_| unsafe { (*frame).result.take() };
+    let fetch = |_| result = unsafe { (*frame).result.take() };
     // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
     match unsafe { guest.cross(room, run::<F, T, A>, frame.cast(), fetch) } {
-        Crossing::Inline(result) => {
+        Crossing::Inline(()) => {
             Launched::Inline(result.expect("a closure that finished inline left its result"))
         }
         Crossing::Away(slot) => Launched::Away(slot),

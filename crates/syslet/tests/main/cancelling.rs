@@ -63,9 +63,9 @@ extern "C" fn tarry(_: libc::c_int) {
     }
 }
 
-/// The crew thread that is asleep in a read of `fd`.
-fn reader_of(fd: i32) -> Option<i32> {
-    let call = format!("{} {fd:#x} ", libc::SYS_read);
+/// The crew thread that is asleep in a splice from `fd`.
+fn taker_of(fd: i32) -> Option<i32> {
+    let call = format!("{} {fd:#x} ", libc::SYS_splice);
     threads_named("syslet-crew").into_iter().find(|tid| {
         std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall"))
             .is_ok_and(|text| text.starts_with(&call))
@@ -94,10 +94,10 @@ fn cancel_during_a_handler_that_interrupted_the_call_is_not_lost() {
                 INSIDE.store(false, Ordering::SeqCst);
                 RETURN.store(false, Ordering::SeqCst);
                 let pipe = Pipe::new();
-                let away = pending(go(read_call(pipe.read_end(), Landing::leak())));
+                let away = pending(go(taking_call(pipe.read_end())));
                 let mut reader = None;
                 assert!(eventually(|| {
-                    reader = reader_of(pipe.read_end());
+                    reader = taker_of(pipe.read_end());
                     reader.is_some()
                 }));
                 let reader = reader.expect("found above");
