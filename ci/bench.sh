@@ -5,3 +5,4 @@ cd "$(dirname "$0")/.."
 cargo run --quiet --release -p bench -- inline --quick >/dev/null
 cargo run --quiet --release -p bench -- handoff --quick >/dev/null
 cargo run --quiet --release -p bench -- parked --quick >/dev/null
+cargo run --quiet --release -p bench -- queue --quick >/dev/null

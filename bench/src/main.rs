@@ -13,6 +13,7 @@ mod inline;
 mod machine;
 mod options;
 mod parked;
+mod queue;
 mod report;
 mod samples;
 mod sparse;
@@ -47,6 +48,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Inline(options) => ("inline", inline::run(options)?),
         Command::Handoff(options) => ("handoff", handoff::run(options)?),
         Command::Parked(options) => ("parked", parked::run(options)?),
+        Command::Queue(options) => ("queue", queue::run(options)?),
     };
     let report = Report::new(name, common.quick, machine, rows);
     let printed = if common.json { report.print_json() } else { report.print_table() };

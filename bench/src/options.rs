@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Handoff(HandoffOptions),
     /// Calls that wait without a thread: parking and waking one, and a million at once.
     Parked(ParkedOptions),
+    /// The completion queue: in and out, alone and shared, beyond its room.
+    Queue(QueueOptions),
 }
 
 impl Command {
@@ -29,6 +31,7 @@ impl Command {
             Self::Inline(options) => &options.common,
             Self::Handoff(options) => &options.common,
             Self::Parked(options) => &options.common,
+            Self::Queue(options) => &options.common,
         }
     }
 }
@@ -123,6 +126,21 @@ impl ParkedOptions {
     }
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct QueueOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these works only
+    #[arg(long = "work")]
+    works: Vec<QueueWork>,
+    /// Batches of each way [default: 300]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Completions in a batch [default: 10000]
+    #[arg(long)]
+    batch: Option<usize>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Place {
     Follow,
@@ -161,6 +179,29 @@ pub(crate) enum HandoffWork {
     #[value(name = "attach_detach")]
     AttachDetach,
     Idle,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum QueueWork {
+    PostPop,
+    Overflow,
+    Shared,
+}
+
+impl QueueOptions {
+    /// The works that are asked for: all if none is named.
+    pub(crate) fn works(&self) -> &[QueueWork] {
+        if self.works.is_empty() { QueueWork::value_variants() } else { &self.works }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 5 } else { 300 }).max(1)
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        self.batch.unwrap_or(if self.common.quick { 100 } else { 10_000 }).max(1)
+    }
 }
 
 impl InlineOptions {

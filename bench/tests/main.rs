@@ -123,6 +123,24 @@ fn handoff_measures_both_placements() {
 }
 
 #[test]
+fn queue_measures_every_work_beside_a_list() {
+    let object = json(&["queue"]);
+    check_machine(&object);
+    let works = [
+        ("post_pop", &["mutex-list", "queue", "queue-pop-many"][..]),
+        ("overflow", &["mutex-list", "queue"]),
+        ("shared", &["mutex-list", "queue"]),
+    ];
+    for (work, all) in works {
+        let rows = rows(&object, work);
+        assert_eq!(ways(&rows), all, "{work}");
+        assert!(rows[0].get("ratio_median").is_none());
+        assert!(rows[1..].iter().all(|row| row["ratio_median"].is_f64()), "{work}");
+    }
+    assert_eq!(object["faults"], Value::Array(Vec::new()), "counts are right on any machine");
+}
+
+#[test]
 fn tables_have_a_line_for_each_row() {
     if skipped() {
         return;

@@ -146,6 +146,8 @@ pub enum Refusal {
         /// The reason.
         reason: &'static str,
     },
+    /// The completion queue belongs to the parent process.
+    OtherProcess,
 }
 
 impl fmt::Display for Refusal {
@@ -159,6 +161,7 @@ impl fmt::Display for Refusal {
             Self::BoundStep { step, name, reason } => {
                 write!(f, "step {}: {name} is refused: {reason}", step.index())
             }
+            Self::OtherProcess => f.write_str("the completion queue belongs to the parent process"),
         }
     }
 }

@@ -34,12 +34,14 @@ mod threadlet;
 #[cfg(not(loom))]
 pub mod time;
 
+pub use self::complete::OpId;
 #[cfg(not(loom))]
 pub use self::{
     call::{
         Arg, Call, CancelOutcome, Chain, ChainResult, Pending, PendingChain, Ret, StepId,
         Submitted, SubmittedChain, When, submit, submit_chain, try_submit, try_submit_chain,
     },
+    complete::{Completion, CompletionQueue, Next, QueueStats, Queued},
     crew::{
         Attach, AttachGuard, CpuSet, IdentityMismatch, Mode, Placement, Unsupported, attach,
         check_identity, is_attached, with_attached,

@@ -27,6 +27,8 @@ pub enum CancelOutcome {
     NotBegun,
     /// The call was told. It ends soon, unless it waits where the kernel lets nobody disturb it.
     Asked,
+    /// It is a closure, which is not disturbed.
+    Running,
 }
 
 /// A call that went away. Await it, or [`wait`](Self::wait) for it.
@@ -61,7 +63,7 @@ impl Pending {
     }
 
     /// In a forked child the call's thread does not exist: it is as good as cancelled.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.slot().generation() != generation()
     }
 
@@ -131,6 +133,11 @@ impl Pending {
             return CancelOutcome::TooLate;
         }
         self.0.as_ref().map_or(CancelOutcome::TooLate, |handle| handle.holder().cancel())
+    }
+
+    /// What is away, for a completion queue; nothing if it was fetched.
+    pub(crate) fn into_call(mut self) -> Option<Arc<dyn PendingCall>> {
+        self.0.take().map(SlotHandle::into_holder)
     }
 
     /// Drops the handle, and leaves `memory` with the call until it is over.

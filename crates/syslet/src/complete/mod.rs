@@ -1,8 +1,26 @@
 //! Results: how an answer gets from the thread that finishes the work to the one that wants it.
 
+mod bell;
+#[cfg(not(loom))]
+mod eventfd;
+#[cfg(not(loom))]
+mod queue;
+mod registry;
+mod ring;
+#[cfg(not(loom))]
+mod send;
+mod shared;
 mod slot;
 
 #[cfg(not(loom))]
-pub(crate) use slot::{Holder, Interrupt, SlotHandle};
+pub use queue::{Completion, CompletionQueue, Next, QueueStats};
+pub use registry::OpId;
+#[cfg(not(loom))]
+pub use send::Queued;
+pub(crate) use slot::Holder;
+#[cfg(not(loom))]
+pub(crate) use slot::{Interrupt, SlotHandle};
 #[cfg(any(not(loom), test))]
 pub(crate) use slot::{Outcome, Slot};
+#[cfg(all(loom, test))]
+pub(crate) use {registry::Marks, ring::Record, shared::Shared};

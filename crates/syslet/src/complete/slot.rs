@@ -10,6 +10,9 @@
 //! | `WAKER` | handle | a waker is registered and must be woken |
 //! | `DETACHED` | handle | nobody will fetch the result: the finisher drops it |
 //! | `CANCEL` | handle | a cancel was asked for |
+//! | `QUEUE` | handle | the result goes to a completion queue, see `queue.rs` |
+//!
+//! Of `DONE` and `QUEUE`, whoever's `fetch_or` comes second puts the result into the queue.
 //!
 //! `DONE` is set with release ordering after the result was written, and every wake-up comes after
 //! it. If `DETACHED` was set first the finisher drops the result, otherwise the handle does:
@@ -22,6 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::shared::Ticket;
 #[cfg(not(loom))]
 use crate::sync::AtomicPtr;
 use crate::sync::{AtomicU32, Mutex, Ordering, fence, lock};
@@ -31,6 +35,7 @@ const SLEEPER: u32 = 2;
 const WAKER: u32 = 4;
 const DETACHED: u32 = 8;
 const CANCEL: u32 = 16;
+const QUEUE: u32 = 32;
 
 /// What a call or closure left behind: a number, or an owned value behind a pointer.
 #[derive(Debug)]
@@ -80,18 +85,18 @@ impl Outcome {
 }
 
 /// Runs code of the user's on a thread that has no part in it: a panic ends here.
-fn drop_caught(f: impl FnOnce()) {
+pub(super) fn drop_caught(f: impl FnOnce()) {
     // A payload may panic when dropped, and so on: it is leaked instead.
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(std::mem::forget);
 }
 
 #[cfg(not(loom))]
-fn close(descriptor: i32) {
+pub(super) fn close(descriptor: i32) {
     syslet_sys::call::close(descriptor);
 }
 
 #[cfg(loom)]
-fn close(_: i32) {}
+pub(super) fn close(_: i32) {}
 
 /// Who is told when the outcome is stored, or what must live until then.
 #[derive(Default)]
@@ -102,6 +107,8 @@ enum Notify {
     Waker(Waker),
     /// Nobody, but this is the call's memory: it is dropped when the call is over.
     Keep(#[allow(dead_code, reason = "held for its destructor")] Box<dyn Send>),
+    /// A completion queue.
+    Queue(Ticket),
 }
 
 impl std::fmt::Debug for Notify {
@@ -110,6 +117,7 @@ impl std::fmt::Debug for Notify {
             Self::Nobody => "Nobody",
             Self::Waker(_) => "Waker",
             Self::Keep(_) => "Keep",
+            Self::Queue(_) => "Queue",
         })
     }
 }
@@ -213,12 +221,33 @@ impl Slot {
         if before & SLEEPER != 0 {
             wake_all(&self.state);
         }
-        if before & WAKER != 0 {
+        if before & (WAKER | QUEUE) != 0 {
             let notify = std::mem::take(&mut *lock(&self.notify));
             drop_caught(|| match notify {
                 Notify::Waker(waker) => waker.wake(),
-                Notify::Nobody | Notify::Keep(_) => {}
+                // Without the bit, whoever has just put the ticket there sees `DONE`.
+                Notify::Queue(ticket) if before & QUEUE != 0 => ticket.deliver(self.fetch()),
+                Notify::Nobody | Notify::Keep(_) | Notify::Queue(_) => {}
             });
+        }
+    }
+
+    /// The handle gives up its side to a completion queue: whoever comes second delivers the result.
+    pub(crate) fn send(&self, ticket: Ticket) {
+        let old = std::mem::replace(&mut *lock(&self.notify), Notify::Queue(ticket.clone()));
+        drop_caught(|| drop(old));
+        // Acquire: pairs with the release of `DONE`. Release: who comes second sees the ticket.
+        if self.state.fetch_or(QUEUE, Ordering::AcqRel) & DONE != 0 {
+            ticket.deliver(self.fetch());
+        }
+    }
+
+    /// The queue gives up: a result that was not delivered is dropped by the finisher.
+    pub(crate) fn recall(&self) {
+        // As in `detach`; but a result that is there is being delivered.
+        if self.state.fetch_or(DETACHED, Ordering::AcqRel) & DONE == 0 {
+            let notify = std::mem::take(&mut *lock(&self.notify));
+            drop_caught(|| drop(notify));
         }
     }
 
@@ -307,17 +336,7 @@ impl Slot {
                 state = self.state.fetch_or(SLEEPER, Ordering::AcqRel) | SLEEPER;
                 continue;
             }
-            let timeout = match deadline {
-                None => None,
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(std::time::Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    let nanos = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX / 2);
-                    Some(syslet_sys::uapi::Timespec::from_nanos(nanos))
-                }
-            };
+            let Some(timeout) = time_left(deadline) else { return false };
             syslet_sys::futex::wait(&self.state, state, timeout.as_ref());
             state = self.state.load(Ordering::Acquire);
         }
@@ -339,6 +358,17 @@ impl Drop for Slot {
     }
 }
 
+/// The time until `deadline`, for the kernel; inside, nothing if there is none. Nothing: it has come.
+#[cfg(not(loom))]
+pub(super) fn time_left(
+    deadline: Option<std::time::Instant>,
+) -> Option<Option<syslet_sys::uapi::Timespec>> {
+    let Some(deadline) = deadline else { return Some(None) };
+    let left = deadline.saturating_duration_since(std::time::Instant::now());
+    let nanos = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX / 2);
+    (nanos != 0).then(|| Some(syslet_sys::uapi::Timespec::from_nanos(nanos)))
+}
+
 #[cfg(not(loom))]
 fn wake_all(word: &AtomicU32) {
     syslet_sys::futex::wake(word, i32::MAX as u32);
@@ -346,6 +376,11 @@ fn wake_all(word: &AtomicU32) {
 
 #[cfg(loom)]
 fn wake_all(_: &AtomicU32) {}
+
+/// A parked call and the crew's own slots hold one of these each: it stays within a line and a half,
+/// with the two counts of an `Arc`.
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Slot>() + 16 <= 96);
 
 /// What a slot is part of: nothing, or a parked call.
 pub(crate) trait Holder: Send + Sync + std::fmt::Debug {
@@ -381,6 +416,11 @@ impl<H: Holder + ?Sized> SlotHandle<H> {
     /// The outcome was fetched: nothing is left to detach from.
     pub(crate) fn disarm(mut self) {
         self.0 = None;
+    }
+
+    /// What holds the slot, for a completion queue to keep.
+    pub(crate) fn into_holder(mut self) -> Arc<H> {
+        self.0.take().expect("a slot handle holds its slot until it is dropped or fetched")
     }
 
     /// Detaches, and leaves `memory` with the call until it is over.

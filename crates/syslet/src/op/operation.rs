@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::call::CancelOutcome;
+use crate::complete::Outcome;
 use crate::threadlet::{Threadlet, launch, launch_or_stay};
 
 /// An operation that was started by a function of [`fs`](crate::fs), [`net`](crate::net),
@@ -80,7 +81,7 @@ impl<T> Operation<T> {
         if crate::crew::on_crew_thread() {
             return Self::ready(f());
         }
-        match launch(f, |_| (), false) {
+        match launch(f, |_| (), false, Outcome::owned) {
             Ok(launched) => Self::of_threadlet(Threadlet::new(launched)),
             Err(_) => unreachable!("the closure is given back only if asked for"),
         }

@@ -3,6 +3,7 @@
 use super::Threadlet;
 use super::run::{launch, launch_elsewhere};
 use crate::SubmitError;
+use crate::complete::Outcome;
 
 /// How a threadlet is to run.
 ///
@@ -82,10 +83,10 @@ impl Builder {
         T: Send + 'static,
     {
         if !self.elsewhere {
-            return launch(f, |_| (), or_busy).map(Threadlet::new);
+            return launch(f, |_| (), or_busy, Outcome::owned).map(Threadlet::new);
         }
         let Some(name) = self.name else {
-            return launch_elsewhere(f, |_| (), or_busy).map(Threadlet::new);
+            return launch_elsewhere(f, |_| (), or_busy, Outcome::owned).map(Threadlet::new);
         };
         let engine_full = or_busy && crate::crew::engine().is_some_and(|e| !e.has_room());
         if engine_full {
@@ -96,7 +97,7 @@ impl Builder {
             let _unname = Unname;
             f()
         };
-        match launch_elsewhere(named, |_| (), false) {
+        match launch_elsewhere(named, |_| (), false, Outcome::owned) {
             Ok(launched) => Ok(Threadlet::new(launched)),
             Err(_) => unreachable!("the closure is given back only if asked for"),
         }

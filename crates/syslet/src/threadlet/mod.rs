@@ -7,10 +7,11 @@ mod scope;
 
 pub use builder::Builder;
 pub use handle::{Threadlet, drain};
-pub(crate) use run::{launch, launch_or_stay};
+pub(crate) use run::{Launched, launch, launch_or_stay};
 pub use scope::{Scope, ScopedThreadlet, scope};
 
 use crate::SubmitError;
+use crate::complete::Outcome;
 
 /// Runs `f` where the caller stands, on another stack. If it finishes without sleeping its result is
 /// there when this returns; if it sleeps, the caller goes on within microseconds and `f` goes on
@@ -46,7 +47,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match launch(f, |_| (), false) {
+    match launch(f, |_| (), false, Outcome::owned) {
         Ok(launched) => Threadlet::new(launched),
         Err(_) => unreachable!("only `try_threadlet` gives the closure back"),
     }
@@ -67,5 +68,5 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    launch(f, |_| (), true).map(Threadlet::new).map_err(SubmitError::Busy)
+    launch(f, |_| (), true, Outcome::owned).map(Threadlet::new).map_err(SubmitError::Busy)
 }

@@ -26,8 +26,8 @@ pub(crate) enum Launched<T> {
 
 /// Closure and result, above the crew's stack top: neither the guest's memory, which may go on
 /// without them, nor on the heap.
-struct Frame<F, T, A> {
-    work: Option<(F, A)>,
+struct Frame<F, T, A, S> {
+    work: Option<(F, A, S)>,
     result: Option<thread::Result<T>>,
     guest: *const Guest,
     crew: *const Crew,
@@ -40,27 +40,31 @@ struct Frame<F, T, A> {
 ///
 /// The types need not be `'static`: who passes others sees to it that what they borrow outlives
 /// `after`.
+/// `store` makes the outcome of a result that is not inline, where `f` ran: for a handle,
+/// [`Outcome::owned`].
 #[inline]
-pub(crate) fn launch<F, T, A>(f: F, after: A, or_busy: bool) -> Result<Launched<T>, F>
+pub(crate) fn launch<F, T, A, S>(f: F, after: A, or_busy: bool, store: S) -> Result<Launched<T>, F>
 where
     F: FnOnce() -> T + Send,
     T: Send,
     A: FnOnce(bool) + Send,
+    S: FnOnce(thread::Result<T>) -> Outcome + Send,
 {
-    let layout_fits = size_of::<Frame<F, T, A>>() <= MAX_ROOM && align_of::<Frame<F, T, A>>() <= 16;
+    let layout_fits =
+        size_of::<Frame<F, T, A, S>>() <= MAX_ROOM && align_of::<Frame<F, T, A, S>>() <= 16;
     // SAFETY: null, or a record, which is never freed.
     if let Some(guest) = unsafe { current_guest().as_ref() }
         && layout_fits
-        && size_of::<Frame<F, T, A>>() <= engine_of_guest().stack_size / 16
+        && size_of::<Frame<F, T, A, S>>() <= engine_of_guest().stack_size / 16
     {
         match guest.ready() {
             // SAFETY: the guest is ready, and the frame fits.
-            Ok(()) => return Ok(unsafe { launch_guest(guest, f, after) }),
+            Ok(()) => return Ok(unsafe { launch_guest(guest, f, after, store) }),
             Err(Lost::NoCrew) if or_busy => return Err(f),
             Err(_) => guest.counters.queued.add(1),
         }
     }
-    launch_elsewhere(f, after, or_busy)
+    launch_elsewhere(f, after, or_busy, store)
 }
 
 /// Runs `f`, which waits for a disk at most, as [`launch`] does; here and now on a crew thread, and where
@@ -77,7 +81,7 @@ where
     if guest.is_none() && (on_crew_thread() || start(Settings::default()).is_err()) {
         return stay(f);
     }
-    launch(f, |_| (), true).unwrap_or_else(|f| {
+    launch(f, |_| (), true, Outcome::owned).unwrap_or_else(|f| {
         if let Some(guest) = guest {
             guest.counters.in_place.add(1);
         }
@@ -89,24 +93,27 @@ where
 ///
 /// The running code is `guest`, which is ready, and the frame fits into the room.
 #[inline(always)]
-unsafe fn launch_guest<F, T, A>(guest: &'static Guest, f: F, after: A) -> Launched<T>
+unsafe fn launch_guest<F, T, A, S>(guest: &'static Guest, f: F, after: A, store: S) -> Launched<T>
 where
     F: FnOnce() -> T + Send,
     T: Send,
     A: FnOnce(bool) + Send,
+    S: FnOnce(thread::Result<T>) -> Outcome + Send,
 {
     let engine = engine_of_guest();
     let crew = guest.carrier();
-    let room = size_of::<Frame<F, T, A>>();
-    let frame: *mut Frame<F, T, A> = guest.room(room).cast();
+    let room = size_of::<Frame<F, T, A, S>>();
+    let frame: *mut Frame<F, T, A, S> = guest.room(room).cast();
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { frame.write(Frame { work: Some((f, after)), result: None, guest, crew, engine }) };
+    unsafe {
+        frame.write(Frame { work: Some((f, after, store)), result: None, guest, crew, engine })
+    };
     let mut result = None;
     // Not returned through `cross`: each step would copy it where nothing is optimised.
     // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it.
     let fetch = |_| result = unsafe { (*frame).result.take() };
     // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
-    match unsafe { guest.cross(room, run::<F, T, A>, frame.cast(), fetch) } {
+    match unsafe { guest.cross(room, run::<F, T, A, S>, frame.cast(), fetch) } {
         Crossing::Inline(()) => {
             Launched::Inline(result.expect("a closure that finished inline left its result"))
         }
@@ -119,18 +126,19 @@ where
 /// # Safety
 ///
 /// `data` is a [`Frame`] on this very stack, of the guest that was just left.
-unsafe extern "C" fn run<F, T, A>(data: *mut u8) -> Verdict
+unsafe extern "C" fn run<F, T, A, S>(data: *mut u8) -> Verdict
 where
     F: FnOnce() -> T + Send,
     T: Send,
     A: FnOnce(bool) + Send,
+    S: FnOnce(thread::Result<T>) -> Outcome + Send,
 {
-    let frame: *mut Frame<F, T, A> = data.cast();
+    let frame: *mut Frame<F, T, A, S> = data.cast();
     // SAFETY: the duty of this function: the frame is on this stack, nobody else uses it.
     let frame = unsafe { &mut *frame };
     // SAFETY: records are never freed.
     let guest = unsafe { &*frame.guest };
-    let (f, after) = frame.work.take().expect("the closure was put there by `launch_guest`");
+    let (f, after, store) = frame.work.take().expect("the closure was put there by `launch_guest`");
     // SAFETY: records are never freed.
     let crew = unsafe { &*frame.crew };
     let number = guest.begin(frame.engine, crew);
@@ -141,29 +149,35 @@ where
         after(panicked);
         return Verdict::stay(0);
     }
-    finish_away(crew, result, after)
+    finish_away(crew, result, after, store)
 }
 
 /// The guest is gone: stores the result, and goes on with the crew thread.
 #[cold]
 #[inline(never)]
-fn finish_away<T: Send, A: FnOnce(bool)>(
-    crew: &Crew,
-    result: thread::Result<T>,
-    after: A,
-) -> Verdict {
+fn finish_away<T, A, S>(crew: &Crew, result: thread::Result<T>, after: A, store: S) -> Verdict
+where
+    A: FnOnce(bool),
+    S: FnOnce(thread::Result<T>) -> Outcome,
+{
     let panicked = result.is_err();
-    crew.complete(Outcome::owned(result));
+    crew.complete(store(result));
     after(panicked);
     Verdict::leave(crew.context())
 }
 
 /// Queues the closure for a crew thread.
-pub(super) fn launch_elsewhere<F, T, A>(f: F, after: A, or_busy: bool) -> Result<Launched<T>, F>
+pub(super) fn launch_elsewhere<F, T, A, S>(
+    f: F,
+    after: A,
+    or_busy: bool,
+    store: S,
+) -> Result<Launched<T>, F>
 where
     F: FnOnce() -> T + Send,
     T: Send,
     A: FnOnce(bool) + Send,
+    S: FnOnce(thread::Result<T>) -> Outcome + Send,
 {
     let engine = start(Settings::default())
         .unwrap_or_else(|error| panic!("syslet: the crew cannot be started: {error}"));
@@ -175,7 +189,7 @@ where
     let work = move |_: &_| {
         let result = catch_unwind(AssertUnwindSafe(f));
         let panicked = result.is_err();
-        finisher.complete(Outcome::owned(result));
+        finisher.complete(store(result));
         after(panicked);
     };
     let work: Box<dyn FnOnce(&'static Crew) + Send + '_> = Box::new(work);

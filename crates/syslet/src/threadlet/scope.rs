@@ -12,6 +12,7 @@ use std::thread::{self, Thread};
 
 use super::Threadlet;
 use super::run::launch;
+use crate::complete::Outcome;
 use crate::sync::{AtomicUsize, Ordering};
 
 /// What the closures of a scope share with the thread that waits for them.
@@ -125,7 +126,7 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
     {
         let running = Running::new(&self.count);
-        match launch(f, move |panicked| running.end(panicked), false) {
+        match launch(f, move |panicked| running.end(panicked), false, Outcome::owned) {
             Ok(launched) => ScopedThreadlet {
                 threadlet: Threadlet::new(launched),
                 count: Arc::clone(&self.count),

@@ -10,13 +10,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use syslet::{Chain, threadlet};
+use syslet::{Chain, CompletionQueue, threadlet};
 
-use crate::util::calls::{Landing, go, go_chain, pread_call};
+use crate::util::calls::{Landing, go, go_chain, pread_call, send, taking_call};
 use crate::util::chain;
 use crate::util::child::Child;
-use crate::util::pipe::file_with;
-use crate::util::{attached, skip_in_pool};
+use crate::util::pipe::{Pipe, file_with};
+use crate::util::{LIMIT, attached, bounded, eventually, skip_in_pool};
 
 struct Counting;
 
@@ -114,4 +114,45 @@ fn inline_threadlets_and_calls_allocate_nothing() {
         });
     });
     ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn who_completes_to_a_full_queue_allocates_nothing() {
+    let path = "allocation::who_completes_to_a_full_queue_allocates_nothing";
+    let ended = Child::new().run(path, || {
+        // A thread that is not attached: its calls are made by crew threads that allocate nothing of
+        // their own when a call ends. (One whose guest was taken makes a new slot.)
+        bounded(LIMIT, || {
+            const AWAY: usize = 32;
+            let queue = CompletionQueue::new(2).expect("a queue can be made");
+            let mut least = u64::MAX;
+            for _ in 0..50 {
+                let pipe = Pipe::new();
+                for number in 0..AWAY {
+                    let _ = send(&queue, number as u64, taking_call(pipe.read_end()));
+                }
+                let asleep = || syslet::stats().crew >= AWAY && takers_asleep() >= AWAY;
+                assert!(eventually(asleep), "all are away");
+                let before = ALLOCATIONS.load(Ordering::Relaxed);
+                (0..AWAY).for_each(|_| pipe.put(1));
+                assert!(eventually(|| queue.len() == AWAY));
+                least = least.min(ALLOCATIONS.load(Ordering::Relaxed) - before);
+                assert_eq!(std::iter::from_fn(|| queue.pop()).count(), AWAY);
+            }
+            assert!(queue.stats().overflowed > 0, "nothing has overflowed");
+            assert_eq!(least, 0, "allocations while {AWAY} completions came");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+/// Crew threads that sleep in the call that takes a byte out of a pipe.
+fn takers_asleep() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    let number = format!("{} ", libc::SYS_splice);
+    let takes = |task: std::io::Result<std::fs::DirEntry>| {
+        let call = std::fs::read_to_string(task.ok()?.path().join("syscall")).ok()?;
+        call.starts_with(&number).then_some(())
+    };
+    tasks.filter_map(takes).count()
 }

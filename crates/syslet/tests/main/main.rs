@@ -40,6 +40,12 @@ mod panics;
 mod parking;
 /// Any interleaving of submit, cancel, complete and drop.
 mod property;
+/// The answers of many operations come to one queue, once each.
+mod queue;
+/// What is asked for in a queue: a cancel, of one, of some, of what uses a descriptor.
+mod queue_cancel;
+/// Any interleaving of what can be done with a queue.
+mod queue_property;
 /// Calls that belong to a kernel thread are refused.
 mod refusals;
 /// Every shape of an answer.

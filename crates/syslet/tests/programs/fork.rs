@@ -16,6 +16,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("handles_of_the_parent_do_not_hang_in_the_child", ALL, handles),
     Scenario::new("operations_of_the_parent_are_cancelled_in_the_child", ALL, operations),
     Scenario::new("a_scope_of_the_parent_ends_in_the_child", ALL, scopes),
+    Scenario::new("a_queue_of_the_parent_is_dead_in_the_child", ALL, queues),
     Scenario::new("a_guard_of_the_parent_does_no_harm_in_the_child", ALL, guards),
     Scenario::new("grandchildren_work", ALL, grandchildren),
     Scenario::new("forks_while_threads_attach_and_calls_go_away", ALL, storm),
@@ -220,6 +221,52 @@ fn scopes() {
         None => {
             drop(guard);
             sys::exit_now(child_works());
+        }
+    }
+}
+
+fn queues() {
+    use std::os::fd::AsRawFd;
+    let guard = attach();
+    let queue = syslet::CompletionQueue::new(2).expect("a queue can be made");
+    let (reader, writer) = sys::pipe();
+    let fd = reader.as_raw_fd();
+    let away = |number| match queue
+        .threadlet(number, move || sys::read_byte(fd).map_or(-1, isize::from))
+    {
+        syslet::Queued::Queued(id) => id,
+        syslet::Queued::Done(ret) => panic!("the pipe is empty: {ret:?}"),
+    };
+    let ids = [1, 2, 3, 4].map(away);
+    // Some are in the queue and some are away when it is forked.
+    assert!(sys::write_byte(writer.as_raw_fd(), 7) && sys::write_byte(writer.as_raw_fd(), 7));
+    assert_eq!(queue.wait_deadline(2, Instant::now() + PATIENCE), 2);
+    match sys::fork_here() {
+        None => {
+            drop(guard);
+            assert_eq!((queue.pop(), queue.peek(), queue.len()), (None, None, 0));
+            assert_eq!(queue.wait(1), 0, "waiting ends at once");
+            queue.post(5, 5);
+            assert_eq!(queue.pop(), None);
+            assert_eq!(queue.cancel(ids[3]), syslet::CancelOutcome::TooLate);
+            assert_eq!((queue.cancel_all(4), queue.cancel_descriptor(fd)), (0, 0));
+            let error = queue.try_threadlet(6, || 0).expect_err("it is the parent's");
+            assert!(!error.is_busy());
+            assert_eq!(error.into_inner()(), 0, "the closure is handed back");
+            drop(queue);
+            sys::exit_now(child_works());
+        }
+        Some(child) => {
+            assert!(
+                sys::write_byte(writer.as_raw_fd(), 7) && sys::write_byte(writer.as_raw_fd(), 7)
+            );
+            assert_eq!(queue.wait_deadline(4, Instant::now() + PATIENCE), 4);
+            let mut all: Vec<_> =
+                std::iter::from_fn(|| queue.pop()).map(|one| (one.user_data, one.res)).collect();
+            all.sort_unstable();
+            assert_eq!(all, [(1, 7), (2, 7), (3, 7), (4, 7)]);
+            assert_eq!(child.end(), 0, "the child");
+            drop(guard);
         }
     }
 }

@@ -11,12 +11,12 @@
 use std::cell::UnsafeCell;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::time::Duration;
 
 use syslet::{
-    Call, Chain, SubmitError, Submitted, SubmittedChain, submit, submit_chain, try_submit,
-    try_submit_chain,
+    Call, Chain, CompletionQueue, Queued, SubmitError, Submitted, SubmittedChain, submit,
+    submit_chain, try_submit, try_submit_chain,
 };
 
 /// A byte that a submitted call writes.
@@ -167,6 +167,22 @@ pub(crate) fn plain(nr: usize, args: [usize; 6]) -> isize {
     }
 }
 
+/// Submits a call made by one of the functions above, with its answer in `queue`.
+pub(crate) fn send(queue: &CompletionQueue, user_data: u64, call: Call) -> Queued {
+    // SAFETY: leaked, static memory, or numbers.
+    unsafe { queue.submit(user_data, call) }.expect("the call is accepted")
+}
+
+/// The same with `try_submit`, and its error.
+pub(crate) fn try_send(
+    queue: &CompletionQueue,
+    user_data: u64,
+    call: Call,
+) -> Result<Queued, SubmitError<Call>> {
+    // SAFETY: leaked, static memory, or numbers.
+    unsafe { queue.try_submit(user_data, call) }
+}
+
 /// The handle of a call that is expected to wait.
 pub(crate) fn pending(submitted: Submitted) -> syslet::Pending {
     match submitted {
@@ -206,6 +222,27 @@ pub(crate) fn readable_bytes(fd: RawFd) -> usize {
     count as usize
 }
 
+/// Closes a descriptor behind its owner's back, and puts a copy of `other` at its number.
+pub(crate) fn replace_descriptor(fd: RawFd, other: RawFd) {
+    // SAFETY: numbers; the owner closes what stands there in the end.
+    assert_eq!(unsafe { libc::dup2(other, fd) }, fd, "dup2");
+}
+
+/// Two connected sockets, made by a call to be submitted.
+pub(crate) fn socketpair_call() -> (Call, &'static [AtomicI32; 2]) {
+    let pair: &'static [AtomicI32; 2] =
+        Box::leak(Box::new([AtomicI32::new(-1), AtomicI32::new(-1)]));
+    let args = [libc::AF_UNIX as usize, libc::SOCK_STREAM as usize, 0, pair.as_ptr() as usize];
+    (Call::new(libc::SYS_socketpair as usize, args), pair)
+}
+
+/// The socket of a submitted accept.
+pub(crate) fn accepted(fd: isize) -> std::net::TcpStream {
+    assert!(fd >= 0, "accept: {fd}");
+    // SAFETY: made by the call, and nobody else's.
+    unsafe { std::net::TcpStream::from_raw_fd(fd as RawFd) }
+}
+
 /// Sets or clears O_NONBLOCK.
 pub(crate) fn set_nonblocking(fd: RawFd, on: bool) {
     let flags = if on { libc::O_NONBLOCK } else { 0 };
@@ -237,6 +274,16 @@ impl Counter {
 
     pub(crate) fn fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+
+    /// The descriptor itself.
+    pub(crate) fn into_inner(self) -> OwnedFd {
+        self.0
+    }
+
+    /// One of this descriptor.
+    pub(crate) fn from_inner(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 
     /// Takes the count.

@@ -1,0 +1,66 @@
+//! An eventfd of the program's that is told of completions.
+//!
+//! # Safety
+//!
+//! The memory that the two calls are given is a local variable. The descriptor is the program's: it
+//! stays open as long as it is attached, unless the program closes numbers that it does not own
+//! (`closefrom(3)`). Then nothing is written to what stands at the number: before each write the file is
+//! compared with the one that was attached, and no write has an effect on any of the kernel's anonymous
+//! files but an eventfd.
+
+#![allow(unsafe_code, reason = "two system calls on a borrowed descriptor; see the header")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+/// Device, inode and type of a file.
+type Identity = (u64, u64, u32);
+
+/// See the module.
+pub(super) struct EventFd {
+    fd: RawFd,
+    identity: Identity,
+    /// Keeps it open.
+    _owner: Box<dyn Send + Sync>,
+}
+
+impl std::fmt::Debug for EventFd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventFd").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
+
+impl EventFd {
+    /// Fails if `owner` is not one of the kernel's anonymous files, as eventfds are.
+    pub(super) fn new(owner: impl AsFd + Send + Sync + 'static) -> io::Result<Self> {
+        let owner = Box::new(owner);
+        let fd = owner.as_fd().as_raw_fd();
+        let identity = identity(fd).ok_or_else(io::Error::last_os_error)?;
+        // Anonymous files have no type.
+        if identity.2 != 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an eventfd"));
+        }
+        Ok(Self { fd, identity, _owner: owner })
+    }
+
+    /// Adds one to the count, if it is still there. Does not wait: only ones are added.
+    pub(super) fn add_one(&self) {
+        if identity(self.fd) == Some(self.identity) {
+            let one = 1u64;
+            // SAFETY: see the header.
+            unsafe { libc::write(self.fd, (&raw const one).cast(), size_of::<u64>()) };
+        }
+    }
+}
+
+fn identity(fd: RawFd) -> Option<Identity> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: see the header.
+    let answer = unsafe { libc::fstat(fd, stat.as_mut_ptr()) };
+    if answer != 0 {
+        return None;
+    }
+    // SAFETY: the kernel has filled it.
+    let stat = unsafe { stat.assume_init() };
+    Some((stat.st_dev, stat.st_ino, stat.st_mode & libc::S_IFMT))
+}

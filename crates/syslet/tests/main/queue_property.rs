@@ -1,0 +1,270 @@
+//! Any interleaving of what can be done with a queue.
+
+use std::collections::HashMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use syslet::{Completion, CompletionQueue, OpId, Queued};
+
+use crate::util::calls::{
+    Landing, go, number_call, open_descriptors, pending, read_call, send, taking_call,
+};
+use crate::util::child::Child;
+use crate::util::pipe::Pipe;
+use crate::util::{attached, eventually, late};
+
+/// What is done, and to which of the operations made so far.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A read of one byte from a pipe of its own: parked.
+    Submit,
+    /// A call that takes such a byte with a thread.
+    SubmitTaking,
+    /// The same in a closure.
+    Threadlet,
+    /// The same by a handle, which is sent to the queue.
+    SendTo,
+    /// A call that does not wait.
+    Inline,
+    Complete(usize),
+    Cancel(usize),
+    CancelNumber(usize),
+    CancelDescriptor(usize),
+    Pop,
+    PopMany(usize),
+    Wait,
+}
+
+struct Operation {
+    pipe: Pipe,
+    /// Where the byte lands, if it does.
+    landing: Option<&'static Landing>,
+    id: OpId,
+    closure: bool,
+    fed: bool,
+    cancelled: bool,
+}
+
+struct World {
+    queue: CompletionQueue,
+    /// Crew threads are few: what is due may have to wait for what is not.
+    few: bool,
+    /// Those that wait, by their numbers.
+    operations: Vec<Operation>,
+    /// Completions that were taken.
+    taken: HashMap<u64, isize>,
+}
+
+/// Numbers of calls that do not wait begin here.
+const INLINE: u64 = 1 << 32;
+
+impl World {
+    fn new(capacity: usize, few: bool) -> Self {
+        let queue = CompletionQueue::new(capacity).expect("a queue can be made").always_queue(true);
+        Self { queue, few, operations: Vec::new(), taken: HashMap::new() }
+    }
+
+    fn submit(&mut self, step: Step) {
+        let number = self.operations.len() as u64;
+        let (pipe, landing) = (Pipe::new(), Landing::leak());
+        let call = read_call(pipe.read_end(), landing);
+        let id = match step {
+            Step::SendTo => pending(go(call)).send_to(&self.queue, number),
+            Step::Threadlet => {
+                let other = pipe.clone();
+                self.id(self.queue.threadlet(number, move || isize::from(other.get())))
+            }
+            Step::SubmitTaking => self.id(send(&self.queue, number, taking_call(pipe.read_end()))),
+            _ => self.id(send(&self.queue, number, call)),
+        };
+        let closure = matches!(step, Step::Threadlet);
+        let landing = (!closure && !matches!(step, Step::SubmitTaking)).then_some(landing);
+        self.operations.push(Operation {
+            pipe,
+            landing,
+            id,
+            closure,
+            fed: false,
+            cancelled: false,
+        });
+    }
+
+    fn id(&self, queued: Queued) -> OpId {
+        match queued {
+            Queued::Queued(id) => id,
+            Queued::Done(_) => panic!("everything is queued"),
+        }
+    }
+
+    fn inline(&mut self, number: u64) {
+        let _ = send(&self.queue, INLINE + number, number_call(libc::SYS_getppid, []));
+    }
+
+    fn note(&mut self, completion: Completion) {
+        let Completion { user_data, res, .. } = completion;
+        if let Some(operation) = self.operations.get(user_data as usize) {
+            assert!(operation.fed || operation.cancelled, "an answer from nowhere");
+        }
+        assert_eq!(self.taken.insert(user_data, res), None, "{user_data} has come twice");
+    }
+
+    fn pop(&mut self) -> bool {
+        let popped = self.queue.pop();
+        popped.map(|one| self.note(one)).is_some()
+    }
+
+    /// What will surely come.
+    fn due(&self) -> usize {
+        let operations = self.operations.iter().enumerate();
+        let due = |(at, one): &(usize, &Operation)| {
+            (one.fed || one.cancelled) && !self.taken.contains_key(&(*at as u64))
+        };
+        operations.filter(due).count()
+    }
+
+    fn step(&mut self, step: Step, number: u64) {
+        match step {
+            Step::Submit | Step::SubmitTaking | Step::Threadlet | Step::SendTo => self.submit(step),
+            Step::Inline => self.inline(number),
+            Step::Pop => drop(self.pop()),
+            Step::PopMany(count) => {
+                let mut some = vec![Completion::default(); count];
+                let n = self.queue.pop_many(&mut some);
+                some[..n].iter().for_each(|&one| self.note(one));
+            }
+            Step::Wait => {
+                let due = if self.few { 0 } else { self.due() };
+                assert!(self.queue.wait_deadline(due, late()) >= due, "a completion is lost");
+            }
+            Step::Complete(at) => self.on(at, |_, operation, _| {
+                if !std::mem::replace(&mut operation.fed, true) {
+                    operation.pipe.put(42);
+                }
+            }),
+            Step::Cancel(at) => self.on(at, |queue, operation, _| {
+                let _ = queue.cancel(operation.id);
+                operation.cancelled |= !operation.closure;
+            }),
+            Step::CancelNumber(at) => self.on(at, |queue, operation, number| {
+                let told = queue.cancel_all(number);
+                assert!(told <= usize::from(!operation.closure));
+                operation.cancelled |= told == 1;
+            }),
+            Step::CancelDescriptor(at) => self.on(at, |queue, operation, _| {
+                let told = queue.cancel_descriptor(operation.pipe.read_end());
+                assert!(told <= usize::from(!operation.closure));
+                operation.cancelled |= told == 1;
+            }),
+        }
+    }
+
+    fn on(&mut self, at: usize, f: impl FnOnce(&CompletionQueue, &mut Operation, u64)) {
+        let number = at % self.operations.len().max(1);
+        if let Some(operation) = self.operations.get_mut(number) {
+            f(&self.queue, operation, number as u64);
+        }
+    }
+
+    /// Ends everything, and checks that each has come once.
+    fn settle(mut self, inline: usize) {
+        for operation in &mut self.operations {
+            if !std::mem::replace(&mut operation.fed, true) {
+                operation.pipe.put(42);
+            }
+        }
+        let all = self.operations.len() + inline;
+        let missing = all - self.taken.len();
+        assert!(self.queue.wait_deadline(missing, late()) >= missing, "a completion is lost");
+        while self.pop() {}
+        assert_eq!(self.taken.len(), all);
+        assert_eq!(self.queue.stats().outstanding, 0);
+        assert_eq!(self.queue.stats().pushed, all as u64);
+        for (at, operation) in self.operations.iter().enumerate() {
+            match self.taken[&(at as u64)] {
+                42 if operation.closure => {}
+                1 => {
+                    assert_eq!(operation.pipe.filled(), 0);
+                    assert!(operation.landing.is_none_or(|landing| landing.byte() == 42));
+                }
+                res => {
+                    assert_eq!(res, -(libc::ECANCELED as isize));
+                    assert!(operation.cancelled, "nobody has cancelled it");
+                    assert_eq!(operation.pipe.filled(), 1, "cancelled, but it has read");
+                }
+            }
+        }
+    }
+
+    /// Drops the queue with work away.
+    fn abandon(mut self) {
+        let operations = std::mem::take(&mut self.operations);
+        drop(self);
+        for operation in operations {
+            if !operation.fed {
+                operation.pipe.put(42);
+            }
+            let read = eventually(|| operation.cancelled || operation.pipe.filled() == 0);
+            assert!(read, "an operation was lost with its queue");
+        }
+    }
+}
+
+fn play(capacity: usize, steps: &[Step], few: bool, abandon: bool) {
+    let mut world = World::new(capacity, few);
+    for (number, step) in steps.iter().enumerate() {
+        world.step(*step, number as u64);
+    }
+    if abandon {
+        return world.abandon();
+    }
+    world.settle(steps.iter().filter(|step| matches!(step, Step::Inline)).count());
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let at = || 0usize..16;
+    let step = prop_oneof![
+        3 => Just(Step::Submit),
+        2 => Just(Step::SubmitTaking),
+        2 => Just(Step::Threadlet),
+        1 => Just(Step::SendTo),
+        2 => Just(Step::Inline),
+        4 => at().prop_map(Step::Complete),
+        2 => at().prop_map(Step::Cancel),
+        1 => at().prop_map(Step::CancelNumber),
+        1 => at().prop_map(Step::CancelDescriptor),
+        2 => Just(Step::Pop),
+        1 => at().prop_map(Step::PopMany),
+        1 => Just(Step::Wait),
+    ];
+    vec(step, 1..40)
+}
+
+fn holds(limit: Option<usize>) {
+    let world = (1usize..9, steps(), any::<bool>());
+    attached(|| play(2, &[Step::SubmitTaking, Step::Complete(0), Step::Wait], false, false));
+    let before = open_descriptors();
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
+    let outcome = TestRunner::new(config).run(&world, |(capacity, steps, abandon)| {
+        attached(move || play(capacity, &steps, limit.is_some(), abandon));
+        Ok(())
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
+    let after = open_descriptors();
+    assert!(eventually(|| syslet::stats().outstanding == 0));
+    assert_eq!(after, before, "descriptors are left");
+    assert!(limit.is_none_or(|limit| syslet::stats().crew <= limit));
+}
+
+#[test]
+fn each_operation_comes_once_whatever_is_done() {
+    let path = "queue_property::each_operation_comes_once_whatever_is_done";
+    Child::new().run(path, || holds(None)).expect("this is the parent").expect_done();
+}
+
+#[test]
+fn each_operation_comes_once_with_few_crew_threads() {
+    let path = "queue_property::each_operation_comes_once_with_few_crew_threads";
+    let child = Child::new().var("SYSLET_MAX_CREW", 6);
+    child.run(path, || holds(Some(6))).expect("this is the parent").expect_done();
+}
