@@ -109,8 +109,10 @@ impl Context {
             return None;
         }
         let events = (self.0 + ring.header_length as usize) as *const IoEvent;
-        // SAFETY: `head` is below `len`, and the event was written before the tail passed it.
-        let event = unsafe { events.add((head % ring.len) as usize).read() };
+        // SAFETY: within the ring, which has `len` events.
+        let event = unsafe { events.add((head % ring.len) as usize) };
+        // SAFETY: it was written before the tail passed it.
+        let event = unsafe { event.read() };
         // Release: the event is read before the kernel may put another one there.
         ring.head.store((head + 1) % ring.len, Ordering::Release);
         Some(event)

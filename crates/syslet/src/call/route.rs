@@ -280,8 +280,11 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
 unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry, events: Events) -> Routed {
     if matches!(entry.twin, Some(Twin::ZeroTimeout { .. })) {
         let masked = call.nr() != nr::EPOLL_WAIT && call.args()[4] != 0;
+        if masked {
+            return None;
+        }
         // SAFETY: the caller's duties.
-        return if masked { None } else { unsafe { wait_for_events(asker, call, Way::Zero) } };
+        return unsafe { wait_for_events(asker, call, Way::Zero) };
     }
     let descriptor = call.args()[0];
     let mut kind = Kind::guess(descriptor);

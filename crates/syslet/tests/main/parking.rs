@@ -500,6 +500,7 @@ fn children_are_waited_for_without_threads() {
             }));
             // SAFETY: leaked; the call has ended.
             assert_eq!(unsafe { *(address as *const i32) }, 0);
+            assert!(child.wait().is_err(), "it has been waited for");
         }
     });
 }
