@@ -245,6 +245,8 @@ fn thousand_connections_on_one_thread() {
         calls::limit(libc::RLIMIT_NOFILE, 10_000);
         attached(|| {
             let listener = Arc::new(listener());
+            // All come at once: with std's queue of 128 the kernel resets some on a busy machine.
+            calls::listen(listener.as_raw_fd(), CONNECTIONS as i32);
             let address = address(&listener);
             let mut pool = LocalPool::new();
             let spawner = pool.spawner();
