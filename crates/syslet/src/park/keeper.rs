@@ -167,6 +167,9 @@ impl Engine {
         if keeper.state.load(Ordering::Acquire) != NOT_STARTED {
             return;
         }
+        // What the keeper delivers is done by the first clock's thread, in the program's table: a thread
+        // that the keeper made would share the keeper's.
+        let _ = self.clock(super::Clock::Monotonic);
         let run = move || {
             if let Some(table) = Table::new(self, keeper) {
                 table.run();
