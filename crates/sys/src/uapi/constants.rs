@@ -148,6 +148,8 @@ constants! {
     S_IFSOCK: u32 = 0o14_0000, "sys/stat.h", "S_IFSOCK";
     /// A child that has ended.
     WEXITED: usize = 4, "linux/wait.h", "WEXITED";
+    /// A child that stays as it is.
+    WNOWAIT: usize = 0x0100_0000, "linux/wait.h", "WNOWAIT";
     /// Children by id.
     P_PID: usize = 1, "linux/wait.h", "P_PID";
     /// Children by descriptor.

@@ -7,7 +7,7 @@ use syslet_catalog::{Entry, Events, Makes, Twin, Waits};
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{
     CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, MSG_DONTWAIT, MSG_WAITALL, O_NONBLOCK, P_PID, POLLIN,
-    POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec, WEXITED,
+    POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec, WEXITED, WNOWAIT,
 };
 
 use super::kinds::{Kind, look};
@@ -234,7 +234,7 @@ unsafe fn wait_for_child(asker: Asker, call: &Call) -> Routed {
     let one = match call.nr() {
         nr::WAIT4 => options == 0 && args[0] as i32 > 0,
         // Without the structure its answer does not say whether there was a child.
-        _ => args[0] == P_PID && options == WEXITED && args[2] != 0,
+        _ => args[0] == P_PID && options & !WNOWAIT == WEXITED && args[2] != 0,
     };
     if !one {
         return None;

@@ -1,4 +1,8 @@
 //! waitid(2) with WNOWAIT: the child is reaped only by who fetches its status.
+//!
+//! # Safety
+//!
+//! Clause *owned*: each task owns the structure that the kernel fills, boxed, in a [`Lent`].
 
 #![allow(unsafe_code, reason = "vouches for a call; reads a status")]
 
@@ -12,7 +16,7 @@ use std::time::Instant;
 
 use crate::Operation;
 use crate::call::{Call, CancelOutcome, Ret};
-use crate::op::{Step, Task};
+use crate::op::{Lent, Step, Task};
 
 /// Waits until the child ends; closes its standard input first, if that is a pipe, as
 /// [`Child::wait`] does.
@@ -22,7 +26,7 @@ use crate::op::{Step, Task};
 pub fn wait(child: &mut Child) -> Wait<'_> {
     drop(child.stdin.take());
     let exit = match child.try_wait() {
-        Ok(None) => Operation::of_task(Exit(child.id())),
+        Ok(None) => Operation::of_task(Exit(Ended::new(child.id()))),
         // `finish` asks once more, and gets the same.
         Ok(Some(_)) | Err(_) => Operation::ready(Ok(())),
     };
@@ -33,7 +37,7 @@ pub fn wait(child: &mut Child) -> Wait<'_> {
 ///
 /// Not for a [`Child`] of std's, which would not know of it.
 pub fn wait_pid(pid: u32) -> Operation<io::Result<ExitStatus>> {
-    Operation::of_task(Reap(pid))
+    Operation::of_task(Reap(Ended::new(pid)))
 }
 
 /// The operation of [`wait()`]: an [`Operation`] that borrows the child.
@@ -107,23 +111,36 @@ fn finish(child: &mut Child, exit: io::Result<()>) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-/// The call that waits until a child has ended, and leaves it as it is. It uses no memory.
-fn exit_of(pid: u32) -> Call {
-    let options = (libc::WEXITED | libc::WNOWAIT) as usize;
-    let kind = libc::P_PID as usize;
-    Call::new(libc::SYS_waitid as usize, [kind, pid as usize, 0, options, 0])
+/// The call that waits until a child has ended, and leaves it as it is.
+struct Ended {
+    pid: u32,
+    /// Room for a `siginfo_t`: without it the answer does not say whether a child has ended.
+    info: Lent<Box<[u64; size_of::<libc::siginfo_t>() / 8]>>,
+}
+
+impl Ended {
+    fn new(pid: u32) -> Self {
+        Self { pid, info: Lent::new(Box::default()) }
+    }
+
+    fn call(&mut self) -> Call {
+        let options = (libc::WEXITED | libc::WNOWAIT) as usize;
+        let info = self.info.as_mut_ptr() as usize;
+        let kind = libc::P_PID as usize;
+        Call::new(libc::SYS_waitid as usize, [kind, self.pid as usize, info, options, 0])
+    }
 }
 
 /// waitid(2).
-struct Exit(u32);
+struct Exit(Ended);
 
-// SAFETY: numbers; who is waited for without being reaped does not notice.
+// SAFETY: *owned*; who is waited for without being reaped does not notice.
 unsafe impl Task for Exit {
     type Output = io::Result<()>;
     const CANCEL_IF_DROPPED: bool = true;
 
     fn call(&mut self) -> Call {
-        exit_of(self.0)
+        self.0.call()
     }
 
     fn answer(self, ret: Ret) -> Step<Self> {
@@ -132,7 +149,7 @@ unsafe impl Task for Exit {
 }
 
 /// waitid(2), then wait4(2), which does not wait.
-struct Reap(u32);
+struct Reap(Ended);
 
 // SAFETY: as `Exit`.
 unsafe impl Task for Reap {
@@ -140,7 +157,7 @@ unsafe impl Task for Reap {
     const CANCEL_IF_DROPPED: bool = true;
 
     fn call(&mut self) -> Call {
-        exit_of(self.0)
+        self.0.call()
     }
 
     fn answer(self, ret: Ret) -> Step<Self> {
@@ -149,7 +166,7 @@ unsafe impl Task for Reap {
         }
         let mut status = 0;
         // SAFETY: writes to a local variable.
-        match unsafe { libc::waitpid(self.0 as i32, &mut status, libc::WNOHANG) } {
+        match unsafe { libc::waitpid(self.0.pid as i32, &mut status, libc::WNOHANG) } {
             // Somebody else was faster, and the number belongs to another child.
             0 => Step::Again(self),
             -1 => Step::Done(Err(io::Error::last_os_error())),

@@ -276,6 +276,25 @@ fn without_kernel_aio_the_second_way_does_it() {
 }
 
 #[test]
+fn without_kernel_aio_connections_are_accepted_in_the_programs_table() {
+    let path = "parking::without_kernel_aio_connections_are_accepted_in_the_programs_table";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            use_up_aio();
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+            let address = listener.local_addr().expect("it is bound");
+            let mut accepting = syslet::net::accept(&listener);
+            assert!(!accepting.is_done());
+            let client = std::net::TcpStream::connect(address).expect("somebody listens");
+            let (server, _) = accepting.wait().expect("somebody has come");
+            (&client).write_all(b"x").expect("it is connected");
+            assert_eq!(syslet::net::recv(&server, vec![0; 1]).wait().1, b"x");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
 fn sleeps_end_in_order_and_not_early() {
     attached(|| {
         let begun = Instant::now();

@@ -186,3 +186,32 @@ fn output_can_be_read_beside() {
         assert_eq!(output.join().expect("it can be read"), "out\n");
     });
 }
+
+#[test]
+fn waits_need_no_threads() {
+    let path = "typed_process::waits_need_no_threads";
+    let ended = crate::util::child::Child::new().run(path, || {
+        attached(|| {
+            let mut children: Vec<_> = (0..40).map(|_| waiting()).collect();
+            let inputs: Vec<_> = children.iter_mut().map(|child| child.stdin.take()).collect();
+            let pids: Vec<_> = children.iter().map(Child::id).collect();
+            let (known, unknown) = children.split_at_mut(20);
+            let waits: Vec<_> = known.iter_mut().map(wait).collect();
+            let mut reaps: Vec<_> = unknown.iter().map(|child| wait_pid(child.id())).collect();
+            assert!(reaps.iter_mut().all(|reap| !reap.is_done()));
+            let threads = crate::util::calls::threads_named("syslet-crew").len();
+            assert!(threads < 20, "{threads} crew threads");
+            drop(inputs);
+            for wait in waits {
+                assert_eq!(wait.wait().expect("it ends").code(), Some(7));
+            }
+            for reap in reaps {
+                assert_eq!(reap.wait().expect("it ends").code(), Some(7));
+            }
+            for pid in pids {
+                assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "a zombie");
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
