@@ -1,8 +1,9 @@
 //! The examples do what they say.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::util::temp::Folder;
@@ -16,6 +17,10 @@ fn example(name: &str) -> PathBuf {
     build.args(["build", "--quiet", "--package", "syslet", "--example", name]);
     if folder.ends_with("release") {
         build.arg("--release");
+    }
+    let parent = folder.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    if let Some(target) = parent.filter(|name| name.starts_with(std::env::consts::ARCH)) {
+        build.args(["--target", target]);
     }
     assert!(build.status().expect("cargo can be run").success(), "the example can be built");
     folder.join("examples").join(name)
