@@ -16,8 +16,9 @@ export ASAN_OPTIONS
 ASAN_OPTIONS=use_sigaltstack=0:detect_stack_use_after_return=0
 ASAN_OPTIONS+=:handle_segv=0:handle_sigbus=0:detect_leaks=0
 # For a target that is named, build scripts and macros are built without the sanitizer.
-target="$(rustc -vV | sed -n 's/^host: //p')"
-suite() { cargo test --quiet --target "$target" -p syslet "$@"; }
+CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')"
+export CARGO_BUILD_TARGET
+suite() { cargo test --quiet -p syslet "$@"; }
 suite --test main
 SYSLET_TEST_MODE=pinned suite --test main
 SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 suite --test main

@@ -53,6 +53,11 @@ impl Sentinels {
         Ok(Self(found))
     }
 
+    /// For a thread that is not attached.
+    pub(crate) const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// CPU time that `f` takes, wherever it is spent. What reading the files costs is left out.
     pub(crate) fn spent_in<R>(
         &self,

@@ -5,6 +5,7 @@
 //! measure also checks by the library's counters that the calls went the way that its name says.
 
 mod calls;
+mod cold;
 mod cost;
 mod error;
 mod guest;
@@ -49,6 +50,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Handoff(options) => ("handoff", handoff::run(options)?),
         Command::Parked(options) => ("parked", parked::run(options)?),
         Command::Queue(options) => ("queue", queue::run(options)?),
+        Command::Cold(options) => ("cold", cold::run(options)?),
     };
     let report = Report::new(name, common.quick, machine, rows);
     let printed = if common.json { report.print_json() } else { report.print_table() };

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Parked(ParkedOptions),
     /// The completion queue: in and out, alone and shared, beyond its room.
     Queue(QueueOptions),
+    /// Reads that miss the page cache: threads, crew threads, io_uring.
+    Cold(ColdOptions),
 }
 
 impl Command {
@@ -32,6 +34,7 @@ impl Command {
             Self::Handoff(options) => &options.common,
             Self::Parked(options) => &options.common,
             Self::Queue(options) => &options.common,
+            Self::Cold(options) => &options.common,
         }
     }
 }
@@ -105,6 +108,51 @@ pub(crate) enum ParkedWork {
     Wake,
     Million,
     Away,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ColdOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Reads at once; may be given several times [default: 1, 32 and 256]
+    #[arg(long = "depth", value_parser = clap::value_parser!(u16).range(1..=256))]
+    depths: Vec<u16>,
+    /// Size of the file [default: 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    size: Option<u32>,
+    /// Segments of each way [default: 7]
+    #[arg(long)]
+    rounds: Option<usize>,
+}
+
+impl ColdOptions {
+    /// The depths that are asked for: all that are usual if none is named.
+    pub(crate) fn depths(&self) -> Vec<usize> {
+        if self.depths.is_empty() {
+            return vec![1, 32, 256];
+        }
+        self.depths.iter().map(|&depth| usize::from(depth)).collect()
+    }
+
+    /// Size of the file.
+    pub(crate) fn bytes(&self) -> usize {
+        let mib = self.size.unwrap_or(if self.common.quick { 8 } else { 1024 });
+        mib as usize * (1 << 20)
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 2 } else { 7 }).max(1)
+    }
+
+    /// Reads in a segment at `depth`: not so many that a block would come twice.
+    pub(crate) fn reads(&self, depth: usize) -> usize {
+        let wanted = match (self.common.quick, depth) {
+            (true, _) => 512,
+            (false, 1) => 4000,
+            (false, _) => 20_000,
+        };
+        wanted.min(self.bytes() / crate::cold::BLOCK)
+    }
 }
 
 impl ParkedOptions {

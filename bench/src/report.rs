@@ -35,6 +35,9 @@ pub(crate) struct More {
     /// Calls that are timed together: a figure is their mean.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch: Option<usize>,
+    /// Calls that are under way at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) depth: Option<usize>,
     /// Median of the differences to the reference taken next to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) extra_ns_median: Option<f64>,

@@ -141,6 +141,35 @@ fn queue_measures_every_work_beside_a_list() {
 }
 
 #[test]
+fn cold_measures_every_way_at_every_depth() {
+    if skipped() {
+        return;
+    }
+    let object = json(&["cold", "--depth", "1", "--depth", "8", "--size", "4"]);
+    check_machine(&object);
+    let rows = rows(&object, "cold");
+    for depth in [1, 8] {
+        let rows: Vec<_> = rows.iter().filter(|row| row["depth"] == depth).collect();
+        let begins = |start: &str| rows.iter().filter(|row| way_begins(row, start)).count();
+        assert_eq!((begins("syslet-"), begins("threads-")), (1, 1), "{rows:?}");
+        assert!(
+            [0, 2].contains(&begins("io_uring-")),
+            "both, or none where it is denied: {rows:?}"
+        );
+        for row in rows {
+            assert_eq!(row["n"], 1024, "a read was lost: {row}");
+            assert!(row["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
+            assert!(row["cpu_ns_per_call"].is_f64(), "{row}");
+            assert_eq!(row["ratio_median"].is_f64(), !way_begins(row, "syslet-"), "{row}");
+        }
+    }
+}
+
+fn way_begins(row: &Value, start: &str) -> bool {
+    row["way"].as_str().is_some_and(|way| way.starts_with(start))
+}
+
+#[test]
 fn tables_have_a_line_for_each_row() {
     if skipped() {
         return;
