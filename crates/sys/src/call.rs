@@ -36,6 +36,11 @@ pub fn close(descriptor: i32) {
     plain(nr::CLOSE, [descriptor as usize, 0, 0, 0]);
 }
 
+/// Id of the parent process.
+pub fn getppid() -> i32 {
+    plain(nr::GETPPID, [0; 4]) as i32
+}
+
 /// Lets others run.
 pub fn sched_yield() {
     plain(nr::SCHED_YIELD, [0; 4]);

@@ -30,6 +30,7 @@ numbers! {
     GETSOCKOPT = 55,
     FCNTL = 72,
     GETUID = 102,
+    GETPPID = 110,
     GETGROUPS = 115,
     SETGROUPS = 116,
     SETRESUID = 117,

@@ -173,6 +173,9 @@ fn prepare(orders: &Orders) -> Result<(), isize> {
     call::set_name(b"syslet-sentinel\0");
     // SAFETY: takes a number; the sentinel is to die with its maker.
     check(unsafe { call::prctl(uapi::PR_SET_PDEATHSIG, uapi::SIGKILL as usize) })?;
+    // If the program has ended before that, nobody would ever end us.
+    let orphan = call::getppid() != orders.engine.pid;
+    check(if orphan { -(libc::ESRCH as isize) } else { 0 })?;
     begin(2);
     // Its own copies of the descriptors: the program's would never be closed otherwise.
     check(close_all())?;

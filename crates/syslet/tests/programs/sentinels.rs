@@ -3,6 +3,7 @@
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use crate::proc;
 use crate::runner::{ALL, FOLLOW, GUESTS, Scenario};
@@ -10,6 +11,7 @@ use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("a_program_that_ends_at_once_leaves_no_sentinel", GUESTS, ends_at_once),
     Scenario::new("a_sentinel_owns_nothing_and_is_sealed", GUESTS, sealed),
     Scenario::new("waiting_for_children_never_finds_a_sentinel", ALL, no_child),
     Scenario::new("the_program_works_on_without_its_sentinels", GUESTS, killed),
@@ -19,6 +21,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_child_that_dies_with_its_parent_outlives_idle_trimming", FOLLOW, trimming)
         .extra(20),
 ];
+
+/// Programs that end while their first sentinel is being made.
+fn ends_at_once() {
+    // Orphans become ours, so that they are seen.
+    assert_eq!(sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1), 0);
+    let _hogs = sys::Hogs::on_every_cpu(); // what is made waits before it runs
+    for round in 0..300u32 {
+        let child = sys::fork(move || {
+            thread::spawn(|| drop(attach()));
+            thread::sleep(Duration::from_micros(u64::from(round) * 50));
+            0
+        });
+        assert_eq!(child.end(), 0);
+    }
+    let own = sys::getpid();
+    sys::eventually("the sentinels end", || !proc::sentinels_of(own).into_iter().any(proc::lives));
+}
 
 fn sealed() {
     let guard = attach();
