@@ -1,22 +1,31 @@
 //! What this machine and sandbox allow.
 
-use std::sync::OnceLock;
-
 use crate::crew::{Mode, Unsupported, current_mode};
+use crate::sync::{AtomicU32, Ordering};
 use crate::{Attach, AttachError};
 
-/// Whether the processor has protection keys in force; asked once.
+/// Whether the processor has protection keys in force: 0 not asked yet, 1 no, 2 yes. Not a `OnceLock`,
+/// which a thread that is asking would leave half-done in a child that another forks.
 #[derive(Debug)]
-pub(crate) struct ProtectionKeys(OnceLock<bool>);
+pub(crate) struct ProtectionKeys(AtomicU32);
 
-/// Set before the first guest exists.
-pub(crate) static PROTECTION_KEYS: ProtectionKeys = ProtectionKeys(OnceLock::new());
+pub(crate) static PROTECTION_KEYS: ProtectionKeys = ProtectionKeys(AtomicU32::new(0));
 
 impl ProtectionKeys {
     /// Whether the register exists.
     #[inline(always)]
     pub(crate) fn get(&self) -> bool {
-        *self.0.get_or_init(syslet_sys::arch::has_protection_keys)
+        match self.0.load(Ordering::Relaxed) {
+            0 => self.ask(),
+            known => known == 2,
+        }
+    }
+
+    #[cold]
+    fn ask(&self) -> bool {
+        let there = syslet_sys::arch::has_protection_keys();
+        self.0.store(1 + u32::from(there), Ordering::Relaxed);
+        there
     }
 }
 

@@ -22,7 +22,7 @@
 #![allow(unsafe_code, reason = "records are handed out as &'static from never-freed tables")]
 
 use std::io;
-use std::sync::{Condvar, OnceLock};
+use std::sync::Condvar;
 
 use super::affinity::{CpuSet, MAX_CPUS};
 use super::guest::Guest;
@@ -192,11 +192,17 @@ impl Default for Settings {
 
 /// `SYSLET_MAX_CREW`, if it is a number in range.
 fn env_limit() -> Option<usize> {
-    static LIMIT: OnceLock<Option<usize>> = OnceLock::new();
-    *LIMIT.get_or_init(|| {
-        let value = std::env::var("SYSLET_MAX_CREW").ok()?;
-        value.parse().ok().filter(|n| (MIN_CREW..=MAX_CREW).contains(n))
-    })
+    /// [`UNREAD`], 0 if there is none, or the limit. Not a `OnceLock`, which a thread that is reading it
+    /// would leave half-done in a child that another forks.
+    static LIMIT: AtomicUsize = AtomicUsize::new(UNREAD);
+    const UNREAD: usize = usize::MAX;
+    let mut limit = LIMIT.load(Ordering::Relaxed);
+    if limit == UNREAD {
+        let value = std::env::var("SYSLET_MAX_CREW").ok().and_then(|value| value.parse().ok());
+        limit = value.filter(|n| (MIN_CREW..=MAX_CREW).contains(n)).unwrap_or(0);
+        LIMIT.store(limit, Ordering::Relaxed);
+    }
+    (limit != 0).then_some(limit)
 }
 
 /// The engine, started if it was not, with at least one crew thread.

@@ -9,14 +9,14 @@
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::sync::{MutexGuard, Once};
+use std::sync::MutexGuard;
 
 use syslet_sys::{arch, call};
 
 use super::engine::{STARTING, forget};
 use super::member::Crew;
 use super::{local, mechanism};
-use crate::sync::{AtomicU32, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicU32, Ordering, lock};
 
 /// Counts forks from the first process on.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -33,18 +33,23 @@ thread_local! {
         const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-/// Registers the handlers, once in the life of the program.
+/// Registers the handlers.
+///
+/// Twice, if two threads come at once: a `Once` would stay half-done in a child for ever if a third
+/// forked meanwhile. So each handler may run more than once for a fork.
 pub(super) fn install() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if !INSTALLED.load(Ordering::Acquire) {
         // SAFETY: handlers that may run in any thread that forks.
         unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
-    });
+        INSTALLED.store(true, Ordering::Release);
+    }
 }
 
 unsafe extern "C" fn prepare() {
-    let guard = lock(&STARTING);
-    HELD.with(|held| *held.borrow_mut() = Some(guard));
+    HELD.with(|held| {
+        held.borrow_mut().get_or_insert_with(|| lock(&STARTING));
+    });
 }
 
 unsafe extern "C" fn parent() {

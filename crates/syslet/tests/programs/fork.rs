@@ -20,6 +20,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_guard_of_the_parent_does_no_harm_in_the_child", ALL, guards),
     Scenario::new("grandchildren_work", ALL, grandchildren),
     Scenario::new("forks_while_threads_attach_and_calls_go_away", ALL, storm),
+    Scenario::new("forks_while_another_thread_starts_the_engine", ALL, starting),
+    Scenario::new("a_child_has_the_signal_stack_and_rseq_of_its_thread", ALL, own_thread),
     Scenario::new("a_child_of_a_guest_is_not_called_a_crew_thread", GUESTS, name),
     Scenario::new(
         "a_thread_made_in_an_inline_threadlet_has_the_guests_signal_mask",
@@ -335,6 +337,34 @@ fn storm() {
     for thread in threads {
         thread.join().expect("every thread ends well");
     }
+}
+
+fn starting() {
+    for round in 0..60u32 {
+        // A process without an engine, one thread of which starts it while the other forks.
+        let child = sys::fork(move || {
+            let starter = thread::spawn(|| drop(attach()));
+            (0..round * 500).for_each(|_| std::hint::spin_loop());
+            let child = sys::fork(|| {
+                drop(attach());
+                0
+            });
+            let end = child.end();
+            starter.join().expect("ends well");
+            end
+        });
+        assert_eq!(child.end(), 0, "round {round}");
+    }
+}
+
+fn own_thread() {
+    let (stack, rseq) = (sys::signal_stack(), sys::rseq_cpu() >= Some(0));
+    let _guard = attach();
+    hand_off();
+    let child = sys::fork(move || {
+        i32::from(sys::signal_stack() != stack) | i32::from(rseq && sys::rseq_cpu() < Some(0)) << 1
+    });
+    assert_eq!(child.end(), 0, "1: another signal stack, 2: rseq is not registered");
 }
 
 fn name() {

@@ -384,6 +384,14 @@ pub(crate) fn signal_mask() -> u64 {
     bits_of(&old)
 }
 
+/// Address, size and flags of the alternate signal stack.
+pub(crate) fn signal_stack() -> (usize, usize, i32) {
+    let mut stack = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: 0, ss_size: 0 };
+    // SAFETY: clause B.
+    unsafe { libc::sigaltstack(std::ptr::null(), &raw mut stack) };
+    (stack.ss_sp as usize, stack.ss_size, stack.ss_flags)
+}
+
 pub(crate) fn block(signals: &[i32]) {
     let set = set_of(signals);
     // SAFETY: clause B.
