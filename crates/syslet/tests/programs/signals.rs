@@ -22,6 +22,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_signal_that_all_block_reaches_a_signal_descriptor", ALL, descriptor),
     Scenario::new("a_signal_the_guest_blocks_survives_a_handoff", ALL, blocked_over_handoff),
     Scenario::new("refresh_after_a_mask_change_holds_for_the_next_carrier", ALL, refreshed_mask),
+    Scenario::new("a_signal_blocked_by_refresh_reaches_the_thread_that_waits", ALL, left_to_waiter),
+    Scenario::new("resting_crew_threads_take_no_signal", GUESTS, resting),
     Scenario::new("no_signal_is_lost_while_the_guest_comes_and_goes", ALL, come_and_go),
     Scenario::new("no_signal_is_lost_while_calls_go_away", ALL, over_handoffs),
     Scenario::new("signals_during_inline_calls_are_all_handled", ALL, inline_calls),
@@ -296,6 +298,50 @@ fn refreshed_mask() {
         sys::eventually("the signal is handled", || HITS.load(Ordering::SeqCst) == round + 1);
         finish_all(reads);
     }
+}
+
+fn left_to_waiter() {
+    sys::handle(libc::SIGUSR1, record);
+    let guard = attach();
+    sys::block(&[libc::SIGUSR1]);
+    guard.refresh().expect("the mask can be read");
+    let reads = away_reads(3);
+    let waiter = thread::spawn(|| sys::wait_signal(&[libc::SIGUSR1], Duration::from_secs(3)));
+    let parent = sys::getpid();
+    assert_eq!(sys::fork(move || i32::from(!sys::kill(parent, libc::SIGUSR1))).end(), 0);
+    assert_eq!(waiter.join().expect("ends well"), Some(libc::SIGUSR1), "the thread in sigwait");
+    assert_eq!(HITS.load(Ordering::SeqCst), 0, "handled though blocked");
+    finish_all(reads);
+}
+
+/// True if every crew thread blocks `signal`.
+fn crew_blocks(signal: i32) -> bool {
+    crate::proc::threads().into_iter().all(|tid| {
+        let field = |name| crate::proc::field(tid, name).unwrap_or_default();
+        let blocked = u64::from_str_radix(&field("SigBlk"), 16).unwrap_or(!0);
+        !field("Name").starts_with("syslet-crew") || blocked & 1 << (signal - 1) != 0
+    })
+}
+
+fn resting() {
+    sys::handle(libc::SIGUSR1, record);
+    sys::block(&[libc::SIGUSR1]);
+    let guest = thread::spawn(|| {
+        sys::unblock(&[libc::SIGUSR1]);
+        let _guard = attach();
+        finish_all(away_reads(4));
+    });
+    guest.join().expect("the guest ends well");
+    // Well before they end for want of work.
+    let end = Instant::now() + sys::PATIENCE / 3;
+    while !crew_blocks(libc::SIGUSR1) {
+        assert!(Instant::now() < end, "a thread that has carried the guest blocks nothing");
+        thread::yield_now();
+    }
+    assert!(sys::kill(sys::getpid(), libc::SIGUSR1));
+    let got = sys::wait_signal(&[libc::SIGUSR1], sys::PATIENCE);
+    assert_eq!(got, Some(libc::SIGUSR1), "left to the thread that waits");
+    assert_eq!(HITS.load(Ordering::SeqCst), 0, "handled by a crew thread");
 }
 
 fn come_and_go() {
