@@ -23,4 +23,3 @@ export CARGO_BUILD_TARGET
 suite() { cargo test --quiet -p syslet "$@"; }
 suite --test main
 SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 suite --test main
-SYSLET_TEST_MODE=follow SYSLET_TEST_AGAIN=1 SYSLET_STRESS_SECONDS=5 suite --test programs

@@ -9,5 +9,3 @@ SYSLET_TEST_SANDBOX=docker-nosched cargo test --quiet -p syslet --test main
 # Whether results are lost under stress does not depend on the filter: 5 s of it show that it runs.
 SYSLET_TEST_AGAIN=1 SYSLET_STRESS_SECONDS=5 SYSLET_TEST_SANDBOX=docker \
   cargo test --quiet -p syslet --test programs
-SYSLET_TEST_AGAIN=1 SYSLET_STRESS_SECONDS=5 SYSLET_TEST_SANDBOX=docker-nosched \
-  cargo test --quiet -p syslet --test programs

@@ -75,6 +75,12 @@ pub(crate) fn file_with(text: &str) -> File {
     file
 }
 
+/// Two ends of a connection.
+pub(crate) fn sockets() -> (OwnedFd, OwnedFd) {
+    let (one, other) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+    (one.into(), other.into())
+}
+
 /// Read and write end.
 pub(crate) fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];

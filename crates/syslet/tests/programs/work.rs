@@ -1,4 +1,4 @@
-//! Work that goes away: reads of empty pipes, by `submit` and as threadlets.
+//! Work that goes away: what waits on empty sockets and pipes, by `submit` and as threadlets.
 
 #![allow(unsafe_code, reason = "submits raw calls")]
 
@@ -50,7 +50,8 @@ pub(crate) fn try_make(call: Call) -> Result<Submitted, syslet::SubmitError<Call
     unsafe { submit(call) }
 }
 
-/// A read that is away.
+/// A receive that is away. It asks for all bytes, which nothing can be asked for without waiting: so it is
+/// not parked, but has a thread.
 #[derive(Debug)]
 pub(crate) struct AwayRead {
     pending: Pending,
@@ -60,23 +61,23 @@ pub(crate) struct AwayRead {
 }
 
 impl AwayRead {
-    /// Submits a read of an empty pipe.
+    /// Submits a receive from an empty socket.
     #[track_caller]
     pub(crate) fn new() -> Self {
-        Self::try_new().expect("a read of an empty pipe goes away")
+        Self::try_new().expect("a receive from an empty socket goes away")
     }
 
     /// As [`new`](Self::new); `None` if a signal broke the call off before it went away.
     #[track_caller]
     pub(crate) fn try_new() -> Option<Self> {
-        let (reader, writer) = sys::pipe();
+        let (reader, writer) = sys::sockets();
         let buffer: &'static _ = Box::leak(Box::new(std::sync::atomic::AtomicU8::new(0)));
         let address = std::ptr::from_ref(buffer) as usize;
         let fd = reader.as_raw_fd() as usize;
-        match make(libc::SYS_read, [fd, address, 1, 0, 0, 0]) {
+        match make(libc::SYS_recvfrom, [fd, address, 1, libc::MSG_WAITALL as usize, 0, 0]) {
             Submitted::Pending(pending) => Some(Self { pending, writer, _reader: reader, buffer }),
             Submitted::Done(ret) if ret.errno() == Some(libc::EINTR) => None,
-            Submitted::Done(ret) => panic!("a read of an empty pipe said {ret:?}"),
+            Submitted::Done(ret) => panic!("a receive from an empty socket said {ret:?}"),
         }
     }
 
@@ -84,7 +85,7 @@ impl AwayRead {
         self.pending
     }
 
-    /// Writes `byte` into the pipe and checks that the read gets it.
+    /// Sends `byte` and checks that the read gets it.
     #[track_caller]
     pub(crate) fn finish(self, byte: u8) {
         assert!(!self.pending.is_done(), "the read ended before anything was written");

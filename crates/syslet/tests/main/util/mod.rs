@@ -126,6 +126,8 @@ pub(crate) fn bounded<R: Send + 'static>(
     let (done, wait) = channel();
     let thread = thread::Builder::new()
         .name("test-body".to_owned())
+        // Where nothing is optimised a large closure is copied at every step.
+        .stack_size(16 << 20)
         .spawn(move || {
             // Dropped after the result is on its way, and on unwinding.
             let _ = done.send(f());
