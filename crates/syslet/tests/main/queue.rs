@@ -535,7 +535,9 @@ fn pairs_of_descriptors_that_nobody_pops_are_closed() {
             assert_eq!(open_descriptors(), before + 8);
             assert_eq!(next(&queue).res, 0);
             drop(queue);
-            assert_eq!(open_descriptors(), before + 2, "the popped pair stays");
+            // Who has delivered the last one may hold the queue a moment longer.
+            let closed = eventually(|| open_descriptors() == before + 2);
+            assert!(closed, "only the popped pair stays: {} and {before}", open_descriptors());
         });
     });
     ended.expect("this is the parent").expect_done();
