@@ -28,8 +28,9 @@ use crate::call::interest;
 use crate::crew::{CREW_MASK, Engine, KNOCK_CODE};
 use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
 
-/// How long a call is parked before its file is held, in nanoseconds: most are over by then.
-const HOLD_AFTER: u64 = 1_000_000;
+/// How long a call is parked before its file is held, in nanoseconds: most are over by then, and to hold a
+/// file costs more than a call. Not longer, because what was parked meanwhile is noted until then.
+const HOLD_AFTER: u64 = 50_000_000;
 /// Events taken at a time.
 const BATCH: usize = 64;
 /// What the keeper is asked for.
@@ -43,7 +44,7 @@ enum Request {
     /// that is held.
     GoOn(Arc<Parked>),
     /// The call that was kept here is over. Exactly one for each that is kept.
-    Release(u32),
+    Release(u32, Arc<AtomicU32>),
 }
 
 /// What is to be done where the program's table is.
@@ -57,9 +58,9 @@ pub(super) enum Delivery {
     Thread(Arc<Parked>),
 }
 
-/// Answers to [`Request::Watch`].
-const WATCHED: u32 = 1;
-const NOT_WATCHED: u32 = 2;
+/// Answers.
+const DONE: u32 = 1;
+const NOT_DONE: u32 = 2;
 
 /// The desk of the keeper: where it is asked.
 #[derive(Debug)]
@@ -132,8 +133,13 @@ impl Keeper {
     }
 
     /// The call that was kept in `place` is over.
+    ///
+    /// **Blocking**: until its file is let go. After its answer is known nothing of the call's may be
+    /// seen any more: who closes a socket then must be the last who had it open.
     pub(super) fn release(&self, place: u32) {
-        self.ask(Request::Release(place));
+        let reply = Arc::new(AtomicU32::new(0));
+        self.ask(Request::Release(place, Arc::clone(&reply)));
+        wait_for(&reply);
     }
 
     /// True if `number` of the program names the file that is held at `place`.
@@ -190,12 +196,7 @@ impl Engine {
         let Some(keeper) = self.keeper(true) else { return false };
         let reply = Arc::new(AtomicU32::new(0));
         keeper.ask(Request::Watch(Arc::clone(call), descriptor, events, Arc::clone(&reply)));
-        loop {
-            match reply.load(Ordering::Acquire) {
-                0 => futex::wait(&reply, 0, None),
-                answer => return answer == WATCHED,
-            };
-        }
+        wait_for(&reply) == DONE
     }
 
     /// Has the keeper watch child `pid` for `call`. False: it cannot.
@@ -203,6 +204,20 @@ impl Engine {
         let Some(keeper) = self.keeper(false) else { return false };
         keeper.ask(Request::Child(Arc::clone(call), pid));
         true
+    }
+}
+
+fn answer(reply: &AtomicU32, answer: u32) {
+    reply.store(answer, Ordering::Release);
+    futex::wake(reply, 1);
+}
+
+fn wait_for(reply: &AtomicU32) -> u32 {
+    loop {
+        match reply.load(Ordering::Acquire) {
+            0 => futex::wait(reply, 0, None),
+            answer => return answer,
+        };
     }
 }
 
@@ -290,13 +305,14 @@ impl Table {
             match request {
                 Request::Watch(call, descriptor, events, reply) => {
                     let watched = self.watch(call, descriptor, events);
-                    let answer = if watched { WATCHED } else { NOT_WATCHED };
-                    reply.store(answer, Ordering::Release);
-                    futex::wake(&*reply, 1);
+                    answer(&reply, if watched { DONE } else { NOT_DONE });
                 }
                 Request::Child(call, pid) => self.watch_child(call, pid),
                 Request::GoOn(call) => self.go_on_with_held(&call),
-                Request::Release(place) => self.release(place),
+                Request::Release(place, reply) => {
+                    self.release(place);
+                    answer(&reply, DONE);
+                }
             }
         }
     }
