@@ -132,6 +132,18 @@ impl Keeper {
         }
     }
 
+    /// A call is over: if it is the last newcomer, as it is where one call follows the other, it is one no
+    /// more, and its memory can be used again at once.
+    pub(super) fn unnotice(&self, call: &Parked) {
+        let last = {
+            let mut newcomers = lock(&self.newcomers);
+            let same =
+                newcomers.last().is_some_and(|(last, _)| std::ptr::eq(&raw const **last, call));
+            if same { newcomers.pop() } else { None }
+        };
+        drop(last);
+    }
+
     /// The call that was kept in `place` is over.
     ///
     /// **Blocking**: until its file is let go. After its answer is known nothing of the call's may be

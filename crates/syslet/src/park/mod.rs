@@ -143,8 +143,10 @@ impl Park {
     /// A call is over: nothing more is to come of it, and its room is free.
     fn forget(&self, call: &Parked) {
         self.disarm(call);
-        if let Some(kept) = call.end_keeping() {
-            self.keeper.release(kept);
+        match call.end_keeping() {
+            Some(kept) => self.keeper.release(kept),
+            None if call.way != Way::Sleep => self.keeper.unnotice(call),
+            None => {}
         }
         self.release();
     }
