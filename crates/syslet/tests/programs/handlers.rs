@@ -35,9 +35,12 @@ extern "C" fn submit_quick(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void
 /// handler may not free memory.
 extern "C" fn submit_slow(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     static TIME: [u64; 2] = [0, 20_000];
+    static WORD: AtomicU32 = AtomicU32::new(0);
     if syslet::is_attached() {
-        let time = TIME.as_ptr() as usize;
-        if let Submitted::Pending(pending) = make(libc::SYS_nanosleep, [time, 0, 0, 0, 0, 0]) {
+        // It cannot be parked, as a sleep would be.
+        let (word, time) = (&raw const WORD as usize, TIME.as_ptr() as usize);
+        let wait = [word, libc::FUTEX_WAIT as usize, 0, time, 0, 0];
+        if let Submitted::Pending(pending) = make(libc::SYS_futex, wait) {
             while !pending.is_done() {
                 thread::yield_now();
             }
