@@ -25,15 +25,15 @@ use std::io;
 use std::sync::Condvar;
 
 use super::affinity::{CpuSet, MAX_CPUS};
+use super::bitmap::BitMap;
 use super::guest::Guest;
 use super::jobs::Jobs;
 use super::mechanism::{self, Unsupported};
-use super::member::{Crew, kick};
+use super::member::{Crew, Hurry, kick};
 use super::watchdog;
 use crate::stats::Counters;
 use crate::sync::{
-    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, compiler_fence,
-    fence, lock,
+    AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Mutex, Ordering, compiler_fence, fence, lock,
 };
 
 /// Most guests at a time. A bound so that the maps need no growing; a guest is a thread.
@@ -48,44 +48,6 @@ pub(crate) const MIN_CREW: usize = 2;
 pub(crate) const DEFAULT_STACK: usize = 2 << 20;
 /// Crew threads that are kept ready beyond those spoken for.
 pub(crate) const LOW_WATER: i64 = 2;
-
-/// A map of 4096 bits that anyone may change.
-#[derive(Debug)]
-pub(crate) struct BitMap([AtomicU64; 64]);
-
-impl BitMap {
-    pub(crate) const fn new() -> Self {
-        Self([const { AtomicU64::new(0) }; 64])
-    }
-
-    pub(crate) fn set(&self, index: usize) {
-        self.0[index / 64].fetch_or(1 << (index % 64), Ordering::SeqCst);
-    }
-
-    pub(crate) fn clear(&self, index: usize) {
-        self.0[index / 64].fetch_and(!(1 << (index % 64)), Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| word.load(Ordering::SeqCst) == 0)
-    }
-
-    /// Calls `f` with each index that is set, until it says true; says whether it did.
-    ///
-    /// Uses no bounds checks that could panic and no thread-locals: sentinels call it.
-    pub(crate) fn any(&self, mut f: impl FnMut(usize) -> bool) -> bool {
-        for (at, word) in self.0.iter().enumerate() {
-            let mut bits = word.load(Ordering::SeqCst);
-            while bits != 0 {
-                if f(at * 64 + bits.trailing_zeros() as usize) {
-                    return true;
-                }
-                bits &= bits - 1;
-            }
-        }
-        false
-    }
-}
 
 /// What is known of one CPU.
 #[derive(Debug)]
@@ -211,7 +173,7 @@ pub(crate) fn start(settings: Settings) -> io::Result<&'static Engine> {
         Some(engine) => engine,
         None => start_engine(settings)?,
     };
-    super::attach::require_one(engine)?;
+    super::transfer::require_one(engine)?;
     Ok(engine)
 }
 
@@ -393,16 +355,15 @@ impl Engine {
         }
     }
 
-    /// Tries to give `command` to a crew thread that rests on `cpu`. Sentinels call it: it holds
-    /// nothing and owes nothing between its steps.
-    pub(crate) fn kick_on(&self, cpu: usize, command: u32) -> bool {
-        let Some(cpu) = self.cpus.get(cpu) else { return false };
-        cpu.resting.any(|index| self.crew(index).is_some_and(|crew| crew.kick(command)))
-    }
-
-    /// Tries to give `command` to a crew thread that rests anywhere, `cpu` first.
-    pub(crate) fn kick_near(&self, cpu: usize, command: u32) -> bool {
-        self.kick_on(cpu, command) || (0..self.cpus.len()).any(|cpu| self.kick_on(cpu, command))
+    /// Tries to give `command` to a crew thread that rests anywhere, `cpu` first. Sentinels call it: it
+    /// holds nothing and owes nothing between its steps.
+    fn kick_near(&self, cpu: usize, command: u32, hurry: Hurry) -> bool {
+        let kick = |index| self.crew(index).is_some_and(|crew| crew.kick(command, hurry));
+        let others = (0..self.cpus.len()).filter(|&other| other != cpu);
+        std::iter::once(cpu)
+            .chain(others)
+            .filter_map(|cpu| self.cpus.get(cpu))
+            .any(|cpu| cpu.resting.any(kick))
     }
 
     /// Gives `command` to a crew thread. Duty: the caller has a credit, which is used up.
@@ -410,7 +371,7 @@ impl Engine {
     /// A resting crew thread may be awake for a moment by a kick that came too late; it rests again
     /// at once, so the loop ends.
     pub(crate) fn kick_one(&self, cpu: usize, command: u32) {
-        while !self.kick_near(cpu, command) {
+        while !self.kick_near(cpu, command, Hurry::No) {
             std::thread::yield_now();
         }
     }
@@ -431,8 +392,8 @@ impl Engine {
             return;
         }
         let move_here = |index| self.crew(index).is_some_and(|crew| crew.move_to(self, cpu));
-        let others = self.cpus.iter().enumerate().filter(|(other, _)| *other != cpu);
-        let _ = { others }.any(|(_, other)| other.resting.any(move_here));
+        let mut others = self.cpus.iter().enumerate().filter(|(other, _)| *other != cpu);
+        others.any(|(_, other)| other.resting.any(move_here));
     }
 
     /// Lets the sentinels end and others take their places: they have the ids that the process had. From
@@ -493,25 +454,9 @@ impl Engine {
     }
 
     /// Wakes a standby for a guest in its call, on `cpu` if one rests there. Sentinels call it.
-    pub(crate) fn notice(&self, cpu: usize, guest: &Guest, number: u64) -> bool {
+    pub(crate) fn notice(&self, cpu: usize, guest: &Guest, number: u64, hurry: Hurry) -> bool {
         guest.noticed(number);
-        let woken = self.kick_near(cpu, kick::take(guest.index));
-        if !woken {
-            guest.unnotice();
-        }
-        woken
-    }
-
-    /// As [`notice`](Self::notice) by the watchdog, for busy CPUs.
-    pub(crate) fn notice_in_a_hurry(&self, cpu: usize, guest: &Guest, number: u64) -> bool {
-        guest.noticed(number);
-        let command = kick::take(guest.index);
-        let others = (0..self.cpus.len()).filter(|&other| other != cpu);
-        let woken = std::iter::once(cpu).chain(others).any(|cpu| {
-            self.cpus[cpu]
-                .resting
-                .any(|index| self.crew(index).is_some_and(|crew| crew.kick_in_a_hurry(command)))
-        });
+        let woken = self.kick_near(cpu, kick::take(guest.index), hurry);
         if !woken {
             guest.unnotice();
         }

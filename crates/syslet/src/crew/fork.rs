@@ -61,7 +61,7 @@ unsafe extern "C" fn parent() {
 fn become_plain() {
     // SAFETY: null, or a record, which is never freed.
     if let Some(guest) = unsafe { local::current_guest().as_ref() } {
-        super::attach::put_back_signal_stack(guest);
+        super::transfer::put_back_signal_stack(guest);
         call::set_name(&guest.manners().name);
         mechanism::enter_rseq();
     }

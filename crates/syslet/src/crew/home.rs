@@ -18,6 +18,7 @@ use syslet_sys::{call, futex};
 
 use super::guest::Guest;
 use super::identity::Ids;
+use super::mapping::Mapping;
 use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// Stack of a parked home: its loop is shallow.
@@ -96,55 +97,6 @@ mod command {
 
 /// Signals that a home takes whatever its guest blocks: our own poke, and glibc's two.
 const ALWAYS: u64 = 1 << (SIGURG - 1) | 1 << (SIGCANCEL - 1) | 1 << (SIGSETXID - 1);
-
-/// Memory of our own, with a guard page below.
-#[derive(Debug)]
-pub(crate) struct Mapping {
-    base: usize,
-    size: usize,
-}
-
-/// Bytes of the guard below a mapping.
-const GUARD: usize = 4096;
-
-impl Mapping {
-    /// Maps `size` bytes (a multiple of the page size).
-    pub(crate) fn new(size: usize) -> io::Result<Self> {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        let prot = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping, where the kernel likes it.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), size + GUARD, prot, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the lowest page of the mapping just made.
-        let guarded = unsafe { libc::mprotect(base, GUARD, libc::PROT_NONE) };
-        let mapping = Self { base: base as usize, size };
-        if guarded != 0 { Err(io::Error::last_os_error()) } else { Ok(mapping) }
-    }
-
-    /// Lowest usable address.
-    pub(crate) fn start(&self) -> usize {
-        self.base + GUARD
-    }
-
-    /// Usable bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.size
-    }
-
-    /// The address above the highest usable one.
-    pub(crate) fn top(&self) -> usize {
-        self.start() + self.size
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: our own mapping, not used any more.
-        unsafe { libc::munmap(self.base as *mut libc::c_void, self.size + GUARD) };
-    }
-}
 
 /// The part of a guest's record that its home reads.
 #[derive(Debug)]
@@ -296,7 +248,7 @@ pub(super) unsafe extern "C" fn park(data: *mut u8) -> Verdict {
     let guest = unsafe { &*data.cast::<Guest>() };
     let home = &guest.home;
     call::set_signal_mask(!0);
-    super::attach::hand_to_crew(guest);
+    super::transfer::hand_to_crew(guest);
     let pid = call::getpid();
     while !home.serve_one(guest, pid) {}
     home.take_letters_home(pid);

@@ -1,21 +1,19 @@
-//! A crew thread: rests, stands by, carries a guest, runs calls and closures on its own stack.
+//! A crew thread: its record, its life, and how it rests. `carry.rs` has what it does when it is woken.
 
-#![allow(unsafe_code, reason = "carries guests: the other half of the context switch")]
+#![allow(unsafe_code, reason = "owns stacks and slots by raw pointers")]
 
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 
 use syslet_sys::arch::{self, Context};
-use syslet_sys::uapi::{
-    SIGPIPE, SIGTTIN, SIGTTOU, SIGXFSZ, SS_DISABLE, SchedAttr, Siginfo, SignalStack, Timespec,
-};
+use syslet_sys::uapi::{SS_DISABLE, SchedAttr, SignalStack, Timespec};
 use syslet_sys::{call, futex};
 
 use super::affinity::CpuSet;
 use super::engine::{Engine, MIN_CREW};
 use super::guest::Guest;
 use super::local;
-use super::signals::{CREW_MASK, OURS};
+use super::signals::CREW_MASK;
 use super::word::CallWord;
 use crate::complete::{Outcome, Slot};
 use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
@@ -63,6 +61,14 @@ pub(crate) mod kick {
     }
 }
 
+/// Whether a crew thread is woken for a CPU that others keep busy. By the watchdog only: it takes calls
+/// that a sentinel may not make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hurry {
+    No,
+    Yes,
+}
+
 /// Idle time after which a crew thread ends, if more than needed are resting.
 const IDLE_TIME: Timespec = Timespec { sec: 10, nsec: 0 };
 /// Crew threads that are kept even when nobody has needed them for a while.
@@ -85,11 +91,11 @@ pub(crate) const MAX_ROOM: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Crew {
     /// Where the crew thread goes on when its guest leaves it.
-    context: UnsafeCell<Context>,
+    pub(super) context: UnsafeCell<Context>,
     tp: Cell<usize>,
-    signal_stack: Cell<(usize, usize)>,
+    pub(super) signal_stack: Cell<(usize, usize)>,
     /// The slot for what may go away from here: one reference for the finisher, one for the guest.
-    slot: Cell<*const Slot>,
+    pub(super) slot: Cell<*const Slot>,
     /// The same for signal handlers on other threads' behalf.
     slot_seen: AtomicPtr<Slot>,
     /// The call that it makes for a guest, if any.
@@ -103,19 +109,19 @@ pub(crate) struct Crew {
     /// Guest that it carries, or whose call it makes; for signal handlers.
     pub(super) guest: AtomicPtr<Guest>,
     /// It has carried a guest: children and io_uring requests of the guest may depend on it.
-    carried: AtomicBool,
+    pub(super) carried: AtomicBool,
     /// How this kernel thread is scheduled now, and its timer slack.
-    scheduling: Cell<(SchedAttr, usize)>,
+    pub(super) scheduling: Cell<(SchedAttr, usize)>,
     /// The same when it was made: for work of nobody's.
-    plain_scheduling: Cell<(SchedAttr, usize)>,
+    pub(super) plain_scheduling: Cell<(SchedAttr, usize)>,
     /// What it may run on, as it knows; wrong if `moved`.
-    affinity: Cell<CpuSet>,
+    pub(super) affinity: Cell<CpuSet>,
     /// The life of the process that it was made in.
-    generation: Cell<u32>,
+    pub(super) generation: Cell<u32>,
     /// Its time slice was shortened for a kick: to be undone before it carries.
-    hurried: AtomicBool,
+    pub(super) hurried: AtomicBool,
     /// Somebody has pinned it to another CPU while it rested.
-    moved: AtomicBool,
+    pub(super) moved: AtomicBool,
     pub(crate) index: usize,
 }
 
@@ -186,48 +192,31 @@ impl Crew {
         address.wrapping_sub(start) < size
     }
 
-    /// The alternate signal stack in force on this kernel thread, if a guest has put it, or nothing,
-    /// in place of our own. From this kernel thread.
-    pub(super) fn foreign_signal_stack(&self) -> Option<SignalStack> {
-        let now = call::signal_stack();
-        (now.sp != self.signal_stack.get().0).then_some(now)
-    }
-
-    /// The guest whose call or closure runs here, if it has not been taken.
-    pub(super) fn guest_in_call(&self) -> Option<&'static Guest> {
-        // SAFETY: null, or a record, which is never freed.
-        let guest = unsafe { self.guest.load(Ordering::Relaxed).as_ref() }?;
-        let here = guest.carrier_now().is_some_and(|carrier| std::ptr::eq(carrier, self));
-        (here && guest.call_in_progress() != super::word::NONE).then_some(guest)
-    }
-
     /// The slot that signal handlers compare with.
     pub(super) fn slot_seen(&self) -> *const Slot {
         self.slot_seen.load(Ordering::Acquire)
     }
 
     /// Tries to give a command to this thread while it rests; wakes it.
-    pub(super) fn kick(&self, command: u32) -> bool {
+    pub(super) fn kick(&self, command: u32, hurry: Hurry) -> bool {
         let claimed = self.claim(command);
         if claimed {
+            if hurry == Hurry::Yes {
+                self.shorten_slice();
+            }
             futex::wake(&self.kick, 1);
         }
         claimed
     }
 
-    /// As [`kick`](Self::kick), for a CPU that others keep busy: with a short time slice the thread
-    /// runs soon after it wakes (Linux 6.12; before, it changes nothing). By the watchdog only.
-    pub(super) fn kick_in_a_hurry(&self, command: u32) -> bool {
-        let claimed = self.claim(command);
-        if claimed {
-            if let Ok(mut scheduling) = call::scheduling(self.tid()) {
-                scheduling.runtime = HURRIED_SLICE;
-                call::set_scheduling(self.tid(), &scheduling);
-                self.hurried.store(true, Ordering::Release);
-            }
-            futex::wake(&self.kick, 1);
+    /// With a short time slice the thread runs soon after it wakes (Linux 6.12; before, it changes
+    /// nothing).
+    fn shorten_slice(&self) {
+        if let Ok(mut scheduling) = call::scheduling(self.tid()) {
+            scheduling.runtime = HURRIED_SLICE;
+            call::set_scheduling(self.tid(), &scheduling);
+            self.hurried.store(true, Ordering::Release);
         }
-        claimed
     }
 
     fn claim(&self, command: u32) -> bool {
@@ -289,7 +278,7 @@ impl Crew {
     }
 
     /// Makes the kernel thread fit for its part; returns its alternate signal stack.
-    fn prepare(&'static self, engine: &Engine) -> Option<super::home::Mapping> {
+    fn prepare(&'static self, engine: &Engine) -> Option<super::mapping::Mapping> {
         super::mechanism::leave_rseq();
         self.tp.set(arch::thread_pointer());
         self.generation.set(super::fork::generation());
@@ -306,7 +295,7 @@ impl Crew {
         // Cancelling a guest must not end the crew thread that makes its call.
         // SAFETY: sets a flag of this thread; the old state is not wanted.
         unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, std::ptr::null_mut()) };
-        let memory = super::home::Mapping::new(SIGNAL_STACK).ok();
+        let memory = super::mapping::Mapping::new(SIGNAL_STACK).ok();
         if let Some(memory) = &memory {
             let stack = SignalStack { sp: memory.start(), flags: 0, size: memory.len() };
             // SAFETY: the mapping lives until `leave` has switched it off.
@@ -321,7 +310,7 @@ impl Crew {
     }
 
     /// Undoes [`prepare`](Self::prepare).
-    fn leave(&self, engine: &Engine, memory: Option<super::home::Mapping>) {
+    fn leave(&self, engine: &Engine, memory: Option<super::mapping::Mapping>) {
         self.drop_slot();
         local::set_crew(std::ptr::null());
         self.tid.store(0, Ordering::Release);
@@ -338,7 +327,7 @@ impl Crew {
     }
 
     /// Puts a new slot in place, with a reference for each side.
-    fn fresh_slot(&self) {
+    pub(super) fn fresh_slot(&self) {
         let slot = Arc::new(Slot::new(self.tid() as u32, super::fork::generation()));
         let finisher = Arc::into_raw(Arc::clone(&slot));
         let guest = Arc::into_raw(slot);
@@ -410,15 +399,6 @@ impl Crew {
         kick::decode(command)
     }
 
-    /// Restricts this thread to `cpus`, unless it is so already. A call of a microsecond.
-    fn run_on(&self, cpus: &CpuSet) {
-        if self.moved.swap(false, Ordering::Relaxed) || self.affinity.get() != *cpus {
-            // If a cpuset has changed meanwhile the kernel's choice stands.
-            let _ = cpus.apply(0);
-            self.affinity.set(*cpus);
-        }
-    }
-
     /// Where to rest: where the last guest is, or else here.
     fn choose_cpu(&self, engine: &Engine) -> usize {
         let guest = self.guest.swap(std::ptr::null_mut(), Ordering::Relaxed);
@@ -452,118 +432,6 @@ impl Crew {
         ended
     }
 
-    /// Tries to take the guest over from the thread that sleeps in its call. True: it was carried.
-    fn take(&'static self, engine: &'static Engine, guest: &'static Guest) -> bool {
-        let number = guest.wanted();
-        // Counted before: the thread we take it from may be done at any time after.
-        engine.outstanding.fetch_add(1, Ordering::SeqCst);
-        if !guest.take(engine, number) {
-            engine.one_done();
-            engine.counters.late_kicks.add(1);
-            return false;
-        }
-        // The guest is ours. Its slot belongs to the thread that we take it from.
-        let slot = guest.slot.get();
-        guest.spend_credit();
-        self.adopt(guest);
-        guest.counters.handed_off.add(1);
-        guest.counters.latency.record(guest.ticks_since_noticed());
-        self.carry(engine, guest, slot as usize);
-        true
-    }
-
-    /// Takes over how the guest wants to run.
-    fn adopt(&self, guest: &Guest) {
-        let manners = guest.manners();
-        guest.restore_keys();
-        self.run_on(&manners.affinity);
-        self.schedule_as((manners.scheduling, manners.timer_slack));
-        call::set_signal_mask(manners.signal_mask & !OURS);
-    }
-
-    /// Takes over policy, nice value and timer slack, unless this thread has them already.
-    fn schedule_as(&self, wanted: (SchedAttr, usize)) {
-        let hurried =
-            self.hurried.load(Ordering::Acquire) && self.hurried.swap(false, Ordering::AcqRel);
-        if hurried || wanted.0 != self.scheduling.get().0 {
-            // Refused where the guest has rights that this thread has not: it runs as it may.
-            call::set_scheduling(0, &wanted.0);
-        }
-        if wanted.1 != self.scheduling.get().1 {
-            call::set_timer_slack(wanted.1);
-        }
-        self.scheduling.set(wanted);
-    }
-
-    /// Reads how this kernel thread runs: a guest may have changed that while it was carried.
-    fn read_back(&self) {
-        let slack = super::engine::timer_slack();
-        self.scheduling.set((call::scheduling(0).unwrap_or_default(), slack));
-        match CpuSet::of_this_thread() {
-            Ok(cpus) => self.affinity.set(cpus),
-            Err(_) => self.moved.store(true, Ordering::Relaxed),
-        }
-    }
-
-    /// Carries the guest until it leaves this thread; its `enter` returns `value`.
-    fn carry(&'static self, engine: &'static Engine, guest: &'static Guest, value: usize) {
-        self.guest.store(std::ptr::from_ref(guest).cast_mut(), Ordering::Relaxed);
-        self.carried.store(true, Ordering::Relaxed);
-        guest.slot.set(self.slot.get());
-        guest.crew.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
-        if engine.spare() < super::engine::LOW_WATER {
-            engine.keep_ready();
-        }
-        // SAFETY: we have the guest (owner): nobody else goes on with its context.
-        unsafe { arch::resume(self.context.get(), guest.context.get(), value) };
-        // The guest has left: taken by a standby, or gone home.
-        self.settle(engine);
-    }
-
-    /// In a child that was forked by work on this thread there is no crew to go back to: the only
-    /// thread of the process ends, and with it the process.
-    fn end_in_child(&self) {
-        if self.generation.get() != super::fork::generation() {
-            // SAFETY: ends the process, as the return of its last thread would.
-            unsafe { libc::_exit(0) };
-        }
-    }
-
-    /// Becomes a plain crew thread again after a guest has left.
-    fn settle(&self, engine: &Engine) {
-        self.end_in_child();
-        call::set_signal_mask(CREW_MASK);
-        drain_signals(engine.pid);
-        self.read_back();
-        let (start, size) = self.signal_stack.get();
-        let own = SignalStack { sp: start, flags: 0, size };
-        if size != 0 && self.foreign_signal_stack().is_some() {
-            // SAFETY: our own mapping; a guest had put another stack in its place.
-            unsafe { call::set_signal_stack(&own) };
-        }
-        if self.slot.get().is_null() {
-            self.fresh_slot();
-            engine.one_done();
-        }
-        // After the slot was replaced: a cancel that comes too late finds another slot, or sets a
-        // flag that is cleared here.
-        self.cancel.store(0, Ordering::Release);
-    }
-
-    /// Runs queued work until none is left.
-    fn work(&'static self, engine: &'static Engine) {
-        self.run_on(&engine.affinity);
-        self.schedule_as(self.plain_scheduling.get());
-        engine.come_for_jobs();
-        while let Some(job) = engine.next_job() {
-            job.run(self);
-            self.end_in_child();
-            drain_signals(engine.pid);
-            self.cancel.store(0, Ordering::Release);
-            engine.one_done();
-        }
-    }
-
     /// A job makes a cancellable call for `slot` on this thread.
     pub(crate) fn lend_slot<R>(&self, slot: &Slot, f: impl FnOnce() -> R) -> R {
         let own = self.slot_seen.swap(std::ptr::null_mut(), Ordering::SeqCst);
@@ -584,32 +452,6 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
 }
 
-/// Takes what is pending for this thread alone: it came for a call that is over.
-///
-/// What the kernel sends for the call itself (SIGPIPE and the like) has no receiver any more: the
-/// result says it. Anything else was meant for the program, and is queued to the process again.
-fn drain_signals(pid: i32) {
-    let pending = call::pending_signals() & CREW_MASK;
-    if pending == 0 {
-        return;
-    }
-    let now = Timespec::default();
-    let mut info = Siginfo::queued(0, 0, 0, 0, 0);
-    // As many as there are signals, so that a stream of new ones cannot keep us here.
-    for _ in 0..64 {
-        let signal = call::wait_signal(pending, &mut info, Some(&now)) as i32;
-        if signal <= 0 {
-            break;
-        }
-        let of_the_call = [SIGPIPE, SIGXFSZ, SIGTTOU, SIGTTIN].contains(&signal)
-            && (info.pid == pid || info.pid == 0);
-        // Only the main thread may queue a signal with another's sender in it.
-        if !of_the_call && call::queue_to_process(pid, &info) < 0 {
-            call::kill(pid, signal);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -621,10 +463,10 @@ mod tests {
         let takes = std::thread::spawn(|| {
             let engine = Engine::new(Settings::default()).expect("an engine can be made");
             let crew = Crew::new(0);
-            let before = crew.kick(kick::JOB);
+            let before = crew.kick(kick::JOB, Hurry::No);
             crew.kick.store(kick::EXIT, Ordering::Release);
             crew.leave(&engine, None);
-            (before, crew.kick(kick::JOB))
+            (before, crew.kick(kick::JOB, Hurry::No))
         });
         assert_eq!(takes.join().unwrap(), (false, false), "before its first thread, and after");
     }

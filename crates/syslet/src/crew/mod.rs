@@ -5,6 +5,10 @@ mod affinity;
 #[cfg(not(loom))]
 mod attach;
 #[cfg(not(loom))]
+mod bitmap;
+#[cfg(not(loom))]
+mod carry;
+#[cfg(not(loom))]
 mod engine;
 #[cfg(not(loom))]
 mod fork;
@@ -19,6 +23,8 @@ mod jobs;
 #[cfg(not(loom))]
 mod local;
 #[cfg(not(loom))]
+mod mapping;
+#[cfg(not(loom))]
 mod mechanism;
 #[cfg(not(loom))]
 mod member;
@@ -26,6 +32,8 @@ mod member;
 mod sentinel;
 #[cfg(not(loom))]
 mod signals;
+#[cfg(not(loom))]
+mod transfer;
 #[cfg(not(loom))]
 mod watchdog;
 mod word;

@@ -19,8 +19,9 @@ use syslet_sys::{arch, call, futex};
 
 use super::affinity::CpuSet;
 use super::engine::{Cpu, Engine};
-use super::home::Mapping;
+use super::mapping::Mapping;
 use super::mechanism::Unsupported;
+use super::member::Hurry;
 use super::watchdog;
 use crate::sync::{AtomicI32, AtomicU32, Ordering};
 
@@ -267,7 +268,7 @@ fn look(engine: &'static Engine, cpu: &'static Cpu, number: usize) -> bool {
         if let Some(guest) = engine.guest(index)
             && let Some(call) = guest.unnoticed()
         {
-            found |= engine.notice(number, guest, call);
+            found |= engine.notice(number, guest, call, Hurry::No);
         }
         false
     });

@@ -17,7 +17,7 @@ use syslet_sys::{arch, call, futex};
 
 use super::engine::{Engine, MAX_CREW};
 use super::mechanism::Unsupported;
-use super::member::Crew;
+use super::member::{Crew, Hurry};
 use super::sentinel;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, lock};
 
@@ -46,7 +46,7 @@ pub(crate) struct Desk {
     /// Crew threads to make.
     wanted: AtomicUsize,
     /// CPUs that need a sentinel.
-    sentinels: super::engine::BitMap,
+    sentinels: super::bitmap::BitMap,
     /// Somebody waits for the crew to grow.
     waiting: AtomicUsize,
     /// Its kernel thread.
@@ -69,7 +69,7 @@ impl Desk {
             bell: AtomicU32::new(0),
             asleep: AtomicBool::new(false),
             wanted: AtomicUsize::new(0),
-            sentinels: super::engine::BitMap::new(),
+            sentinels: super::bitmap::BitMap::new(),
             waiting: AtomicUsize::new(0),
             tid: AtomicU32::new(0),
             ready: AtomicU32::new(0),
@@ -296,7 +296,7 @@ impl Watch {
         // A standby that was given the command and not woken, if a waker was preempted half-way.
         engine.wake_again();
         let cpu = self.calmest_cpu(guest);
-        if !engine.notice_in_a_hurry(cpu, guest, number) {
+        if !engine.notice(cpu, guest, number, Hurry::Yes) {
             engine.grow_unless_coming(1);
         }
     }
