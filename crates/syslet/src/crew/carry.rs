@@ -102,11 +102,8 @@ impl Crew {
         call::set_signal_mask(CREW_MASK);
         drain_signals(engine.pid);
         self.read_back();
-        let (start, size) = self.signal_stack.get();
-        let own = SignalStack { sp: start, flags: 0, size };
-        if size != 0 && self.foreign_signal_stack().is_some() {
-            // SAFETY: our own mapping; a guest had put another stack in its place.
-            unsafe { call::set_signal_stack(&own) };
+        if self.foreign_signal_stack().is_some() {
+            self.put_own_signal_stack();
         }
         if self.slot.get().is_null() {
             self.fresh_slot();
@@ -117,11 +114,35 @@ impl Crew {
         self.cancel.store(0, Ordering::Release);
     }
 
-    /// The alternate signal stack in force on this kernel thread, if a guest has put it, or nothing,
-    /// in place of our own. From this kernel thread.
-    pub(super) fn foreign_signal_stack(&self) -> Option<SignalStack> {
+    /// The alternate signal stack in force on this kernel thread, if it is not our own. From this kernel
+    /// thread.
+    fn foreign_signal_stack(&self) -> Option<SignalStack> {
         let now = call::signal_stack();
         (now.sp != self.signal_stack.get().0).then_some(now)
+    }
+
+    /// The alternate signal stack in force on this kernel thread, if a guest has put it, or nothing, in
+    /// place of our own.
+    ///
+    /// If a call went away in a handler of the guest's, the handler returns here, on the new carrier, and
+    /// the kernel puts back what the carrier had on which the handler began: another crew thread's own
+    /// stack, which is not the guest's doing, and is undone.
+    pub(super) fn guests_signal_stack(&self, engine: &Engine) -> Option<SignalStack> {
+        let foreign = self.foreign_signal_stack()?;
+        if engine.crew_now().any(|crew| crew.has_signal_stack(&foreign)) {
+            self.put_own_signal_stack();
+            return None;
+        }
+        Some(foreign)
+    }
+
+    fn put_own_signal_stack(&self) {
+        let (start, size) = self.signal_stack.get();
+        if size != 0 {
+            let own = SignalStack { sp: start, flags: 0, size };
+            // SAFETY: our own mapping; another stack was put in its place.
+            unsafe { call::set_signal_stack(&own) };
+        }
     }
 
     /// In a child that was forked by work on this thread there is no crew to go back to: the only

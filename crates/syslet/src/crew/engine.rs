@@ -259,7 +259,12 @@ impl Engine {
 
     /// The crew thread whose kernel thread is `tid`. For signal handlers: no locks.
     pub(crate) fn crew_of_tid(&self, tid: i32) -> Option<&'static Crew> {
-        (0..MAX_CREW).map_while(|index| self.crew(index)).find(|crew| crew.tid() == tid)
+        self.crew_now().find(|crew| crew.tid() == tid)
+    }
+
+    /// The crew records that are in use, and some that were.
+    pub(super) fn crew_now(&self) -> impl Iterator<Item = &'static Crew> + '_ {
+        (0..MAX_CREW).map_while(|index| self.crew(index))
     }
 
     /// The guest records that are in use, and some that were.

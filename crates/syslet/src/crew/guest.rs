@@ -218,6 +218,7 @@ impl Guest {
             }
             self.credit.set(true);
         }
+        let _ = self.carrier().guests_signal_stack(engine); // puts right what a handler's return has put
         let cpu = (arch::current_cpu() as usize).min(engine.cpus.len() - 1);
         self.announce_on(engine, cpu);
         Ok(())

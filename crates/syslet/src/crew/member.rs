@@ -16,7 +16,7 @@ use super::local;
 use super::signals::CREW_MASK;
 use super::word::CallWord;
 use crate::complete::{Outcome, Slot};
-use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 /// Commands to a resting crew thread: a tag, and for some the index of a guest.
 pub(crate) mod kick {
@@ -94,6 +94,8 @@ pub(crate) struct Crew {
     pub(super) context: UnsafeCell<Context>,
     tp: Cell<usize>,
     pub(super) signal_stack: Cell<(usize, usize)>,
+    /// Its lowest address, for other threads.
+    signal_stack_seen: AtomicUsize,
     /// The slot for what may go away from here: one reference for the finisher, one for the guest.
     pub(super) slot: Cell<*const Slot>,
     /// The same for signal handlers on other threads' behalf.
@@ -136,6 +138,7 @@ impl Crew {
             context: UnsafeCell::new(Context::new()),
             tp: Cell::new(0),
             signal_stack: Cell::new((0, 0)),
+            signal_stack_seen: AtomicUsize::new(0),
             slot: Cell::new(std::ptr::null()),
             slot_seen: AtomicPtr::new(std::ptr::null_mut()),
             word: CallWord::new(),
@@ -183,6 +186,11 @@ impl Crew {
     #[inline(always)]
     pub(crate) fn context(&self) -> *const Context {
         self.context.get()
+    }
+
+    /// True if this is the alternate signal stack of the crew thread.
+    pub(super) fn has_signal_stack(&self, stack: &SignalStack) -> bool {
+        stack.sp != 0 && self.signal_stack_seen.load(Ordering::Acquire) == stack.sp
     }
 
     /// True if `address` is on the alternate signal stack.
@@ -301,6 +309,7 @@ impl Crew {
             // SAFETY: the mapping lives until `leave` has switched it off.
             unsafe { call::set_signal_stack(&stack) };
             self.signal_stack.set((memory.start(), memory.len()));
+            self.signal_stack_seen.store(memory.start(), Ordering::Release);
         }
         local::set_crew(self);
         // Release: pairs with `tid()`.
@@ -318,6 +327,7 @@ impl Crew {
         // SAFETY: switching it off needs no memory.
         unsafe { call::set_signal_stack(&off) };
         self.signal_stack.set((0, 0));
+        self.signal_stack_seen.store(0, Ordering::Release);
         drop(memory);
         engine.total.fetch_sub(1, Ordering::SeqCst);
         engine.alive.fetch_sub(1, Ordering::SeqCst);

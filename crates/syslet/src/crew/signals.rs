@@ -64,9 +64,13 @@ pub(super) fn install() {
     }
     THEIRS.store(action.handler, Ordering::Release);
     action.handler = ours;
-    // SA_SIGINFO, SA_ONSTACK and SA_RESTART are glibc's own flags; without a handler of theirs
-    // (0 or 1) they are not set.
-    action.flags |= (libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART) as u64;
+    // SA_SIGINFO and SA_RESTART are glibc's own flags; without a handler of theirs (0 or 1) they are not
+    // set. Not SA_ONSTACK, which is: two kernel threads may have the same alternate stack for a while,
+    // see `Crew::guests_signal_stack`, and this signal comes to both.
+    action.flags |= (libc::SA_SIGINFO | libc::SA_RESTART) as u64;
+    action.flags &= !(libc::SA_ONSTACK as u64);
+    // No handler of the program's on top of ours.
+    action.mask = !0;
     // SAFETY: `handle` is async-signal-safe and restores the one register that it changes.
     unsafe { call::set_signal_action(SIGSETXID, &action) };
 }

@@ -9,7 +9,7 @@ use syslet_sys::call;
 use syslet_sys::uapi::{self, SignalStack};
 
 use super::attach::register_end;
-use super::engine::{Engine, engine};
+use super::engine::{Engine, engine, engine_of_guest};
 use super::guest::Guest;
 use super::member::kick;
 use super::{home, identity, local, mechanism};
@@ -154,7 +154,7 @@ unsafe extern "C" fn go_home(data: *mut u8) -> Verdict {
     // SAFETY: the duty of this function; records are never freed.
     let guest = unsafe { &*data.cast::<Guest>() };
     let crew = guest.carrier();
-    guest.note_carrier_stack(crew.foreign_signal_stack());
+    guest.note_carrier_stack(crew.guests_signal_stack(engine_of_guest()));
     let mask = call::signal_mask();
     // A setxid that interrupts this thread from here on finds no guest whose home it must tell.
     guest.crew.store(std::ptr::null_mut(), Ordering::Release);

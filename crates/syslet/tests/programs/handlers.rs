@@ -12,6 +12,7 @@ use crate::work::{attach, make};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_handler_may_submit_between_any_two_instructions", GUESTS, quick),
     Scenario::new("a_call_of_a_handler_may_go_away_between_any_two_instructions", GUESTS, slow),
+    Scenario::new("a_handoff_in_a_handler_mixes_up_no_signal_stacks", GUESTS, stacks),
     Scenario::new("a_handler_may_submit_while_the_guest_comes_and_goes", GUESTS, come_and_go),
 ];
 
@@ -101,6 +102,21 @@ fn slow() {
     STOP.store(true, Ordering::SeqCst);
     disturber.join().expect("ends well");
     drop(guard);
+}
+
+fn stacks() {
+    sys::handle_without_stack(libc::SIGUSR1, submit_slow);
+    let own = sys::signal_stack();
+    let guard = attach();
+    for _ in 0..50 {
+        let (tid, stack) = (sys::gettid(), sys::signal_stack());
+        sys::raise(libc::SIGUSR1);
+        make(libc::SYS_poll, [0; 6]).wait();
+        assert!(sys::gettid() == tid || sys::signal_stack() != stack, "two have the same stack");
+    }
+    sys::raise(libc::SIGUSR1);
+    drop(guard);
+    assert_eq!(sys::signal_stack(), own, "after detaching");
 }
 
 fn come_and_go() {
