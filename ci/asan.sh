@@ -20,6 +20,6 @@ export RUST_MIN_STACK=16777216
 # For a target that is named, build scripts and macros are built without the sanitizer.
 CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')"
 export CARGO_BUILD_TARGET
-suite() { cargo test --quiet -p syslet "$@"; }
+suite() { bash ci/again.sh cargo test --quiet -p syslet "$@"; }
 suite --test main
 SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 suite --test main

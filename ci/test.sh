@@ -3,7 +3,7 @@
 # (The suite of whole programs goes through all of them by itself.)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-SYSLET_TEST_MODE=pinned cargo test --quiet -p syslet --test main
-SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 cargo test --quiet -p syslet --test main
+SYSLET_TEST_MODE=pinned bash ci/again.sh cargo test --quiet -p syslet --test main
+SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 bash ci/again.sh cargo test --quiet -p syslet --test main
 # On a shared machine a scenario that fails is run a second time; both are printed.
-SYSLET_TEST_AGAIN=1 cargo test --workspace
+SYSLET_TEST_AGAIN=1 bash ci/again.sh cargo test --workspace
