@@ -308,7 +308,8 @@ impl PendingCall for Parked {
         self.end_if_cancelled(&engine.park);
         // If not: its owner sees the wish when it lets go. A thread may be making it.
         if self.slot.tid() != 0 {
-            return self.slot.cancel();
+            // Asked in time, whatever has become of it meanwhile.
+            self.slot.cancel();
         }
         CancelOutcome::Asked
     }
