@@ -6,9 +6,6 @@
 use super::number::Call;
 use super::twin::nr;
 
-/// Number of `sendmsg`.
-const SENDMSG: usize = 46;
-
 /// `struct iovec`.
 type Vector = [usize; 2];
 
@@ -40,13 +37,13 @@ impl Progress {
             // A position means a file, where a short write is an answer.
             nr::PWRITEV2 if args[3] as isize != -1 => Self::Over,
             // SAFETY: a call that has just answered: its vectors were readable.
-            nr::WRITEV | nr::PWRITEV2 | SENDMSG if part < unsafe { total(call) } => Self::Vectors,
+            nr::WRITEV | nr::PWRITEV2 | nr::SENDMSG if part < unsafe { total(call) } => {
+                Self::Vectors
+            }
             _ => Self::Over,
         }
     }
-}
 
-impl Progress {
     /// Bytes that a transfer asks for.
     ///
     /// # Safety
@@ -69,7 +66,7 @@ impl Progress {
 
     /// True if what `call` writes is named by vectors.
     pub(crate) fn has_vectors(call: &Call) -> bool {
-        matches!(call.nr(), nr::WRITEV | nr::PWRITEV2 | SENDMSG)
+        matches!(call.nr(), nr::WRITEV | nr::PWRITEV2 | nr::SENDMSG)
     }
 }
 
@@ -80,7 +77,7 @@ impl Progress {
 /// They are readable for as long as the slice is used.
 unsafe fn vectors(call: &Call) -> &'static [Vector] {
     let args = call.args();
-    let (at, count) = if call.nr() == SENDMSG {
+    let (at, count) = if call.nr() == nr::SENDMSG {
         let message = args[1] as *const [usize; 7]; // struct msghdr
         // SAFETY: the duty of this function.
         let message = unsafe { message.read_unaligned() };
@@ -134,7 +131,7 @@ impl Remainder {
         // No name and no control data: those went with the first part.
         let message = Box::new([0, 0, at, count, 0, 0, 0]);
         let mut left = *call;
-        if call.nr() == SENDMSG {
+        if call.nr() == nr::SENDMSG {
             left.0[2] = std::ptr::from_ref(&*message) as usize;
         } else {
             (left.0[2], left.0[3]) = (at, count);

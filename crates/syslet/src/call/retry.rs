@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "reads and replaces the time limit among a call's arguments")]
 
 use syslet_catalog::Timeout;
-use syslet_sys::uapi::{ECANCELED, EINTR, Timespec};
+use syslet_sys::uapi::{ECANCELED, EINTR, TIMER_ABSTIME, Timespec};
 use syslet_sys::{arch, call as kernel};
 
 use super::number::Call;
@@ -23,8 +23,6 @@ pub(crate) struct Clockwork {
 /// Futex operations whose time limit is relative: FUTEX_WAIT only (futex(2)).
 const FUTEX_WAIT: usize = 0;
 const FUTEX_COMMAND: usize = 0x7f;
-/// `TIMER_ABSTIME` of clock_nanosleep(2).
-const TIMER_ABSTIME: usize = 1;
 
 impl Clockwork {
     /// No limit, or one that needs no counting.

@@ -86,7 +86,7 @@ pub(super) unsafe fn submit_waiting(
         // SAFETY: as above.
         Waits::Child => unsafe { wait_for_child(asker, call) },
         // SAFETY: as above.
-        Waits::Readiness { events, .. } => unsafe { transfer(asker, call, entry, events) },
+        Waits::Readiness { .. } => unsafe { transfer(asker, call, entry) },
         // SAFETY: as above.
         _ => unsafe { poll(asker, call) },
     }
@@ -255,9 +255,8 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
     match entry.twin {
         None => Some(Way::Thread),
         Some(Twin::MsgDontwait { arg }) => {
-            let several = entry.args.len() == 5 || matches!(entry.name, "sendmmsg");
             let flags = args[usize::from(arg)];
-            let several = several && entry.name.ends_with("mmsg");
+            let several = entry.name.ends_with("mmsg");
             (flags & (MSG_DONTWAIT | MSG_WAITALL) == 0 && !several).then_some(Way::Message)
         }
         Some(Twin::RwfNowait) => match kind {
@@ -277,7 +276,7 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
 /// # Safety
 ///
 /// Those of `submit`.
-unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry, events: Events) -> Routed {
+unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry) -> Routed {
     if matches!(entry.twin, Some(Twin::ZeroTimeout { .. })) {
         let masked = call.nr() != nr::EPOLL_WAIT && call.args()[4] != 0;
         if masked {
@@ -295,11 +294,12 @@ unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry, events: Events) -> 
         return None;
     }
     let way = way_of(call, entry, kind)?;
-    if way == Way::Thread {
-        let events = if events == Events::In { POLLIN } else { POLLOUT };
-        if descriptor::poll(descriptor as i32, events as u16, 0) != 0 {
+    let decision = if way == Way::Thread {
+        let (number, events) = interest(call)?;
+        if descriptor::poll(number, events as u16, 0) != 0 {
             return None;
         }
+        wait_for_readiness(call, way)
     } else {
         let attempt = match way {
             Way::Message => Attempt::message(call)?,
@@ -309,18 +309,14 @@ unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry, events: Events) -> 
         match unsafe { asker.attempt(&attempt, call, way) } {
             Tried::Away(pending) => return Some(Ok(Submitted::Pending(pending))),
             // SAFETY: as above.
-            Tried::Here(answer) => match unsafe { decide(call, way, answer) } {
-                Decision::Over(answer) => return done(answer),
-                Decision::Park(order) => return asker.park(order),
-                Decision::Rest(order) => return asker.send_away(order),
-                Decision::Run => return None,
-            },
+            Tried::Here(answer) => unsafe { decide(call, way, answer) },
         }
-    }
-    match wait_for_readiness(call, way, events) {
+    };
+    match decision {
         Decision::Over(answer) => done(answer),
         Decision::Park(order) => asker.park(order),
-        Decision::Rest(_) | Decision::Run => None,
+        Decision::Rest(order) => asker.send_away(order),
+        Decision::Run => None,
     }
 }
 
@@ -343,12 +339,8 @@ pub(super) enum Decision {
 ///
 /// The call may be made.
 pub(super) unsafe fn decide(call: &Call, way: Way, answer: isize) -> Decision {
-    let events = match interest(call) {
-        Some((_, POLLOUT)) => Events::Out,
-        _ => Events::In,
-    };
     match read_transfer(answer) {
-        Answer::WouldWait => wait_for_readiness(call, way, events),
+        Answer::WouldWait => wait_for_readiness(call, way),
         Answer::NoTwin => {
             has_no_twin(call.args()[0], way);
             Decision::Run
@@ -445,7 +437,7 @@ impl Asker {
 }
 
 /// The call would wait: it is parked, if that is what a plain call would do.
-fn wait_for_readiness(call: &Call, way: Way, events: Events) -> Decision {
+fn wait_for_readiness(call: &Call, way: Way) -> Decision {
     let descriptor = call.args()[0];
     let flags = descriptor::status_flags(descriptor as i32);
     if flags < 0 {
@@ -456,8 +448,8 @@ fn wait_for_readiness(call: &Call, way: Way, events: Events) -> Decision {
         return if way == Way::Thread { Decision::Run } else { Decision::Over(-EAGAIN) };
     }
     let Ok((kind, stat)) = look(descriptor) else { return Decision::Run };
-    let limited = kind == Kind::Socket
-        && descriptor::has_socket_timeout(descriptor as i32, events == Events::Out);
+    let sends = interest(call).is_some_and(|(_, events)| events == POLLOUT);
+    let limited = kind == Kind::Socket && descriptor::has_socket_timeout(descriptor as i32, sends);
     if kind.is_storage() || limited {
         return Decision::Run;
     }

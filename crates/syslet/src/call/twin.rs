@@ -4,7 +4,9 @@
 
 use syslet_catalog::{Entry, Twin};
 use syslet_sys::arch;
-use syslet_sys::uapi::{EAGAIN, EINVAL, ENOTSOCK, EOPNOTSUPP, ETIMEDOUT, MSG_DONTWAIT, RWF_NOWAIT};
+use syslet_sys::uapi::{
+    EAGAIN, EINVAL, ENOTSOCK, EOPNOTSUPP, ETIMEDOUT, MSG_DONTWAIT, RWF_NOWAIT, WNOHANG,
+};
 
 use super::number::Call;
 
@@ -20,6 +22,7 @@ pub(super) mod nr {
     pub(crate) const NANOSLEEP: usize = 35;
     pub(crate) const SENDTO: usize = 44;
     pub(crate) const RECVFROM: usize = 45;
+    pub(crate) const SENDMSG: usize = 46;
     pub(crate) const RECVMSG: usize = 47;
     pub(crate) const WAIT4: usize = 61;
     pub(crate) const WAITID: usize = 247;
@@ -34,7 +37,7 @@ pub(super) mod nr {
     pub(crate) const EPOLL_PWAIT2: usize = 441;
 }
 
-/// sys/file.h, fcntl.h, sys/ipc.h, sys/random.h, sys/wait.h.
+/// sys/file.h, fcntl.h, sys/ipc.h, sys/random.h.
 const LOCK_NB: usize = 4;
 const F_SETLK: usize = 6;
 const F_SETLKW: usize = 7;
@@ -42,7 +45,6 @@ const F_OFD_SETLK: usize = 37;
 const F_OFD_SETLKW: usize = 38;
 const IPC_NOWAIT: usize = 0o4000;
 const GRND_NONBLOCK: usize = 1;
-const WNOHANG: usize = 1;
 const ENOMSG: isize = 42;
 const EACCES: isize = 13;
 

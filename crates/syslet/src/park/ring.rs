@@ -111,37 +111,36 @@ impl Ring {
         unsafe { self.context.disarm(call.iocb()) };
     }
 
-    /// Takes events and gives them to `ready`; returns how many.
+    /// Takes events and gives them to `ready`.
     ///
     /// **Blocking**: until there is one, for at most `timeout`.
-    fn take(&self, timeout: Option<&Timespec>, ready: impl Fn(&Arc<Parked>, u32)) -> usize {
+    fn take(&self, timeout: Option<&Timespec>, ready: impl Fn(&Arc<Parked>, u32)) {
         let mut events = [IoEvent::default(); BATCH];
         let taken = self.context.events(1, &mut events, timeout).max(0) as usize;
         self.armed.fetch_sub(taken, Ordering::Relaxed);
         for event in &events[..taken] {
-            // SAFETY: the reference that `arm` gave to the kernel, whose one event this is.
-            let call = unsafe { Arc::from_raw(event.data as *const Parked) };
-            ready(&call, event.res as u32);
+            Self::give(event, &ready);
         }
-        taken
     }
 
-    /// Takes events from the ring's memory and gives them to `ready`; returns how many.
+    /// Gives the event of a call to `ready`.
+    fn give(event: &IoEvent, ready: impl Fn(&Arc<Parked>, u32)) {
+        // SAFETY: the reference that `arm` gave to the kernel, whose one event this is.
+        let call = unsafe { Arc::from_raw(event.data as *const Parked) };
+        ready(&call, event.res as u32);
+    }
+
+    /// Takes events from the ring's memory and gives them to `ready`.
     ///
     /// # Safety
     ///
     /// The caller is the `DRIVER`.
-    unsafe fn take_from_memory(&self, ready: impl Fn(&Arc<Parked>, u32)) -> usize {
-        let mut taken = 0;
+    unsafe fn take_from_memory(&self, ready: impl Fn(&Arc<Parked>, u32)) {
         // SAFETY: the duty of this function.
         while let Some(event) = unsafe { self.context.pop() } {
             self.armed.fetch_sub(1, Ordering::Relaxed);
-            // SAFETY: the reference that `arm` gave to the kernel, whose one event this is.
-            let call = unsafe { Arc::from_raw(event.data as *const Parked) };
-            ready(&call, event.res as u32);
-            taken += 1;
+            Self::give(&event, &ready);
         }
-        taken
     }
 
     /// The ring's thread: takes events, unless others do.
@@ -193,8 +192,11 @@ impl Ring {
         }
         self.drives.fetch_add(1, Ordering::Relaxed);
         let alone = self.become_taker(DRIVER);
-        // SAFETY: the driver, as was just found.
-        if !alone || unsafe { self.take_from_memory(&ready) } == 0 || !done() {
+        if alone {
+            // SAFETY: the driver, as was just found.
+            unsafe { self.take_from_memory(&ready) };
+        }
+        if !done() {
             self.drive_by_kernel(deadline, done, ready);
         }
         if alone {
