@@ -16,6 +16,7 @@ use std::time::Instant;
 use syslet_sys::futex;
 
 use self::keeper::{Delivery, Keeper};
+use self::op::NOWHERE;
 pub(crate) use self::op::{NEVER, Order, Parked, Way};
 use self::ring::{Ring, Unarmed};
 pub(crate) use self::timers::Clock;
@@ -261,7 +262,7 @@ impl Engine {
                 Err(Unarmed::Refused(_)) => break,
             }
         }
-        call.place.store(u32::MAX, Ordering::SeqCst);
+        call.place.store(NOWHERE, Ordering::SeqCst);
         if self.watch(call, descriptor, events) {
             return;
         }

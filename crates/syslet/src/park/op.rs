@@ -22,8 +22,8 @@ pub(crate) const NEVER: u64 = u64::MAX;
 const NOT_KEPT: u32 = u32::MAX;
 /// The call is over: its file is not to be held any more.
 const GONE: u32 = u32::MAX - 1;
-/// Not among the timers.
-const NOWHERE: u32 = u32::MAX;
+/// Not among the timers, or in no ring.
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// How a call that waits is gone on with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +42,6 @@ pub(crate) enum Way {
     Zero,
     /// It is tried again with `WNOHANG` when the child has ended.
     Child,
-}
-
-/// Where a call's event comes from, if not from the ring of that number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(super) enum Place {
-    /// From nowhere yet, or from the clock alone.
-    None = u32::MAX,
 }
 
 /// See the module. 256 bytes with the counts of its references.
@@ -74,7 +66,7 @@ pub(crate) struct Parked {
     phase: Phase,
     /// Index among the timers; changed under their lock.
     pub(super) timer: AtomicU32,
-    /// Ring that its poll is armed in, or a [`Place`].
+    /// Ring that its poll is armed in, or [`NOWHERE`].
     pub(super) place: AtomicU32,
     /// Its file's descriptor in the keeper's table, [`NOT_KEPT`], or [`GONE`].
     kept: AtomicU32,
@@ -121,7 +113,7 @@ impl Parked {
             deadline: order.deadline,
             phase: Phase::new(),
             timer: AtomicU32::new(NOWHERE),
-            place: AtomicU32::new(Place::None as u32),
+            place: AtomicU32::new(NOWHERE),
             kept: AtomicU32::new(NOT_KEPT),
             way: order.way,
             clock: order.clock,
@@ -208,7 +200,7 @@ impl Parked {
     pub(super) fn claim_by_event(&self) -> bool {
         let claimed = self.claim();
         if claimed {
-            self.place.store(Place::None as u32, Ordering::SeqCst);
+            self.place.store(NOWHERE, Ordering::SeqCst);
         }
         claimed
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use syslet_sys::futex;
 use syslet_sys::uapi::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec};
 
-use super::op::{NEVER, Parked};
+use super::op::{NEVER, NOWHERE, Parked};
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 
 /// Children of a node: four, so that they share a cache line.
@@ -68,7 +68,7 @@ impl Heap {
 
     fn remove(&mut self, at: usize) -> Arc<Parked> {
         let removed = self.0.swap_remove(at).call;
-        removed.timer.store(u32::MAX, Ordering::Relaxed);
+        removed.timer.store(NOWHERE, Ordering::Relaxed);
         if at < self.0.len() {
             self.sink(at);
             self.rise(at);
