@@ -3,25 +3,32 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::util::temp::Folder;
 
-/// Builds an example, in the way this test was built, and says where it is.
+/// Builds an example, in the way and the place that this test was built, and says where it is.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test has a file");
     let folder = test.ancestors().nth(2).expect("tests are in `deps`");
+    let above = folder.parent().expect("a profile has a folder of its own");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--package", "syslet", "--example", name]);
     if folder.ends_with("release") {
         build.arg("--release");
     }
-    let parent = folder.parent().and_then(Path::file_name).and_then(OsStr::to_str);
-    if let Some(target) = parent.filter(|name| name.starts_with(std::env::consts::ARCH)) {
-        build.args(["--target", target]);
-    }
+    let target = above.file_name().and_then(OsStr::to_str);
+    let target = target.filter(|name| name.starts_with(std::env::consts::ARCH));
+    build.arg("--target-dir");
+    // Cargo may have been told a path that is relative to where *it* was started.
+    match target {
+        Some(name) => {
+            build.arg(above.parent().expect("a target is in a folder")).args(["--target", name])
+        }
+        None => build.arg(above),
+    };
     assert!(build.status().expect("cargo can be run").success(), "the example can be built");
     folder.join("examples").join(name)
 }
