@@ -1,7 +1,7 @@
 //! Cold reads: 4 KiB at random places of a file that is not in the page cache, so many at once.
 //!
-//! The question is whether a guest should hand such reads to io_uring once an inline attempt has found
-//! them cold, rather than let each keep a crew thread. Every way hands reads over from one thread,
+//! A guest's cold reads go to a ring of io_uring that the library has, if they may; if not, each keeps a
+//! crew thread. Both are compared with a pool of threads and with a ring of the bench's own. Every way hands reads over from one thread,
 //! because a program does; segments of the ways take turns, each with the cache emptied before it. What
 //! really came from the disk is counted by the kernel, and a segment that was served from the cache is a
 //! fault. Ratios are of reads in a second, to those of the guest.
@@ -13,7 +13,7 @@ mod uring;
 
 use std::time::Instant;
 
-use syslet::Placement;
+use syslet::{Limits, Placement};
 
 use self::file::{Buffers, ColdFile};
 use self::threads::Pool;
@@ -90,8 +90,10 @@ fn make(reader: &mut dyn Reader, offsets: &[u64], depth: usize) -> Result<Reads,
 enum Way {
     /// A pool of that many threads, fed by a queue.
     Threads(usize),
-    /// A guest submits them, and crew threads sleep in them.
+    /// A guest submits them, and the library's ring makes them.
     Guest,
+    /// A guest submits them, and crew threads sleep in them.
+    Crew,
     /// An inline attempt, and io_uring for what it found cold.
     Ring(Handing),
 }
@@ -101,6 +103,7 @@ impl Way {
         match self {
             Self::Threads(count) => format!("threads-{count}"),
             Self::Guest => "syslet".to_owned(),
+            Self::Crew => "syslet-crew".to_owned(),
             Self::Ring(Handing::Together) => "io_uring-together".to_owned(),
             Self::Ring(Handing::OneByOne) => "io_uring-one-by-one".to_owned(),
         }
@@ -127,15 +130,18 @@ struct Bench<'a> {
     file: &'a ColdFile,
     depth: usize,
     buffers: Buffers,
+    /// The library may use io_uring here.
+    ring_is_there: bool,
 }
 
 impl<'a> Bench<'a> {
     fn new(options: &'a ColdOptions, file: &'a ColdFile, depth: usize) -> Result<Self, Trouble> {
-        Ok(Self { options, file, depth, buffers: Buffers::leak(depth) })
+        let ring_is_there = syslet::probe()?.no_ring.is_none();
+        Ok(Self { options, file, depth, buffers: Buffers::leak(depth), ring_is_there })
     }
 
     fn run(&self) -> Result<Vec<Row>, Trouble> {
-        let mut ways = vec![Way::Guest, Way::Threads(self.best_count()?)];
+        let mut ways = vec![Way::Guest, Way::Crew, Way::Threads(self.best_count()?)];
         match Ring::new(self.file, self.buffers, self.depth, Handing::Together) {
             Ok(_) => ways.extend(Handing::BOTH.map(Way::Ring)),
             Err(error) => eprintln!("bench: io_uring is left out: {error}"),
@@ -178,7 +184,9 @@ impl<'a> Bench<'a> {
                     .map_err(Trouble::io("making a ring"))?;
                 self.timed(&mut ring, &Sentinels::none(), reads, tally)
             }),
-            Way::Guest => on_guest(Placement::Follow, || {
+            Way::Guest | Way::Crew => on_guest(Placement::Follow, || {
+                let most = if matches!(way, Way::Crew) { 0 } else { usize::MAX };
+                syslet::set_limits(Limits::new().ring_reads(most));
                 let mut guest = guest::Guest::new(file, buffers, depth);
                 syslet::threadlet(|| ()).join();
                 self.timed(&mut guest, &Sentinels::find()?, reads, tally)
@@ -221,10 +229,20 @@ impl<'a> Bench<'a> {
         if tally.read < needed / 10 * 9 {
             row.fault = Some(format!("{} of {needed} bytes came from the disk", tally.read));
         }
-        if matches!(way, Way::Guest) {
+        if matches!(way, Way::Guest | Way::Crew) {
             row.more.handed_off = Some(tally.path.handed_off);
             row.more.rescued = Some(tally.path.rescued);
-        } else {
+            row.more.by_ring = Some(tally.path.by_ring);
+            let strays = if matches!(way, Way::Crew) {
+                tally.path.by_ring
+            } else {
+                (reads - tally.inline).saturating_sub(tally.path.by_ring)
+            };
+            if self.ring_is_there && strays > reads / 10 {
+                row.fault = Some(format!("{strays} of {reads} reads went another way"));
+            }
+        }
+        if !matches!(way, Way::Guest) {
             let ratio = tally.rate.paired(&guest.rate, |ours, theirs| ours / theirs).median();
             row.more.ratio_median = Some((ratio * 1000.0).round() / 1000.0);
         }

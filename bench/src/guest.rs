@@ -87,6 +87,8 @@ pub(crate) struct Path {
     /// Made in place, or queued: neither is what a measure wants.
     pub(crate) unprotected: u64,
     pub(crate) rescued: u64,
+    /// Given to io_uring.
+    pub(crate) by_ring: u64,
 }
 
 impl Path {
@@ -98,6 +100,7 @@ impl Path {
             handed_off: guest.handed_off,
             unprotected: guest.in_place + guest.queued,
             rescued: stats.rescued,
+            by_ring: stats.ring_reads,
         }
     }
 
@@ -106,6 +109,7 @@ impl Path {
         let now = Self::now();
         self.inline += now.inline - before.inline;
         self.handed_off += now.handed_off - before.handed_off;
+        self.by_ring += now.by_ring - before.by_ring;
         self.unprotected += now.unprotected - before.unprotected;
         self.rescued += now.rescued - before.rescued;
     }

@@ -54,6 +54,9 @@ pub(crate) struct More {
     pub(crate) queued: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rescued: Option<u64>,
+    /// Reads that the library gave to io_uring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by_ring: Option<u64>,
     /// Calls that the library counts as parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<u64>,

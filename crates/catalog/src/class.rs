@@ -1,6 +1,6 @@
 //! One byte per call number: what the library asks before every call, without touching the table.
 
-use crate::entry::{Entry, Makes, Runs, Waits};
+use crate::entry::{Entry, Makes, Runs, Twin, Waits};
 use crate::lookup::ENTRIES;
 
 const KNOWN: u8 = 1;
@@ -55,7 +55,8 @@ impl Class {
         self.0 & MAY_WAIT != 0
     }
 
-    /// Whether the call waits for what can be waited for without a thread: readiness, a time, a child.
+    /// Whether the call waits for what can be waited for without a thread: readiness, a time, a child, a
+    /// transfer at a position.
     #[inline(always)]
     pub const fn may_park(self) -> bool {
         self.0 & MAY_PARK != 0
@@ -102,7 +103,8 @@ const fn bits(entry: &Entry) -> u8 {
         bits |= MAY_WAIT;
     }
     let waits = matches!(entry.waits, Waits::Readiness { .. } | Waits::Timer | Waits::Child);
-    if waits || entry.nr == POLLS[0] || entry.nr == POLLS[1] {
+    let reads_storage = matches!((entry.waits, entry.twin), (Waits::Disk, Some(Twin::RwfNowait)));
+    if waits || reads_storage || entry.nr == POLLS[0] || entry.nr == POLLS[1] {
         bits |= MAY_PARK;
     }
     let mut i = 0;

@@ -34,6 +34,10 @@ struct Findings {
     cpus: usize,
     membarrier: bool,
     protection_keys: bool,
+    /// `io_uring` or `crew`.
+    cold_reads: &'static str,
+    /// Why not io_uring.
+    no_ring: Option<String>,
     inline: Option<Inline>,
     handoff: Option<Handoff>,
 }
@@ -76,6 +80,8 @@ pub(crate) fn run(plan: ProbePlan) -> Result<Exit, Trouble> {
         cpus: probe.cpus,
         membarrier: probe.membarrier,
         protection_keys: probe.protection_keys,
+        cold_reads: if probe.no_ring.is_none() { "io_uring" } else { "crew" },
+        no_ring: probe.no_ring.map(|why| why.to_string()),
         inline,
         handoff: attached.then_some(handoff),
     };
@@ -153,6 +159,10 @@ impl Findings {
         writeln!(to, "CPUs             {}", self.cpus)?;
         writeln!(to, "membarrier       {}", yes(self.membarrier))?;
         writeln!(to, "protection keys  {}", yes(self.protection_keys))?;
+        match &self.no_ring {
+            None => writeln!(to, "cold reads       by io_uring")?,
+            Some(why) => writeln!(to, "cold reads       by crew threads, because {why}")?,
+        }
         if let Some(Inline { threadlet_ns, statx_ns, statx_threadlet_ns }) = &self.inline {
             let more = statx_threadlet_ns - statx_ns;
             writeln!(to, "empty threadlet  {threadlet_ns:.0} ns")?;

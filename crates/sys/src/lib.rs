@@ -2,8 +2,9 @@
 //!
 //! This is the only crate of the project with assembly. Everything that depends on the processor is
 //! in [`arch`]; the rest is plain data ([`uapi`]) and thin wrappers around single calls ([`aio`],
-//! [`call`], [`descriptor`], [`futex`]). Nothing here keeps state, allocates, or uses thread-locals, so every function can run
-//! on a thread that has no thread-local storage of its own and inside a signal handler.
+//! [`call`], [`descriptor`], [`futex`], [`uring`]). Nothing here keeps state, allocates, or uses
+//! thread-locals, so every function can run on a thread that has no thread-local storage of its own and
+//! inside a signal handler.
 //!
 //! # Safety
 //!
@@ -18,3 +19,4 @@ pub mod call;
 pub mod descriptor;
 pub mod futex;
 pub mod uapi;
+pub mod uring;

@@ -35,7 +35,7 @@ fn every_number_and_size_is_that_of_the_headers() {
          #define sched_param kernel_sched_param\n#include <linux/sched/types.h>\n\
          #undef sched_param\n",
     );
-    for header in ["futex", "wait", "prctl", "seccomp", "audit", "membarrier", "rseq", "sched"] {
+    for header in ["futex", "wait", "prctl", "seccomp", "audit", "membarrier", "rseq", "sched", "io_uring", "version"] {
         source += &format!("#include <linux/{header}.h>\n");
     }
     source += "int main(void) {\n";
@@ -67,8 +67,23 @@ fn every_number_and_size_is_that_of_the_headers() {
     line("sizeof_epoll_event", "sizeof(struct epoll_event)", size_of::<uapi::EpollEvent>() as i64);
     line("sizeof_stat", "sizeof(struct stat)", size_of::<uapi::Stat>() as i64);
     line("st_mode", "offsetof(struct stat, st_mode)", 24);
+    line("sizeof_sqe", "sizeof(struct io_uring_sqe)", size_of::<uapi::RingRequest>() as i64);
+    line("sqe_off", "offsetof(struct io_uring_sqe, off)", 8);
+    line("sqe_user_data", "offsetof(struct io_uring_sqe, user_data)", 32);
+    line("sqe_addr3", "offsetof(struct io_uring_sqe, addr3)", 48);
+    line("sizeof_cqe", "sizeof(struct io_uring_cqe)", size_of::<uapi::RingCompletion>() as i64);
+    line("cqe_res", "offsetof(struct io_uring_cqe, res)", 8);
+    line("sizeof_ring", "sizeof(struct io_uring_params)", size_of::<uapi::RingParams>() as i64);
+    line("ring_sq_off", "offsetof(struct io_uring_params, sq_off)", 40);
+    line("ring_cqes", "offsetof(struct io_cqring_offsets, cqes)", 20);
     line("sizeof_timeval", "sizeof(struct timeval)", size_of::<uapi::Timeval>() as i64);
     line("runtime", "offsetof(struct sched_attr, sched_runtime)", 24);
+    for (name, (major, minor), value) in uapi::NEWER {
+        let known = format!("#if LINUX_VERSION_CODE >= KERNEL_VERSION({major}, {minor}, 0)");
+        source += &format!("{known}\nprintf(\"{name} %lld\\n\", (long long)({name}));\n");
+        source += &format!("#else\nputs(\"{name} {value}\");\n#endif\n");
+        expected.push(format!("{name} {value}"));
+    }
     source += "return 0; }\n";
     let printed = run_c(&source);
     let printed: Vec<&str> = printed.lines().collect();

@@ -12,13 +12,18 @@ use crate::crew::{Settings, start};
 pub struct Limits {
     parked: usize,
     writers: usize,
+    ring_reads: usize,
 }
 
 impl Limits {
-    /// The bounds that hold unless asked otherwise: 4,194,304 parked calls, which is a gigabyte, and 32
-    /// writers of a descriptor.
+    /// The bounds that hold unless asked otherwise: 4,194,304 parked calls, which is a gigabyte, 32 writers
+    /// of a descriptor, and 112 reads that io_uring has at a time.
     pub const fn new() -> Self {
-        Self { parked: crate::park::DEFAULT_LIMIT, writers: crate::call::DEFAULT_WRITERS }
+        Self {
+            parked: crate::park::DEFAULT_LIMIT,
+            writers: crate::call::DEFAULT_WRITERS,
+            ring_reads: crate::park::MOST_READS,
+        }
     }
 
     /// Most calls that wait without a thread, at a time.
@@ -35,6 +40,15 @@ impl Limits {
         self.writers = writes;
         self
     }
+
+    /// Most reads that io_uring has at a time, 112 at most; 0: it is not used. Reads at a position
+    /// (`pread64` and its kin) that have to be fetched from a disk go there, where the kernel and the
+    /// sandbox allow it; others keep a crew thread.
+    #[must_use]
+    pub const fn ring_reads(mut self, reads: usize) -> Self {
+        self.ring_reads = reads;
+        self
+    }
 }
 
 impl Default for Limits {
@@ -47,6 +61,7 @@ impl Default for Limits {
 pub fn set_limits(limits: Limits) {
     if let Ok(engine) = start(Settings::default()) {
         engine.park.set_limit(limits.parked);
+        engine.park.disk.set_limit(limits.ring_reads);
         engine.writers.set_limit(limits.writers);
     }
 }

@@ -39,6 +39,9 @@ pub struct Probe {
     pub protection_keys: bool,
     /// True if `membarrier(2)` works, which takes a fence off the inline path.
     pub membarrier: bool,
+    /// `None` if reads that have to be fetched from a disk go to io_uring; otherwise why crew threads
+    /// make them.
+    pub no_ring: Option<Unsupported>,
     /// CPUs that the calling thread may run on.
     pub cpus: usize,
 }
@@ -68,6 +71,11 @@ pub fn probe() -> Result<Probe, AttachError> {
         .map_err(|error| AttachError::Io("sched_getaffinity", error))?
         .iter()
         .count();
-    let membarrier = crate::crew::engine().is_some_and(|engine| engine.asymmetric);
-    Ok(Probe { unsupported, protection_keys: PROTECTION_KEYS.get(), membarrier, cpus })
+    let engine = crate::crew::start(crate::crew::Settings::default()).ok();
+    let membarrier = engine.is_some_and(|engine| engine.asymmetric);
+    let no_ring = engine
+        .and_then(|engine| engine.disk_refused())
+        .map(|errno| Unsupported::Refused("io_uring_setup", errno));
+    let protection_keys = PROTECTION_KEYS.get();
+    Ok(Probe { unsupported, protection_keys, membarrier, no_ring, cpus })
 }

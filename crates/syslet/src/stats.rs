@@ -180,6 +180,8 @@ pub struct Stats {
     pub parked: usize,
     /// Calls parked so far.
     pub parked_in_all: u64,
+    /// Reads that were given to io_uring so far.
+    pub ring_reads: u64,
     /// Of the calls that wait without a thread, those that go on even if their descriptor is closed.
     pub held: usize,
     /// Crew threads that could not be made.
@@ -225,6 +227,7 @@ pub fn stats() -> Stats {
         outstanding: engine.outstanding.load(Ordering::SeqCst),
         parked: engine.park.count(),
         parked_in_all: engine.park.total.get(),
+        ring_reads: engine.park.disk.total.get(),
         held: engine.park.held(),
         spawn_failures: engine.watchdog.failures.load(Ordering::Relaxed),
     }

@@ -180,6 +180,20 @@ constants! {
     ECANCELED: isize = 125, "errno.h", "ECANCELED";
     /// First signal above those with names (glibc keeps 32 and 33 to itself).
     SIGNALS: i32 = 64, "signal.h", "(_NSIG - 1)";
+    /// Read into a buffer.
+    IORING_OP_READ: u8 = 22, "linux/io_uring.h", "IORING_OP_READ";
+    /// Read into buffers that vectors name.
+    IORING_OP_READV: u8 = 1, "linux/io_uring.h", "IORING_OP_READV";
+    /// Ask a request to end.
+    IORING_OP_ASYNC_CANCEL: u8 = 14, "linux/io_uring.h", "IORING_OP_ASYNC_CANCEL";
+    /// Wait for completions.
+    IORING_ENTER_GETEVENTS: usize = 1, "linux/io_uring.h", "IORING_ENTER_GETEVENTS";
+    /// The ring is named by its place among those of the thread, not by a descriptor.
+    IORING_ENTER_REGISTERED_RING: usize = 16, "linux/io_uring.h", "IORING_ENTER_REGISTERED_RING";
+    /// One thread submits.
+    IORING_SETUP_SINGLE_ISSUER: u32 = 1 << 12, "linux/io_uring.h", "IORING_SETUP_SINGLE_ISSUER";
+    /// Completions are worked at when that thread asks for them.
+    IORING_SETUP_DEFER_TASKRUN: u32 = 1 << 13, "linux/io_uring.h", "IORING_SETUP_DEFER_TASKRUN";
 }
 
 /// Signal by which glibc makes every thread change its ids (nptl/pthreadP.h: `SIGSETXID`).
@@ -190,3 +204,28 @@ pub const SIGCANCEL: i32 = 32;
 pub const RSEQ_SIGNATURE: usize = 0x5305_3053;
 /// Asks for the state of user shadow stacks (arch/x86/include/uapi/asm/prctl.h, Linux 6.6).
 pub const ARCH_SHSTK_STATUS: usize = 0x5005;
+
+/// What headers may be too old to have: the version that has it, its C expression, its value.
+macro_rules! newer {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr, $major:literal . $minor:literal;)*) => {
+        $(
+            $(#[$doc])*
+            #[doc = concat!("\n\nOf `<linux/io_uring.h>`, since Linux ", $major, ".", $minor, ".")]
+            pub const $name: $type = $value;
+        )*
+        /// Every constant that headers may be too old to have: name, version, value. For the test.
+        pub const NEWER: &[(&str, (u32, u32), i64)] =
+            &[$((stringify!($name), ($major, $minor), $value as i64)),*];
+    };
+}
+
+newer! {
+    /// The ring is in memory of the program's.
+    IORING_SETUP_NO_MMAP: u32 = 1 << 14, 6 . 5;
+    /// No descriptor names the ring.
+    IORING_SETUP_REGISTERED_FD_ONLY: u32 = 1 << 15, 6 . 5;
+    /// Requests are taken in the order in which they stand.
+    IORING_SETUP_NO_SQARRAY: u32 = 1 << 16, 6 . 6;
+    /// Wait on a futex.
+    IORING_OP_FUTEX_WAIT: u8 = 51, 6 . 7;
+}

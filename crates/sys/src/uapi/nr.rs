@@ -71,4 +71,6 @@ numbers! {
     CLOSE_RANGE = 436,
     PIDFD_GETFD = 438,
     EPOLL_PWAIT2 = 441,
+    IO_URING_SETUP = 425,
+    IO_URING_ENTER = 426,
 }

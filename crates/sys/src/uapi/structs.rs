@@ -235,6 +235,102 @@ pub struct Stat {
     _rest: [u32; 29],
 }
 
+/// `struct io_uring_sqe`: a request, with the names of a read's fields.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RingRequest {
+    /// IORING_OP_*.
+    pub opcode: u8,
+    /// IOSQE_*.
+    pub flags: u8,
+    /// I/O priority.
+    pub priority: u16,
+    /// The descriptor; for a futex, its flags.
+    pub descriptor: i32,
+    /// The file offset; for a futex, the value to wait with.
+    pub offset: u64,
+    /// The buffer, the vectors, the futex, or what is to be cancelled.
+    pub address: u64,
+    /// Its length or number.
+    pub len: u32,
+    /// RWF_* flags.
+    pub rw_flags: u32,
+    /// Comes back in the completion.
+    pub data: u64,
+    /// Registered buffers: none.
+    pub buffer: u16,
+    /// Registered credentials: none.
+    pub personality: u16,
+    /// Zero.
+    pub splice: i32,
+    /// The bits of a futex.
+    pub mask: u64,
+    /// Zero.
+    pub pad: u64,
+}
+
+/// `struct io_uring_cqe`: a completion.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RingCompletion {
+    /// The request's.
+    pub data: u64,
+    /// The answer: `-errno` or a number.
+    pub result: i32,
+    /// IORING_CQE_F_*.
+    pub flags: u32,
+}
+
+/// `struct io_sqring_offsets` and `struct io_cqring_offsets`: where the parts of a queue are.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RingOffsets {
+    /// Where the next entry is taken.
+    pub head: u32,
+    /// Where the next entry is put.
+    pub tail: u32,
+    /// The number of entries less one.
+    pub mask: u32,
+    /// The number of entries.
+    pub entries: u32,
+    /// Requests: flags. Completions: how many were lost.
+    pub flags_or_overflow: u32,
+    /// Requests: how many were refused. Completions: the entries.
+    pub dropped_or_completions: u32,
+    /// Requests: indices, unless they stand in order. Completions: flags.
+    pub array_or_flags: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The memory, where it is the program's.
+    pub user_address: u64,
+}
+
+/// `struct io_uring_params`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RingParams {
+    /// Room for requests.
+    pub requests: u32,
+    /// Room for completions.
+    pub completions: u32,
+    /// IORING_SETUP_*.
+    pub flags: u32,
+    /// Of a kernel thread that is not used.
+    pub thread_cpu: u32,
+    /// The same.
+    pub thread_idle: u32,
+    /// IORING_FEAT_*, from the kernel.
+    pub features: u32,
+    /// Another ring, whose workers are shared: none.
+    pub workers: u32,
+    /// Zero.
+    pub reserved: [u32; 3],
+    /// Where the parts of the requests' queue are.
+    pub request_queue: RingOffsets,
+    /// Where the parts of the completions' queue are.
+    pub completion_queue: RingOffsets,
+}
+
 const _: () = {
     assert!(size_of::<Iocb>() == 64);
     assert!(core::mem::offset_of!(Iocb, descriptor) == 20);
@@ -255,4 +351,7 @@ const _: () = {
     assert!(size_of::<SchedAttr>() == 48);
     assert!(size_of::<SockFilter>() == 8);
     assert!(size_of::<SockFprog>() == 16);
+    assert!(size_of::<RingRequest>() == 64);
+    assert!(size_of::<RingCompletion>() == 16);
+    assert!(size_of::<RingParams>() == 120);
 };

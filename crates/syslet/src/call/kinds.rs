@@ -14,6 +14,13 @@ const NUMBERS: usize = 1 << 14;
 
 static KINDS: [AtomicU8; NUMBERS] = [const { AtomicU8::new(0) }; NUMBERS];
 
+/// The place of a descriptor whose next read at a position, if it is not cold, is the last one that is
+/// tried; with `WARM` more it has just been cold.
+const COLD: u8 = 64;
+/// Reads in a row that were not cold after which reads are not tried any more. A read that turns out
+/// to be cold costs some tens of microseconds untried, an attempt some tens of nanoseconds.
+const WARM: u8 = 32;
+
 /// What a descriptor was when it was last looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -28,6 +35,9 @@ pub(crate) enum Kind {
     StorageWithoutTwin = 2,
     /// What can be tried by `RWF_NOWAIT`: pipes, eventfds.
     Stream = 3,
+    /// The same as [`Storage`](Self::Storage), of which reads at a position have been cold lately: they
+    /// are tried without waiting first. Counts down.
+    Cold = COLD,
     /// A socket.
     Socket = 4,
     /// What cannot be tried: terminals and other devices.
@@ -45,7 +55,27 @@ impl Kind {
             4 => Self::Socket,
             5 => Self::Device,
             6 => Self::StorageReads,
+            COLD.. => Self::Cold,
             _ => Self::Unknown,
+        }
+    }
+
+    /// A read at a position of `descriptor` was cold.
+    #[cold]
+    pub(crate) fn was_cold(descriptor: usize) {
+        if matches!(Self::guess(descriptor), Self::Storage | Self::Cold) {
+            KINDS[descriptor % NUMBERS].store(COLD + WARM, Ordering::Relaxed);
+        }
+    }
+
+    /// An attempt at a read of `descriptor` found it warm.
+    pub(crate) fn was_warm(descriptor: usize) {
+        let place = &KINDS[descriptor % NUMBERS];
+        match place.load(Ordering::Relaxed) {
+            COLD => place.store(Self::Storage as u8, Ordering::Relaxed),
+            // A count that another thread changes meanwhile is as good.
+            cold if cold > COLD => place.store(cold - 1, Ordering::Relaxed),
+            _ => {}
         }
     }
 
@@ -66,7 +96,16 @@ impl Kind {
 
     /// True for what never has to be waited for to be ready.
     pub(crate) fn is_storage(self) -> bool {
-        matches!(self, Self::Storage | Self::StorageReads | Self::StorageWithoutTwin)
+        matches!(
+            self,
+            Self::Storage | Self::StorageReads | Self::StorageWithoutTwin | Self::Cold
+        )
+    }
+
+    /// True for storage whose calls are best made as they are.
+    #[inline(always)]
+    pub(crate) fn is_warm_storage(self) -> bool {
+        self.is_storage() && self != Self::Cold
     }
 }
 

@@ -1,6 +1,7 @@
 //! System calls and chains of them: submit, wait, cancel.
 
 mod chain;
+mod cold;
 mod kinds;
 mod number;
 mod pending;
@@ -16,6 +17,7 @@ pub use chain::{
     Arg, Chain, ChainResult, PendingChain, StepId, SubmittedChain, When, submit_chain,
     try_submit_chain,
 };
+pub(crate) use cold::{is_at_end, ring_read};
 pub use number::{Call, Ret};
 pub use pending::{CancelOutcome, Pending};
 pub(crate) use pending::{PendingCall, outcome_of};

@@ -10,6 +10,7 @@ use syslet_sys::uapi::{
     POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec, WEXITED, WNOWAIT,
 };
 
+use super::cold::{Found, found, suits_ring};
 use super::kinds::{Kind, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
@@ -87,6 +88,8 @@ pub(super) unsafe fn submit_waiting(
         Waits::Child => unsafe { wait_for_child(asker, call) },
         // SAFETY: as above.
         Waits::Readiness { .. } => unsafe { transfer(asker, call, entry) },
+        // SAFETY: as above.
+        Waits::Disk => unsafe { read_storage(asker, call) },
         // SAFETY: as above.
         _ => unsafe { poll(asker, call) },
     }
@@ -320,6 +323,36 @@ unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry) -> Routed {
     }
 }
 
+/// A guest's read at a position: tried, if those of its descriptor were cold lately.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn read_storage(asker: Asker, call: &Call) -> Routed {
+    let descriptor = call.args()[0];
+    let kind = match Kind::guess(descriptor) {
+        Kind::Unknown => look(descriptor).ok()?.0,
+        kind => kind,
+    };
+    if kind != Kind::Cold || asker.guest.is_none() || !suits_ring(call) {
+        return None;
+    }
+    let attempt = Attempt::nowait(call)?;
+    // SAFETY: the caller's duties.
+    let answer = match unsafe { asker.attempt(&attempt, call, Way::Disk) } {
+        Tried::Away(pending) => return Some(Ok(Submitted::Pending(pending))),
+        Tried::Here(answer) => answer,
+    };
+    // SAFETY: it was just made.
+    match unsafe { found(call, answer) } {
+        Found::Warm(answer) => done(answer),
+        Found::Cold if engine_of_guest().park.disk.takes_reads() => {
+            asker.park(order(*call, Way::Disk, 0, 0))
+        }
+        Found::Cold | Found::NoTwin => None,
+    }
+}
+
 /// What is to be done after an attempt.
 #[derive(Debug)]
 pub(super) enum Decision {
@@ -339,6 +372,14 @@ pub(super) enum Decision {
 ///
 /// The call may be made.
 pub(super) unsafe fn decide(call: &Call, way: Way, answer: isize) -> Decision {
+    if way == Way::Disk {
+        // Somebody has gone on already: a thread may as well fetch it.
+        // SAFETY: it was just made.
+        return match unsafe { found(call, answer) } {
+            Found::Warm(answer) => Decision::Over(answer),
+            Found::Cold | Found::NoTwin => Decision::Run,
+        };
+    }
     match read_transfer(answer) {
         Answer::WouldWait => wait_for_readiness(call, way),
         Answer::NoTwin => {
@@ -404,7 +445,7 @@ unsafe fn finished(call: &Call, answer: isize) -> Decision {
 }
 
 /// A call without a time limit.
-fn order(call: Call, way: Way, file: u64, done: usize) -> Order {
+pub(super) fn order(call: Call, way: Way, file: u64, done: usize) -> Order {
     Order { call, way, file, done, deadline: NEVER, clock: Clock::Monotonic }
 }
 

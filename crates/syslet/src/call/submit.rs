@@ -7,6 +7,7 @@ use std::sync::Arc;
 use syslet_catalog::{Class, Runs, Waits};
 use syslet_sys::arch::{self, Verdict};
 
+use super::cold::suits_ring;
 use super::kinds::Kind;
 use super::number::{Call, Ret};
 use super::pending::{Pending, outcome_of};
@@ -118,7 +119,7 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
     // SAFETY: null, or a record, which is never freed.
     let guest = unsafe { current_guest().as_ref() };
     // A guest runs what is on storage as it is: if it sleeps somebody takes over.
-    if class.may_park() && (guest.is_none() || !Kind::guess(call.0[1]).is_storage()) {
+    if class.may_park() && (guest.is_none() || !Kind::guess(call.0[1]).is_warm_storage()) {
         // SAFETY: the caller's duties.
         if let Some(routed) = unsafe { route(&call, guest, or_busy) } {
             return routed;
@@ -183,9 +184,22 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
         Crossing::Away(slot) => {
             if class.writes() {
                 engine_of_guest().writers.enter(call.0[1]);
+            } else if suits_ring(call) {
+                note_cold(call);
             }
             Submitted::Pending(Pending::new(slot))
         }
+    }
+}
+
+/// A read that went away was cold: the next ones are tried first, once io_uring is there for them.
+#[cold]
+fn note_cold(call: &Call) {
+    let engine = engine_of_guest();
+    if engine.park.disk.takes_reads() {
+        Kind::was_cold(call.0[1]);
+    } else {
+        engine.start_disk();
     }
 }
 

@@ -7,10 +7,12 @@ use std::sync::OnceLock;
 
 use syslet_catalog::{Entry, Twin, Waits};
 
+use super::cold::suits_ring;
 use super::kinds::{Kind, has_no_twin};
 use super::number::{Call, Ret};
 use super::pending::Pending;
 use super::progress::Progress;
+use super::route::order;
 use super::submit::Submitted;
 use super::twin::{Answer, Attempt, nr, read_flagged, read_transfer};
 use crate::crew::{Settings, start};
@@ -55,12 +57,24 @@ unsafe fn transfer(call: &Call, entry: &Entry) -> Option<Submitted> {
     match read_transfer(answer) {
         // SAFETY: as above.
         Answer::Final => unsafe { finished(call, entry, answer, writes) },
+        Answer::WouldWait if suits_ring(call) => fetch(call),
         Answer::WouldWait => None,
         Answer::NoTwin => {
             has_no_twin(descriptor, writes);
             None
         }
     }
+}
+
+/// A cold read: io_uring makes it, if it is there. If not, it is from the next one on.
+fn fetch(call: &Call) -> Option<Submitted> {
+    let engine = start(Settings::default()).ok()?;
+    if !engine.park.disk.takes_reads() {
+        engine.start_disk();
+        return None;
+    }
+    let pending = engine.park(order(*call, Way::Disk, 0, 0), true).ok()?;
+    Some(Submitted::Pending(Pending::new(pending)))
 }
 
 fn done(answer: isize) -> Submitted {

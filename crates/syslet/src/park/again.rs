@@ -104,7 +104,7 @@ impl Engine {
 /// ones, is made by a thread, or is answered there.
 pub(super) fn needs_program_table(call: &Parked) -> bool {
     match call.way {
-        Way::Thread | Way::Poll | Way::Child | Way::Sleep => true,
+        Way::Thread | Way::Poll | Way::Child | Way::Sleep | Way::Disk => true,
         Way::Nowait | Way::Message | Way::Zero => brings_descriptors(&call.call()),
     }
 }
@@ -122,7 +122,7 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
             Way::Message => Attempt::message(&now),
             Way::Zero => Attempt::zero(&now),
             Way::Child => Attempt::child(&now),
-            Way::Thread | Way::Sleep | Way::Poll => None,
+            Way::Thread | Way::Sleep | Way::Poll | Way::Disk => None,
         };
         let Some(attempt) = attempt else { return Went::NeedsThread };
         // SAFETY: the duties of `submit`: the call may be made until it ends.

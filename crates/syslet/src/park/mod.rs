@@ -2,6 +2,7 @@
 //! The protocol is in this folder's README.md.
 
 mod again;
+mod disk;
 mod keeper;
 mod op;
 mod phase;
@@ -15,6 +16,8 @@ use std::time::Instant;
 
 use syslet_sys::futex;
 
+use self::disk::Disk;
+pub(crate) use self::disk::MOST_READS;
 use self::keeper::{Delivery, Keeper};
 use self::op::NOWHERE;
 pub(crate) use self::op::{NEVER, Order, Parked, Way};
@@ -41,6 +44,7 @@ pub(crate) struct Park {
     rings: [OnceLock<Option<Ring>>; RINGS.len()],
     clocks: [OnceLock<Option<Timers>>; 2],
     keeper: Keeper,
+    pub(crate) disk: Disk,
     /// What the keeper leaves to the thread of the first clock.
     deliveries: Mutex<VecDeque<Delivery>>,
     /// Calls parked now.
@@ -68,6 +72,7 @@ impl Park {
             rings: [const { OnceLock::new() }; RINGS.len()],
             clocks: [const { OnceLock::new() }; 2],
             keeper: Keeper::new(),
+            disk: Disk::new(),
             deliveries: Mutex::new(VecDeque::new()),
             count: AtomicUsize::new(0),
             limit: AtomicUsize::new(DEFAULT_LIMIT),
@@ -146,8 +151,8 @@ impl Park {
         self.disarm(call);
         match call.end_keeping() {
             Some(kept) => self.keeper.release(kept),
-            None if call.way != Way::Sleep => self.keeper.unnotice(call),
-            None => {}
+            None if matches!(call.way, Way::Sleep | Way::Disk) => {}
+            None => self.keeper.unnotice(call),
         }
         self.release();
     }
@@ -170,9 +175,13 @@ impl Engine {
             }
             self.park.wait_for_room();
         }
-        self.park.total.add(1);
         let call = Parked::new(order, None);
-        self.let_go(&call, true);
+        if call.way == Way::Disk {
+            self.give_to_disk(Arc::clone(&call));
+        } else {
+            self.park.total.add(1);
+            self.let_go(&call, true);
+        }
         Ok(call)
     }
 
@@ -330,6 +339,10 @@ impl Engine {
 
     /// Helps a call on by the thread that waits for it, for a short time.
     fn drive(&'static self, call: &Parked, deadline: Option<Instant>) {
+        if call.way == Way::Disk {
+            // With a deadline it must be able to leave.
+            return if deadline.is_none() { self.read_here(call) };
+        }
         if let Some(ring) = self.park.ring_of(call) {
             let done = || call.slot().is_done();
             ring.drive(deadline, done, |call, events| self.ready(call, events));

@@ -42,6 +42,8 @@ pub(crate) enum Way {
     Zero,
     /// It is tried again with `WNOHANG` when the child has ended.
     Child,
+    /// It reads storage that has to be fetched: io_uring does it.
+    Disk,
 }
 
 /// See the module. 256 bytes with the counts of its references.
@@ -299,6 +301,9 @@ impl PendingCall for Parked {
         let _busy = hold_off_handlers();
         self.end_if_cancelled(&engine.park);
         // If not: its owner sees the wish when it lets go. A thread may be making it.
+        if self.way == Way::Disk {
+            engine.park.disk.tell_of_cancel();
+        }
         if self.slot.tid() != 0 {
             // Asked in time, whatever has become of it meanwhile.
             self.slot.cancel();
