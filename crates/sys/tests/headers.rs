@@ -35,7 +35,18 @@ fn every_number_and_size_is_that_of_the_headers() {
          #define sched_param kernel_sched_param\n#include <linux/sched/types.h>\n\
          #undef sched_param\n",
     );
-    for header in ["futex", "wait", "prctl", "seccomp", "audit", "membarrier", "rseq", "sched", "io_uring", "version"] {
+    for header in [
+        "futex",
+        "wait",
+        "prctl",
+        "seccomp",
+        "audit",
+        "membarrier",
+        "rseq",
+        "sched",
+        "io_uring",
+        "version",
+    ] {
         source += &format!("#include <linux/{header}.h>\n");
     }
     source += "int main(void) {\n";

@@ -11,28 +11,29 @@ use super::number::Call;
 use super::progress::Progress;
 use super::twin::{Answer, nr, read_transfer};
 
-/// The position of a read at a position; none if `call` is none or its position is not sound.
-fn position(call: &Call) -> Option<usize> {
-    let args = call.args();
-    let at = match call.nr() {
-        nr::PREAD64 | nr::PREADV | nr::PREADV2 => args[3],
-        _ => return None,
-    };
-    // -1 is the file's own position; less is an error that the call itself must find.
-    let nowait = call.nr() == nr::PREADV2 && args[5] & RWF_NOWAIT != 0;
-    (!nowait && (at as isize) >= 0).then_some(at)
+/// True if the transfer `call` names a sound position; else it is at the file's own, or an error.
+pub(super) fn has_position(call: &Call) -> bool {
+    let positioned = matches!(
+        call.nr(),
+        nr::PREAD64 | nr::PWRITE64 | nr::PREADV | nr::PWRITEV | nr::PREADV2 | nr::PWRITEV2
+    );
+    positioned && (call.args()[3] as isize) >= 0
 }
 
-/// True if io_uring can make `call`.
+/// True if `call` reads at a position, and may wait for it: io_uring can make it.
 #[inline(always)]
-pub(super) fn suits_ring(call: &Call) -> bool {
-    matches!(call.nr(), nr::PREAD64 | nr::PREADV | nr::PREADV2) && position(call).is_some()
+pub(super) fn is_read_at(call: &Call) -> bool {
+    let reads = matches!(call.nr(), nr::PREAD64 | nr::PREADV | nr::PREADV2);
+    reads && has_position(call) && !(call.nr() == nr::PREADV2 && call.args()[5] & RWF_NOWAIT != 0)
 }
 
-/// The request that makes `call`, which [`suits_ring`].
+/// The request that makes `call`, which [`is_read_at`] a position.
 pub(crate) fn ring_read(call: &Call) -> Option<RingRequest> {
-    let position = position(call)?;
+    if !is_read_at(call) {
+        return None;
+    }
     let args = call.args();
+    let position = args[3];
     let descriptor = args[0] as i32;
     Some(match call.nr() {
         nr::PREAD64 => RingRequest::read(descriptor, args[1], args[2], position),
@@ -41,7 +42,7 @@ pub(crate) fn ring_read(call: &Call) -> Option<RingRequest> {
     })
 }
 
-/// True if the answer of a read at a position, by other means than the plain call, is the plain call's: it
+/// True if the answer of `call`, a read at a position, by other means than the plain call, is the plain call's: it
 /// is an error, or as long as it was asked to be, or ends where the file does.
 ///
 /// # Safety
@@ -53,11 +54,10 @@ pub(crate) unsafe fn is_at_end(call: &Call, answer: isize) -> bool {
     if answer <= 0 || answer as usize >= asked {
         return true;
     }
-    let Some(position) = position(call) else { return true };
     let mut byte = 0u8;
     let vector = [&raw mut byte as usize, 1];
     let args = call.args();
-    let at = position + answer as usize;
+    let at = args[3] + answer as usize;
     let args = [args[0], vector.as_ptr() as usize, 1, at, 0, RWF_NOWAIT];
     // SAFETY: one byte of this function's; the descriptor is the call's.
     unsafe { arch::syscall(nr::PREADV2, args) == 0 }

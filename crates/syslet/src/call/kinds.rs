@@ -96,10 +96,7 @@ impl Kind {
 
     /// True for what never has to be waited for to be ready.
     pub(crate) fn is_storage(self) -> bool {
-        matches!(
-            self,
-            Self::Storage | Self::StorageReads | Self::StorageWithoutTwin | Self::Cold
-        )
+        matches!(self, Self::Storage | Self::StorageReads | Self::StorageWithoutTwin | Self::Cold)
     }
 
     /// True for storage whose calls are best made as they are.

@@ -61,12 +61,12 @@ impl Progress {
 
     /// True if `call` writes or sends.
     pub(crate) fn writes(call: &Call) -> bool {
-        matches!(call.nr(), nr::WRITE | nr::SENDTO) || Self::has_vectors(call)
+        matches!(call.nr(), nr::WRITE | nr::SENDTO | nr::WRITEV | nr::PWRITEV2 | nr::SENDMSG)
     }
 
-    /// True if what `call` writes is named by vectors.
+    /// True if what `call` transfers is named by vectors, of which a part may be left.
     pub(crate) fn has_vectors(call: &Call) -> bool {
-        matches!(call.nr(), nr::WRITEV | nr::PWRITEV2 | nr::SENDMSG)
+        matches!(call.nr(), nr::READV | nr::WRITEV | nr::PREADV2 | nr::PWRITEV2 | nr::SENDMSG)
     }
 }
 
@@ -102,7 +102,7 @@ unsafe fn total(call: &Call) -> usize {
     unsafe { vectors(call) }.iter().map(|vector| vector[1]).sum()
 }
 
-/// A call that writes what is left after `done` bytes, and the memory that it needs.
+/// A call that transfers what is left after `done` bytes, and the memory that it needs.
 #[derive(Debug)]
 pub(crate) struct Remainder {
     call: Call,

@@ -10,7 +10,7 @@ use syslet_sys::uapi::{
     POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec, WEXITED, WNOWAIT,
 };
 
-use super::cold::{Found, found, suits_ring};
+use super::cold::{Found, found, is_read_at};
 use super::kinds::{Kind, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
@@ -89,7 +89,7 @@ pub(super) unsafe fn submit_waiting(
         // SAFETY: as above.
         Waits::Readiness { .. } => unsafe { transfer(asker, call, entry) },
         // SAFETY: as above.
-        Waits::Disk => unsafe { read_storage(asker, call) },
+        Waits::Disk => unsafe { read_storage(asker, call, Kind::guess(call.args()[0])) },
         // SAFETY: as above.
         _ => unsafe { poll(asker, call) },
     }
@@ -294,7 +294,8 @@ unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry) -> Routed {
         kind = look(descriptor).ok()?.0;
     }
     if kind.is_storage() {
-        return None;
+        // SAFETY: the caller's duties.
+        return unsafe { read_storage(asker, call, kind) };
     }
     let way = way_of(call, entry, kind)?;
     let decision = if way == Way::Thread {
@@ -328,13 +329,11 @@ unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry) -> Routed {
 /// # Safety
 ///
 /// Those of `submit`.
-unsafe fn read_storage(asker: Asker, call: &Call) -> Routed {
-    let descriptor = call.args()[0];
-    let kind = match Kind::guess(descriptor) {
-        Kind::Unknown => look(descriptor).ok()?.0,
-        kind => kind,
-    };
-    if kind != Kind::Cold || asker.guest.is_none() || !suits_ring(call) {
+unsafe fn read_storage(asker: Asker, call: &Call, kind: Kind) -> Routed {
+    if kind == Kind::Unknown {
+        look(call.args()[0]).ok()?; // the next ones need not come here
+    }
+    if kind != Kind::Cold || asker.guest.is_none() || !is_read_at(call) {
         return None;
     }
     let attempt = Attempt::nowait(call)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use syslet_catalog::{Class, Runs, Waits};
 use syslet_sys::arch::{self, Verdict};
 
-use super::cold::suits_ring;
+use super::cold::is_read_at;
 use super::kinds::Kind;
 use super::number::{Call, Ret};
 use super::pending::{Pending, outcome_of};
@@ -184,7 +184,7 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
         Crossing::Away(slot) => {
             if class.writes() {
                 engine_of_guest().writers.enter(call.0[1]);
-            } else if suits_ring(call) {
+            } else if is_read_at(call) {
                 note_cold(call);
             }
             Submitted::Pending(Pending::new(slot))

@@ -5,9 +5,9 @@
 
 use std::sync::OnceLock;
 
-use syslet_catalog::{Entry, Twin, Waits};
+use syslet_catalog::{Entry, Twin};
 
-use super::cold::suits_ring;
+use super::cold::{has_position, is_read_at};
 use super::kinds::{Kind, has_no_twin};
 use super::number::{Call, Ret};
 use super::pending::Pending;
@@ -16,7 +16,7 @@ use super::route::order;
 use super::submit::Submitted;
 use super::twin::{Answer, Attempt, nr, read_flagged, read_transfer};
 use crate::crew::{Settings, start};
-use crate::park::{Clock, NEVER, Order, Way};
+use crate::park::Way;
 
 /// The answer of `call`, if it can be had without waiting, or what waits if only a part of it can.
 ///
@@ -56,8 +56,8 @@ unsafe fn transfer(call: &Call, entry: &Entry) -> Option<Submitted> {
     let answer = unsafe { attempt.make() };
     match read_transfer(answer) {
         // SAFETY: as above.
-        Answer::Final => unsafe { finished(call, entry, answer, writes) },
-        Answer::WouldWait if suits_ring(call) => fetch(call),
+        Answer::Final => unsafe { finished(call, answer) },
+        Answer::WouldWait if is_read_at(call) => fetch(call),
         Answer::WouldWait => None,
         Answer::NoTwin => {
             has_no_twin(descriptor, writes);
@@ -86,18 +86,21 @@ fn done(answer: isize) -> Submitted {
 /// # Safety
 ///
 /// Those of `submit`.
-unsafe fn finished(call: &Call, entry: &Entry, answer: isize, writes: bool) -> Option<Submitted> {
+unsafe fn finished(call: &Call, answer: isize) -> Option<Submitted> {
     // SAFETY: the call has just read its vectors.
     let asked = unsafe { Progress::bytes(call) };
     if answer <= 0 || answer as usize >= asked {
         return Some(done(answer));
     }
-    if matches!(entry.waits, Waits::Disk) && !writes {
-        return None; // a read at a position is done again as a whole
+    if is_read_at(call) {
+        return None; // done again as a whole
     }
     let mut part = answer as usize;
+    if Progress::has_vectors(call) && !has_position(call) {
+        return Some(finish_away(*call, part)); // a thread finds the rest, or the end of the file
+    }
     if call.nr() != nr::READ && call.nr() != nr::WRITE {
-        return Some(done(answer));
+        return Some(done(answer)); // a short write at a position is an answer
     }
     // The position has moved: only what is left may be done.
     loop {
@@ -110,17 +113,16 @@ unsafe fn finished(call: &Call, entry: &Entry, answer: isize, writes: bool) -> O
             Answer::Final if more <= 0 => return Some(done(part as isize)), // the end of the file
             Answer::Final if part + more as usize >= asked => return Some(done(asked as isize)),
             Answer::Final => part += more as usize,
-            Answer::WouldWait | Answer::NoTwin => {
-                let (deadline, clock) = (NEVER, Clock::Monotonic);
-                let order =
-                    Order { call: rest, way: Way::Thread, file: 0, done: part, deadline, clock };
-                let Ok(engine) = start(Settings::default()) else {
-                    return Some(done(part as isize));
-                };
-                return Some(Submitted::Pending(Pending::new(engine.send_away(order))));
-            }
+            Answer::WouldWait | Answer::NoTwin => return Some(finish_away(rest, part)),
         }
     }
+}
+
+/// A thread makes `call`, of which `part` is done.
+fn finish_away(call: Call, part: usize) -> Submitted {
+    let Ok(engine) = start(Settings::default()) else { return done(part as isize) };
+    let order = order(call, Way::Thread, 0, part);
+    Submitted::Pending(Pending::new(engine.send_away(order)))
 }
 
 /// A lock, a queue, a semaphore, a child: asked for by a flag.

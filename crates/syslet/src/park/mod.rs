@@ -341,7 +341,9 @@ impl Engine {
     fn drive(&'static self, call: &Parked, deadline: Option<Instant>) {
         if call.way == Way::Disk {
             // With a deadline it must be able to leave.
-            return if deadline.is_none() { self.read_here(call) };
+            return if deadline.is_none() {
+                self.read_here(call)
+            };
         }
         if let Some(ring) = self.park.ring_of(call) {
             let done = || call.slot().is_done();

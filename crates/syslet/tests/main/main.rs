@@ -13,6 +13,8 @@ mod cancelling;
 mod chain_property;
 /// Calls that feed each other are submitted as one.
 mod chains;
+/// Reads that have to be fetched from a disk, by io_uring.
+mod cold_reads;
 /// The filter that Docker puts around a container.
 #[path = "../container.rs"]
 mod container;

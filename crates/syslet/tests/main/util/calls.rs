@@ -167,6 +167,14 @@ pub(crate) fn plain(nr: usize, args: [usize; 6]) -> isize {
     }
 }
 
+/// Takes a file out of memory; its reads from now on are of what is asked for only.
+pub(crate) fn leave_cache(file: &std::fs::File) {
+    for advice in [libc::POSIX_FADV_RANDOM, libc::POSIX_FADV_DONTNEED] {
+        // SAFETY: numbers.
+        assert_eq!(unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) }, 0);
+    }
+}
+
 /// Submits a call made by one of the functions above, with its answer in `queue`.
 pub(crate) fn send(queue: &CompletionQueue, user_data: u64, call: Call) -> Queued {
     // SAFETY: leaked, static memory, or numbers.
