@@ -13,8 +13,8 @@ use crate::call::{Answer, Attempt, Call, Clockwork, Progress, brings_descriptors
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job};
 
-/// Rounds in a row that find nothing after which a call gets a thread: its descriptor says that it is
-/// ready, and it is not.
+/// Rounds in a row that find nothing after which the descriptor is asked itself: if it says that it is
+/// ready, and is not, the call gets a thread. If not, others have taken what there was.
 const VAIN: u8 = 8;
 
 /// What became of trying a call again.
@@ -52,17 +52,24 @@ impl Engine {
         match attempt(call, None) {
             Went::Over(answer) => call.finish(&self.park, answer),
             Went::Waits => self.let_go(call, false),
-            Went::NeedsThread => self.go_away(call),
+            Went::NeedsThread => self.give_thread(call),
         }
     }
 
-    /// A thread makes the owned call, if its descriptor still names its file.
+    /// A thread makes the owned call, which was ready. When the thread comes to it others may have taken
+    /// what there was (of many calls that accept one connection each is told), or the number may name
+    /// another file.
     pub(super) fn give_thread(&'static self, call: &Arc<Parked>) {
-        if self.names_its_file(call) {
-            self.go_away(call);
-        } else {
-            call.finish(&self.park, -EBADF);
-        }
+        let call = Arc::clone(call);
+        self.enqueue(Job::new(move |crew| {
+            if !self.names_its_file(&call) {
+                call.finish(&self.park, -EBADF);
+            } else if call.done() == 0 && !says_ready(&call.call()) {
+                self.let_go(&call, false);
+            } else {
+                self.make_parked(crew, &call);
+            }
+        }));
     }
 
     /// The event is the answer.
@@ -93,11 +100,18 @@ impl Engine {
     /// A crew thread makes the call, waiting in the kernel. Duty: the caller is the owner.
     pub(super) fn go_away(&'static self, call: &Arc<Parked>) {
         let call = Arc::clone(call);
-        self.enqueue(Job::new(move |crew| {
-            let answer = crew.lend_slot(call.slot(), || make_away(crew, &call));
-            call.finish(&self.park, answer);
-        }));
+        self.enqueue(Job::new(move |crew| self.make_parked(crew, &call)));
     }
+
+    fn make_parked(&'static self, crew: &'static Crew, call: &Arc<Parked>) {
+        let answer = crew.lend_slot(call.slot(), || make_away(crew, call));
+        call.finish(&self.park, answer);
+    }
+}
+
+/// False if the descriptor that `call` waits for is not ready, as it says itself.
+fn says_ready(call: &Call) -> bool {
+    interest(call).is_none_or(|(number, events)| descriptor::poll(number, events as u16, 0) != 0)
 }
 
 /// True if the call must be gone on with where the program's descriptors are: because it brings new
@@ -129,6 +143,10 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
         let answer = without_sigpipe(&now, || unsafe { attempt.make() });
         match attempt.read(&now, answer) {
             Answer::WouldWait if call.in_vain(true) < VAIN => return Went::Waits,
+            Answer::WouldWait if !says_ready(&now) => {
+                call.in_vain(false);
+                return Went::Waits;
+            }
             Answer::WouldWait | Answer::NoTwin => return Went::NeedsThread,
             Answer::Final => {}
         }

@@ -24,6 +24,8 @@ mod context;
 mod draining;
 /// The examples do what they say.
 mod examples;
+/// Many calls wait for one descriptor.
+mod herds;
 /// Busy CPUs do not hold a guest up.
 mod hogs;
 /// Away calls do not answer EINTR that nobody asked for.
