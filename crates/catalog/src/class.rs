@@ -43,7 +43,8 @@ impl Class {
         self.0 & KNOWN != 0
     }
 
-    /// Whether the call may be made on another kernel thread: [`Runs::Anywhere`].
+    /// Whether the call may be made on another kernel thread, whatever its arguments:
+    /// [`Runs::Anywhere`].
     #[inline(always)]
     pub const fn movable(self) -> bool {
         self.0 & MOVABLE != 0

@@ -161,17 +161,42 @@ pub enum Runs {
     Anywhere,
     /// Only on the one that is meant, because effect or answer belongs to it; the reason.
     Bound(&'static str),
+    /// On any, unless the argument `arg` says otherwise.
+    Unless {
+        /// The argument that says it.
+        arg: u8,
+        /// The bits of it that do.
+        mask: usize,
+        /// What they are where the call is [`Bound`](Self::Bound).
+        bound: &'static [usize],
+        /// Why it is, then.
+        reason: &'static str,
+    },
     /// Never on behalf of another, because it ends, copies or replaces the one that makes it; the
     /// reason.
     Refused(&'static str),
 }
 
 impl Runs {
-    /// Why the call may not be made on another thread; `None` where it may.
+    /// Why the call may not be made on another thread; `None` where it always may.
     pub const fn reason(self) -> Option<&'static str> {
         match self {
             Self::Anywhere => None,
-            Self::Bound(reason) | Self::Refused(reason) => Some(reason),
+            Self::Bound(reason) | Self::Refused(reason) | Self::Unless { reason, .. } => {
+                Some(reason)
+            }
+        }
+    }
+
+    /// Why the call may not be made on another thread with these arguments, of which those that are not
+    /// known are `None`; `None` where it may.
+    pub fn reason_with(self, args: [Option<usize>; 6]) -> Option<&'static str> {
+        match self {
+            Self::Unless { arg, mask, bound, reason } => {
+                let free = args[usize::from(arg)].is_some_and(|arg| !bound.contains(&(arg & mask)));
+                if free { None } else { Some(reason) }
+            }
+            other => other.reason(),
         }
     }
 }

@@ -157,6 +157,26 @@ fn what_belongs_to_one_kernel_thread_is_bound() {
 }
 
 #[test]
+fn some_calls_are_bound_by_an_argument() {
+    let with = |name, at: usize, value| {
+        let mut args = [Some(0); 6];
+        args[at] = value;
+        entry(name).runs.reason_with(args).is_some()
+    };
+    for (name, at, free, bound) in [
+        ("close_range", 2, 4, 2),      // CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE
+        ("wait4", 2, 1, 0x2000_0001),  // WNOHANG, and __WNOTHREAD
+        ("waitid", 3, 4, 0x2000_0004), // WEXITED, and __WNOTHREAD
+        ("futex", 1, 1, 6),            // FUTEX_WAKE, FUTEX_LOCK_PI
+        ("futex", 1, 128, 128 | 11),   // FUTEX_WAIT, FUTEX_WAIT_REQUEUE_PI, both private
+    ] {
+        assert!(!with(name, at, Some(free)), "{name} with {free:#x} is free");
+        assert!(with(name, at, Some(bound)), "{name} with {bound:#x} is bound");
+        assert!(with(name, at, None), "{name} with what is not known yet may be");
+    }
+}
+
+#[test]
 fn what_ends_copies_or_replaces_the_thread_is_refused() {
     for name in [
         "exit",

@@ -189,14 +189,14 @@ pub(super) const ROWS: &[Entry] = &[
         .refused(reason::EXECS),
     row(60, "exit", &[int("error_code")])
         .refused("it ends the kernel thread that makes it, not the caller"),
-    // __WNOTHREAD narrows it to the children of the calling kernel thread.
     row(
         61,
         "wait4",
         &[pid("upid"), out_one("stat_addr", INT), flags("options"), out_one("ru", RUSAGE)],
     )
     .child()
-    .twin(Wnohang { arg: 2 }),
+    .twin(Wnohang { arg: 2 })
+    .bound_if(2, WNOTHREAD, &[WNOTHREAD], reason::OWN_CHILDREN),
     // A signal to the own process may be handled by another thread, after the call has returned.
     row(62, "kill", &[pid("pid"), sig("sig")]),
     row(63, "uname", &[out_one("name", UTSNAME)]),

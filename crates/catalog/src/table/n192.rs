@@ -10,6 +10,11 @@ use crate::entry::Twin::{Wnohang, ZeroTimeout};
 use crate::kind::Dir::{In, Out};
 use crate::kind::Length::Bits;
 
+/// linux/futex.h: the command without its flags; `FUTEX_LOCK_PI`, `FUTEX_UNLOCK_PI`, `FUTEX_TRYLOCK_PI`,
+/// `FUTEX_WAIT_REQUEUE_PI`, `FUTEX_CMP_REQUEUE_PI`, `FUTEX_LOCK_PI2`.
+const FUTEX_CMD: usize = 0x7f;
+const PI_MUTEXES: &[usize] = &[6, 7, 8, 11, 12, 13];
+
 pub(super) const ROWS: &[Entry] = &[
     row(192, "lgetxattr", &[path("pathname"), text("name"), output("value", 3), len("size")])
         .disk(),
@@ -22,8 +27,7 @@ pub(super) const ROWS: &[Entry] = &[
     row(199, "fremovexattr", &[fd("fd"), text("name")]).disk(),
     row(200, "tkill", &[pid("pid"), sig("sig")]),
     row(201, "time", &[out_one("tloc", LONG)]),
-    // The operations on PI mutexes lock for the kernel thread that makes them. No twin: in some
-    // operations argument 3 is a count.
+    // No twin: in some operations argument 3 is a count.
     row(
         202,
         "futex",
@@ -37,7 +41,8 @@ pub(super) const ROWS: &[Entry] = &[
         ],
     )
     .lock()
-    .timeout(TimeByOp { arg: 3 }),
+    .timeout(TimeByOp { arg: 3 })
+    .bound_if(1, FUTEX_CMD, PI_MUTEXES, "it locks a mutex for the kernel thread that makes it"),
     row(203, "sched_setaffinity", &[pid("pid"), len("len"), input("mask", 1)])
         .bound(reason::SCHEDULING),
     row(204, "sched_getaffinity", &[pid("pid"), len("len"), output("mask", 1)])
@@ -198,7 +203,6 @@ pub(super) const ROWS: &[Entry] = &[
     )
     .other()
     .uninterruptible(),
-    // __WNOTHREAD narrows it to the children of the calling kernel thread.
     row(
         247,
         "waitid",
@@ -211,7 +215,8 @@ pub(super) const ROWS: &[Entry] = &[
         ],
     )
     .child()
-    .twin(Wnohang { arg: 3 }),
+    .twin(Wnohang { arg: 3 })
+    .bound_if(3, WNOTHREAD, &[WNOTHREAD], reason::OWN_CHILDREN),
     row(
         248,
         "add_key",

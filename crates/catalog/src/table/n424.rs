@@ -79,8 +79,11 @@ pub(super) const ROWS: &[Entry] = &[
         .killable()
         .refused(reason::CLONES)
         .since("5.3"),
-    // With CLOSE_RANGE_UNSHARE it first parts the calling kernel thread's table from the process's.
-    row(436, "close_range", &[int("fd"), int("max_fd"), flags("flags")]).disk().since("5.9"),
+    row(436, "close_range", &[int("fd"), int("max_fd"), flags("flags")])
+        .disk()
+        // CLOSE_RANGE_UNSHARE.
+        .bound_if(2, 2, &[2], "it parts one kernel thread only from the process's descriptors")
+        .since("5.9"),
     row(437, "openat2", &[dirfd("dfd"), path("filename"), input("how", 3), len("usize")])
         .other()
         .makes(Fd)

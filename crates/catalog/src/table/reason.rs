@@ -13,6 +13,7 @@ pub(super) const LSM: &str = "security attributes belong to one kernel thread";
 pub(super) const NAMESPACES: &str = "it moves one kernel thread only into another namespace";
 pub(super) const NICE: &str = "the nice value belongs to one kernel thread";
 pub(super) const NUMA: &str = "the memory policy belongs to one kernel thread";
+pub(super) const OWN_CHILDREN: &str = "__WNOTHREAD means the children of the calling kernel thread";
 pub(super) const PORTS: &str = "I/O port permissions belong to one kernel thread";
 pub(super) const ROBUST: &str = "the robust-mutex list belongs to one kernel thread";
 pub(super) const SCHEDULING: &str =

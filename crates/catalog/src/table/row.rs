@@ -3,6 +3,9 @@
 use crate::entry::{Cancel, Entry, Events, Makes, Runs, Timeout, Twin, Waits};
 use crate::kind::{Arg, CType, Dir, Kind, Length};
 
+/// `__WNOTHREAD` of linux/wait.h.
+pub(super) const WNOTHREAD: usize = 0x2000_0000;
+
 /// A row that never waits, runs anywhere, makes nothing and is old; methods say what is different.
 pub(super) const fn row(nr: u32, name: &'static str, args: &'static [Arg]) -> Entry {
     Entry {
@@ -81,6 +84,18 @@ impl Entry {
 
     pub(super) const fn bound(mut self, reason: &'static str) -> Self {
         self.runs = Runs::Bound(reason);
+        self
+    }
+
+    /// Bound if `mask` of argument `arg` is one of `bound`.
+    pub(super) const fn bound_if(
+        mut self,
+        arg: u8,
+        mask: usize,
+        bound: &'static [usize],
+        reason: &'static str,
+    ) -> Self {
+        self.runs = Runs::Unless { arg, mask, bound, reason };
         self
     }
 

@@ -164,6 +164,7 @@ fn runs_word(runs: Runs) -> &'static str {
     match runs {
         Runs::Anywhere => "anywhere",
         Runs::Bound(_) => "bound",
+        Runs::Unless { .. } => "by args",
         Runs::Refused(_) => "refused",
     }
 }

@@ -37,6 +37,12 @@ impl Call {
         &self.0[1..]
     }
 
+    /// Its arguments, all of which are known.
+    pub(super) fn values(&self) -> [Option<usize>; 6] {
+        let [_, args @ ..] = self.0;
+        args.map(Some)
+    }
+
     /// Its name, if the catalogue knows it.
     pub fn name(&self) -> Option<&'static str> {
         Some(syslet_catalog::lookup(u32::try_from(self.nr()).ok()?)?.name)

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use syslet_catalog::{Class, Runs, Waits};
+use syslet_catalog::{Class, Waits};
 use syslet_sys::arch::{self, Verdict};
 
 use super::cold::is_read_at;
@@ -108,8 +108,10 @@ pub unsafe fn try_submit(call: Call) -> Result<Submitted, SubmitError<Call>> {
 #[inline(always)]
 unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError<Call>> {
     let class = syslet_catalog::class(call.nr() as u32);
-    if !class.movable() || call.nr() > u32::MAX as usize {
-        return Err(refuse(call));
+    if (!class.movable() || call.nr() > u32::MAX as usize)
+        && let Some(why) = refusal(call.nr(), call.values())
+    {
+        return Err(SubmitError::Refused(call, why));
     }
     if !class.may_wait() {
         // Cannot sleep: nothing to protect the caller from.
@@ -393,20 +395,14 @@ pub(super) unsafe fn in_place(call: &Call) -> Ret {
     Ret::new(unsafe { arch::syscall(call.nr(), args) })
 }
 
+/// Why a call of number `nr`, which is not movable, is refused with these arguments, if it is.
 #[cold]
-fn refuse(call: Call) -> SubmitError<Call> {
-    SubmitError::Refused(call, refusal(call.nr()))
-}
-
-/// Why a call of number `nr`, which is not movable, is refused.
-pub(super) fn refusal(nr: usize) -> Refusal {
-    let entry = u32::try_from(nr).ok().and_then(syslet_catalog::lookup);
-    match entry.map(|entry| (entry.name, entry.runs)) {
-        Some((name, Runs::Bound(reason) | Runs::Refused(reason))) => {
-            Refusal::BoundToThread(name, reason)
-        }
-        _ => Refusal::Unknown(nr),
-    }
+#[inline(never)]
+pub(super) fn refusal(nr: usize, args: [Option<usize>; 6]) -> Option<Refusal> {
+    let Some(entry) = u32::try_from(nr).ok().and_then(syslet_catalog::lookup) else {
+        return Some(Refusal::Unknown(nr));
+    };
+    entry.runs.reason_with(args).map(|reason| Refusal::BoundToThread(entry.name, reason))
 }
 
 /// A guest that cannot be protected now.

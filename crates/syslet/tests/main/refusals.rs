@@ -1,9 +1,9 @@
 //! Calls that belong to a kernel thread are refused.
 
-use syslet::{Refusal, SubmitError};
+use syslet::{Arg, Chain, Refusal, SubmitError};
 use syslet_catalog::{ENTRIES, Runs};
 
-use crate::util::calls::{checked, number_call, try_go};
+use crate::util::calls::{checked, checked_chain, number_call, try_go};
 use crate::util::{LIMIT, attached, bounded};
 
 /// No argument of these calls is used: nothing runs.
@@ -19,7 +19,8 @@ fn refused(nr: usize) -> (syslet::Call, Refusal) {
 fn every_call_that_is_bound_to_its_thread() {
     attached(|| {
         let mut count = 0;
-        for entry in ENTRIES.iter().filter(|entry| entry.runs != Runs::Anywhere) {
+        let bound = |runs| matches!(runs, Runs::Bound(_) | Runs::Refused(_));
+        for entry in ENTRIES.iter().filter(|entry| bound(entry.runs)) {
             let (call, why) = refused(entry.nr as usize);
             assert_eq!(call.nr(), entry.nr as usize);
             let reason = entry.runs.reason().expect("such a row has a reason");
@@ -69,6 +70,53 @@ fn calls_known_to_be_dangerous_on_another_thread() {
             let entry = syslet_catalog::by_name(name).unwrap_or_else(|| panic!("no row of {name}"));
             let (_, why) = refused(entry.nr as usize);
             assert!(matches!(why, Refusal::BoundToThread(named, _) if named == name), "{why:?}");
+        }
+    });
+}
+
+#[test]
+fn calls_that_an_argument_binds_to_the_thread() {
+    let unshare = |flags: u32| {
+        let top = u32::MAX as usize - 1;
+        number_call(libc::SYS_close_range, [top, top, flags as usize])
+    };
+    let children = |options: i32| number_call(libc::SYS_wait4, [usize::MAX, 0, options as usize]);
+    let futex = |op: i32| number_call(libc::SYS_futex, [0, op as usize, 0]);
+    attached(move || {
+        for (call, decides) in [
+            (unshare(libc::CLOSE_RANGE_UNSHARE), 2),
+            (children(libc::WNOHANG | libc::__WNOTHREAD), 2),
+            (futex(libc::FUTEX_LOCK_PI | libc::FUTEX_PRIVATE_FLAG), 1),
+        ] {
+            let name = call.name().expect("it has one");
+            let why = match checked(call) {
+                Err(SubmitError::Refused(_, why)) => why,
+                other => panic!("{name} is not refused: {other:?}"),
+            };
+            assert!(matches!(why, Refusal::BoundToThread(named, _) if named == name), "{why:?}");
+            // In a chain also while the argument is not known.
+            for unknown in [false, true] {
+                let mut args: [Arg; 6] = std::array::from_fn(|at| call.args()[at].into());
+                if unknown {
+                    args[decides] = Arg::At(8);
+                }
+                let mut chain = Chain::new();
+                chain.push(call.nr(), args);
+                let why = match checked_chain(chain) {
+                    Err(SubmitError::Refused(_, why)) => why,
+                    other => panic!("{name} is not refused: {other:?}"),
+                };
+                assert!(matches!(why, Refusal::BoundStep { name: n, .. } if n == name), "{why:?}");
+            }
+        }
+        for call in [unshare(0), children(libc::WNOHANG), futex(libc::FUTEX_WAKE)] {
+            let ended = checked(call).expect("nothing speaks against it").wait();
+            assert!(ended.errno() != Some(libc::ENOSYS), "{call:?}: {ended:?}");
+            let mut chain = Chain::new();
+            let args = call.args();
+            chain.push(call.nr(), [args[0].into(), args[1].into(), args[2].into()]);
+            let result = checked_chain(chain).expect("nothing speaks against it").wait();
+            assert!(result.last().is_some());
         }
     });
 }

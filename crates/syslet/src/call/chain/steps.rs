@@ -130,7 +130,7 @@ impl Chain {
         const { assert!(N <= 6, "a system call has at most six arguments") };
         let index = self.steps.len();
         let step = Step::new(nr, &args, index);
-        if !step.class.movable() && self.refused == END {
+        if !step.class.movable() && self.refused == END && step.refusal().is_some() {
             self.refused = index as u32;
         }
         self.need = self.need.max(Need::of(step.class));
@@ -196,10 +196,10 @@ impl Chain {
     #[cold]
     pub(super) fn refusal(&self) -> Option<Refusal> {
         let step = StepId(self.refused);
-        let nr = self.steps.get(step.index())?.call.nr();
-        Some(match crate::call::submit::refusal(nr) {
+        Some(match self.steps.get(step.index())?.refusal()? {
             Refusal::BoundToThread(name, reason) => Refusal::BoundStep { step, name, reason },
-            _ => Refusal::UnknownStep { step, nr },
+            Refusal::Unknown(nr) => Refusal::UnknownStep { step, nr },
+            other => other,
         })
     }
 
@@ -313,6 +313,17 @@ impl Step {
     #[inline(always)]
     pub(super) const fn is_plain(&self) -> bool {
         self.results | self.words == 0
+    }
+
+    /// Why its call is refused, if it is. Arguments that are not values are not known yet.
+    fn refusal(&self) -> Option<Refusal> {
+        let mut args = self.call.values();
+        for (at, arg) in args.iter_mut().enumerate() {
+            if (self.results | self.words) & (1 << at) != 0 {
+                *arg = None;
+            }
+        }
+        crate::call::submit::refusal(self.call.nr(), args)
     }
 
     /// Index of the step to go on with after `answer`, or [`END`].
