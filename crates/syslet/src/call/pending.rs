@@ -194,8 +194,20 @@ pub(crate) unsafe fn outcome_of(call: &Call, answer: isize) -> Outcome {
             let [one, other] = unsafe { pair.read_unaligned() };
             Outcome::Descriptors(one, other)
         }
-        // Whether it is a descriptor depends on the operation: not to be closed unseen.
+        Some(Makes::FdByOp { .. }) if made_by_op(call) => Outcome::Descriptor(answer as i32),
         Some(Makes::FdByOp { .. } | Makes::Nothing) | None => Outcome::Number(answer),
+    }
+}
+
+/// Whether a call whose result may be many things has made a descriptor. `ioctl` and `bpf` make some too;
+/// theirs are not told from numbers here, and never closed.
+pub(super) fn made_by_op(call: &Call) -> bool {
+    let args = call.args();
+    match call.nr() as libc::c_long {
+        libc::SYS_fcntl => matches!(args[1] as i32, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC),
+        libc::SYS_signalfd | libc::SYS_signalfd4 => args[0] as i32 == -1,
+        libc::SYS_landlock_create_ruleset => args[2] == 0,
+        _ => false,
     }
 }
 

@@ -522,6 +522,26 @@ fn dropping_the_queue_closes_what_its_calls_make() {
 }
 
 #[test]
+fn descriptors_that_only_some_operations_make_are_closed() {
+    attached(|| {
+        let (listener, queue) = (listener(), queue(4).always_queue(true));
+        let mut client = connect(&listener);
+        let (server, _) = listener.accept().expect("somebody has come");
+        let number = server.as_raw_fd() as usize;
+        for op in [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD] {
+            let _ = queued(send(&queue, 1, number_call(libc::SYS_fcntl, [number, op as usize, 3])));
+        }
+        assert!(queue.wait_deadline(3, late()) >= 3);
+        drop(server);
+        client.set_nonblocking(true).expect("it can be set");
+        let kind = |result: std::io::Result<usize>| result.map_err(|error| error.kind());
+        assert_eq!(kind(client.read(&mut [0])), Err(std::io::ErrorKind::WouldBlock));
+        drop(queue);
+        assert_eq!(kind(client.read(&mut [0])), Ok(0), "a descriptor is left");
+    });
+}
+
+#[test]
 fn pairs_of_descriptors_that_nobody_pops_are_closed() {
     let path = "queue::pairs_of_descriptors_that_nobody_pops_are_closed";
     let ended = Child::new().run(path, || {

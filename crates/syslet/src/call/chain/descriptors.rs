@@ -8,6 +8,7 @@ use syslet_sys::call;
 
 use super::steps::{Chain, NOT_RUN, Step};
 use crate::call::Call;
+use crate::call::pending::made_by_op;
 
 /// What a call has done to the descriptor table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,18 +58,6 @@ pub(super) unsafe fn touched(call: &Call, answer: isize) -> Touched {
             Makes::FdByOp { .. } if made_by_op(call) => Touched::Made(answer as c_int),
             Makes::FdByOp { .. } | Makes::Nothing => Touched::Nothing,
         },
-    }
-}
-
-/// Whether a call whose result may be many things has made a descriptor. `ioctl`, `bpf`, `seccomp` and
-/// `io_uring_setup` make some too; theirs are not told from numbers here, and never closed.
-fn made_by_op(call: &Call) -> bool {
-    let args = call.args();
-    match call.nr() as c_long {
-        libc::SYS_fcntl => matches!(args[1] as c_int, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC),
-        libc::SYS_signalfd | libc::SYS_signalfd4 => args[0] as c_int == -1,
-        libc::SYS_landlock_create_ruleset => args[2] == 0,
-        _ => false,
     }
 }
 
