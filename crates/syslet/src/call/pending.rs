@@ -114,7 +114,6 @@ impl Pending {
         let lost = self.is_lost();
         let handle = self.0.take().expect("a pending call is fetched once");
         if lost {
-            std::mem::forget(handle); // its thread may have held the slot's lock at the fork
             return Ret::new(-uapi::ECANCELED);
         }
         let outcome = handle.slot().try_fetch();
@@ -142,11 +141,7 @@ impl Pending {
 
     /// Drops the handle, and leaves `memory` with the call until it is over.
     pub(crate) fn detach_with(mut self, memory: Box<dyn Send>) {
-        let lost = self.0.is_some() && self.is_lost();
-        if lost {
-            // No call uses the memory here; the handle as in `fetch`.
-            std::mem::forget(self.0.take());
-        } else if let Some(handle) = self.0.take() {
+        if let Some(handle) = self.0.take() {
             handle.detach_with(memory);
         }
     }

@@ -304,25 +304,47 @@ impl Slot {
         drop_caught(|| drop(notify));
     }
 
+    /// True in a forked child, where nobody will finish this.
+    #[cfg(not(loom))]
+    fn is_orphan(&self) -> bool {
+        self.generation != crate::crew::generation()
+    }
+
+    #[cfg(loom)]
+    fn is_orphan(&self) -> bool {
+        false
+    }
+
+    /// The handle of an orphan gives up. The lock may have been held by a thread that does not exist
+    /// here; what had been stored before the fork is this process's too.
+    #[cold]
+    fn discard_orphan(&self) {
+        if let Some(outcome) = self.try_fetch() {
+            outcome.discard();
+        }
+    }
+
     /// Registers the waker of `context` unless the outcome is there.
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Outcome> {
         if let Some(outcome) = self.try_fetch() {
             return Poll::Ready(outcome);
         }
-        let stale = {
-            let mut notify = lock(&self.notify);
-            match &*notify {
-                Notify::Waker(old) if old.will_wake(context.waker()) => Notify::Nobody,
-                _ => std::mem::replace(&mut *notify, Notify::Waker(context.waker().clone())),
-            }
-        };
-        drop(stale);
+        // Cloned and dropped outside the lock: it is code of the user's.
+        if !self.would_wake(context.waker()) {
+            let new = Notify::Waker(context.waker().clone());
+            let old = std::mem::replace(&mut *lock(&self.notify), new);
+            drop(old);
+        }
         // Acquire: if the finisher was first its result is visible. Release: if it comes second it
         // sees the waker.
         if self.state.fetch_or(WAKER, Ordering::AcqRel) & DONE != 0 {
             return Poll::Ready(self.fetch());
         }
         Poll::Pending
+    }
+
+    fn would_wake(&self, waker: &Waker) -> bool {
+        matches!(&*lock(&self.notify), Notify::Waker(old) if old.will_wake(waker))
     }
 
     /// Sleeps until the outcome is stored, or until `deadline`. False: the deadline came first.
@@ -425,6 +447,9 @@ impl<H: Holder + ?Sized> SlotHandle<H> {
 
     /// Detaches, and leaves `memory` with the call until it is over.
     pub(crate) fn detach_with(mut self, memory: Box<dyn Send>) {
+        if self.slot().is_orphan() {
+            return; // no call uses the memory here
+        }
         if let Some(holder) = self.0.take() {
             holder.slot().detach_with(memory);
         }
@@ -433,8 +458,45 @@ impl<H: Holder + ?Sized> SlotHandle<H> {
 
 impl<H: Holder + ?Sized> Drop for SlotHandle<H> {
     fn drop(&mut self) {
-        if let Some(holder) = self.0.take() {
+        let Some(holder) = self.0.take() else { return };
+        if holder.slot().is_orphan() {
+            holder.slot().discard_orphan();
+            // Whatever it is part of may be half-changed.
+            std::mem::forget(holder);
+        } else {
             holder.slot().detach();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A slot of another life of the process, finished while its lock was held.
+    fn orphan(value: Arc<()>) -> Arc<Slot> {
+        let slot = Arc::new(Slot::new(0, crate::crew::generation() + 1));
+        assert!(slot.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        slot.complete(Outcome::owned(value));
+        std::mem::forget(lock(&slot.notify));
+        slot
+    }
+
+    #[test]
+    fn a_handle_in_a_forked_child_needs_no_lock_and_loses_nothing() {
+        let value = Arc::new(());
+        let copies = [Arc::clone(&value), Arc::clone(&value)];
+        let (done, wait) = channel();
+        std::thread::spawn(move || {
+            let [one, other] = copies.map(orphan);
+            drop(SlotHandle::new(one));
+            SlotHandle::new(other).detach_with(Box::new(()));
+            done.send(()).expect("the test waits");
+        });
+        wait.recv_timeout(std::time::Duration::from_secs(60)).expect("no lock is waited for");
+        assert_eq!(Arc::strong_count(&value), 1, "results that were there are dropped");
     }
 }

@@ -149,7 +149,6 @@ impl<T> Threadlet<T> {
             State::Ready(result) => Some(result),
             State::Fetched => None,
             State::Away(handle, _) if is_lost(&handle) => {
-                std::mem::forget(handle); // its thread may have held the slot's lock at the fork
                 Some(Err(Box::new("the threadlet stayed with the parent process at a fork")))
             }
             State::Away(handle, mark) => match handle.slot().try_fetch() {

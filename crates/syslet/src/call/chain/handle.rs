@@ -108,7 +108,6 @@ impl PendingChain {
         let lost = self.0.is_lost();
         let handle = self.0.0.take().expect("a pending chain is fetched once");
         if lost {
-            std::mem::forget(handle); // its thread may have held the slot's lock at the fork
             return ChainResult::lost();
         }
         let outcome = handle.slot().try_fetch();
