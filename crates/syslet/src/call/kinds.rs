@@ -7,7 +7,7 @@
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{S_IFBLK, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK, Stat};
 
-use crate::sync::{AtomicU8, Mutex, Ordering, lock};
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
 
 /// Descriptors that are remembered; higher ones share their places.
 const NUMBERS: usize = 1 << 14;
@@ -106,14 +106,24 @@ impl Kind {
     }
 }
 
-/// What `RWF_NOWAIT` is worth on each file system (by device) where it was found lacking.
-static FILE_SYSTEMS: Mutex<Vec<(u64, Kind)>> = Mutex::new(Vec::new());
-/// File systems that are remembered; of more, some are asked again.
-const MOST_FILE_SYSTEMS: usize = 64;
+/// What `RWF_NOWAIT` is worth on each file system where it was found lacking: the device, and the kind in
+/// the lowest byte. File systems that share a place are asked again. Not under a lock, which another
+/// thread may hold when a child is forked.
+static FILE_SYSTEMS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+
+/// The place of `device`, and what is there if it is known. (The kernel's devices have 32 bits.)
+fn place_of(device: u64) -> (&'static AtomicU64, u64) {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15; // of Fibonacci hashing
+    (&FILE_SYSTEMS[(device.wrapping_mul(SPREAD) >> 58) as usize], device << 8)
+}
 
 fn of_file_system(device: u64) -> Kind {
-    let known = lock(&FILE_SYSTEMS).iter().find(|(other, _)| *other == device).map(|(_, k)| *k);
-    known.unwrap_or(Kind::Storage)
+    let (place, known) = place_of(device);
+    match place.load(Ordering::Relaxed) {
+        word if word == known | Kind::StorageReads as u64 => Kind::StorageReads,
+        word if word == known | Kind::StorageWithoutTwin as u64 => Kind::StorageWithoutTwin,
+        _ => Kind::Storage,
+    }
 }
 
 /// A transfer on storage could not be tried: it is the same for all files of that file system.
@@ -126,12 +136,8 @@ pub(crate) fn has_no_twin(descriptor: usize, writes: bool) {
         (kind, _) => return kind.remember(descriptor),
     };
     kind.remember(descriptor);
-    let mut known = lock(&FILE_SYSTEMS);
-    known.retain(|(other, _)| *other != stat.dev);
-    if known.len() >= MOST_FILE_SYSTEMS {
-        known.remove(0);
-    }
-    known.push((stat.dev, kind));
+    let (place, known) = place_of(stat.dev);
+    place.store(known | kind as u64, Ordering::Relaxed);
 }
 
 /// Asks the kernel, and remembers what it says. A guess that is more exact (no twin) is kept.

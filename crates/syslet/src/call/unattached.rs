@@ -3,8 +3,6 @@
 
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
-use std::sync::OnceLock;
-
 use syslet_catalog::{Entry, Twin};
 
 use super::cold::{has_position, is_read_at};
@@ -17,6 +15,7 @@ use super::submit::Submitted;
 use super::twin::{Answer, Attempt, nr, read_flagged, read_transfer};
 use crate::crew::{Settings, start};
 use crate::park::Way;
+use crate::sync::{AtomicU8, Ordering};
 
 /// The answer of `call`, if it can be had without waiting, or what waits if only a part of it can.
 ///
@@ -142,17 +141,30 @@ unsafe fn by_flag(call: &Call, entry: &Entry, twin: Twin) -> Option<isize> {
 
 /// Linux 5.9 and 5.10: a read without waiting may answer 0 or too little before the end of the file.
 fn reads_may_lie() -> bool {
-    static LIE: OnceLock<bool> = OnceLock::new();
-    *LIE.get_or_init(|| {
-        // SAFETY: all zeros is a value.
-        let mut name: libc::utsname = unsafe { std::mem::zeroed() };
-        // SAFETY: writes the structure, which is live.
-        if unsafe { libc::uname(&mut name) } != 0 {
-            return true;
+    /// 0: nobody has looked; 1: they do not; 2: they may. Not a `OnceLock`, which a thread that is looking
+    /// would leave half-done in a child that another forks.
+    static LIE: AtomicU8 = AtomicU8::new(0);
+    match LIE.load(Ordering::Relaxed) {
+        0 => {
+            let lie = kernel_is_one_of(&["5.9.", "5.10."]);
+            LIE.store(if lie { 2 } else { 1 }, Ordering::Relaxed);
+            lie
         }
-        // SAFETY: the kernel ends it with a NUL.
-        let release = unsafe { std::ffi::CStr::from_ptr(name.release.as_ptr()) };
-        let release = release.to_string_lossy();
-        release.starts_with("5.9.") || release.starts_with("5.10.")
-    })
+        known => known == 2,
+    }
+}
+
+/// True if the kernel's release begins with one of these, or is not known.
+#[cold]
+fn kernel_is_one_of(releases: &[&str]) -> bool {
+    // SAFETY: all zeros is a value.
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: writes the structure, which is live.
+    if unsafe { libc::uname(&mut name) } != 0 {
+        return true;
+    }
+    // SAFETY: the kernel ends it with a NUL.
+    let release = unsafe { std::ffi::CStr::from_ptr(name.release.as_ptr()) };
+    let release = release.to_string_lossy();
+    releases.iter().any(|one| release.starts_with(one))
 }
