@@ -5,7 +5,7 @@
 use crate::arch::syscall;
 use crate::uapi::{
     CLOSE_RANGE_UNSHARE, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_GETFL,
-    SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, Stat, Timespec, Timeval, nr,
+    SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, Stat, Timeval, nr,
 };
 
 /// What kind of file `descriptor` is, and which: fstat(2).
@@ -110,20 +110,14 @@ pub fn forget(epoll: i32, descriptor: i32) -> isize {
 }
 
 /// Takes what is ready; returns how many, or `-errno`. While it waits the signals blocked are those of
-/// `mask`, if one is given. Linux 5.11.
+/// `mask`, if one is given.
 ///
-/// **Blocking**: until something is ready, for at most `timeout`.
-pub fn ready(
-    epoll: i32,
-    events: &mut [EpollEvent],
-    timeout: Option<&Timespec>,
-    mask: Option<u64>,
-) -> isize {
-    let timeout = timeout.map_or(0, |t| t as *const Timespec as usize);
+/// **Blocking**: until something is ready, for at most `millis` (negative: for ever).
+pub fn ready(epoll: i32, events: &mut [EpollEvent], millis: i32, mask: Option<u64>) -> isize {
     let room = events.len();
     let mask = mask.as_ref().map_or(0, |mask| mask as *const u64 as usize);
-    let args = [epoll as usize, events.as_mut_ptr() as usize, room, timeout, mask, 8];
-    // SAFETY: the kernel reads the time and the mask of 8 bytes, and writes at most as many events as
-    // there is room for.
-    unsafe { syscall(nr::EPOLL_PWAIT2, args) }
+    let args = [epoll as usize, events.as_mut_ptr() as usize, room, millis as usize, mask, 8];
+    // SAFETY: the kernel reads the mask of 8 bytes, and writes at most as many events as there is room
+    // for.
+    unsafe { syscall(nr::EPOLL_PWAIT, args) }
 }

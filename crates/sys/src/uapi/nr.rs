@@ -59,6 +59,7 @@ numbers! {
     CLOCK_GETTIME = 228,
     EPOLL_CTL = 233,
     TGKILL = 234,
+    EPOLL_PWAIT = 281,
     EPOLL_CREATE1 = 291,
     RT_TGSIGQUEUEINFO = 297,
     KCMP = 312,
@@ -70,7 +71,6 @@ numbers! {
     PIDFD_OPEN = 434,
     CLOSE_RANGE = 436,
     PIDFD_GETFD = 438,
-    EPOLL_PWAIT2 = 441,
     IO_URING_SETUP = 425,
     IO_URING_ENTER = 426,
 }

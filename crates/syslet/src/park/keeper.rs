@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use syslet_sys::uapi::{
-    EAGAIN, EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, SIGSETXID, Siginfo, Timespec,
+    EAGAIN, EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, SIGSETXID, Siginfo,
 };
 use syslet_sys::{call as kernel, descriptor, futex};
 
@@ -302,9 +302,11 @@ impl Table {
         fence(Ordering::SeqCst);
         let attentive = keeper.attentive.load(Ordering::SeqCst) == 1;
         let idle = lock(&keeper.requests).is_empty() && (nanos.is_some() || !attentive);
-        let timeout = if idle { nanos } else { Some(0) }.map(Timespec::from_nanos);
+        let nanos = if idle { nanos } else { Some(0) };
+        // Rounded up: the newcomers are not looked at before their time.
+        let millis = nanos.map_or(-1, |nanos| nanos.div_ceil(1_000_000) as i32);
         // A knock between the look and the sleep is pending, and let in by the wait itself.
-        let count = descriptor::ready(self.epoll, &mut events, timeout.as_ref(), Some(CREW_MASK));
+        let count = descriptor::ready(self.epoll, &mut events, millis, Some(CREW_MASK));
         keeper.asleep.store(0, Ordering::SeqCst);
         for event in &events[..count.max(0) as usize] {
             self.event(event.data as usize, event.events);

@@ -1,11 +1,13 @@
 //! What a sandbox, the processor's state or an allocator forbids: attach works, or says why not.
 
-use syslet::{Mode as Working, Unsupported};
+use std::time::Instant;
+
+use syslet::{Mode as Working, Submitted, Unsupported};
 
 use crate::container::{check_docker, check_scheduling, deny, docker, forbid};
 use crate::runner::{FOLLOW, GUESTS, Scenario};
 use crate::sys;
-use crate::work::{attach, away_reads, finish_all, hand_off, settings};
+use crate::work::{attach, away_reads, finish_all, hand_off, make, settings};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("attach_works_under_what_containers_forbid", GUESTS, container),
@@ -15,6 +17,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_c_library_told_to_leave_rseq_alone_is_no_obstacle", FOLLOW, no_rseq),
     Scenario::new("an_allocator_with_caches_per_cpu_leads_to_the_pool", FOLLOW, allocator),
     Scenario::new("a_sandbox_without_close_range_or_seccomp_is_answered", FOLLOW, no_seal),
+    Scenario::new("a_kernel_without_epoll_pwait2_is_no_obstacle", crate::runner::ALL, no_pwait2),
     Scenario::new("a_sentinel_that_the_sandbox_kills_leads_to_the_pool", FOLLOW, killed_sentinel),
     Scenario::new("without_threads_attach_is_an_error_and_no_panic", FOLLOW, no_threads),
     Scenario::new("calls_bound_to_their_thread_are_refused_and_not_run", crate::runner::ALL, bound),
@@ -137,6 +140,30 @@ fn no_seal() {
         });
         assert_eq!(child.end(), 0, "call {nr} denied");
     }
+}
+
+/// Linux 5.10, which has the rest of what parking needs.
+fn no_pwait2() {
+    use std::time::Duration;
+    deny(&[(libc::SYS_epoll_pwait2, libc::ENOSYS)]);
+    let _guard = attach();
+    let mut child = std::process::Command::new("cat")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("cat can be started");
+    let Submitted::Pending(wait) = make(libc::SYS_wait4, [child.id() as usize, 0, 0, 0, 0, 0])
+    else {
+        panic!("cat waits for its input")
+    };
+    let before = sys::cpu_time();
+    let Err(wait) = wait.wait_deadline(Instant::now() + Duration::from_millis(400)) else {
+        panic!("cat waits for its input")
+    };
+    let spent = sys::cpu_time() - before;
+    assert!(spent < Duration::from_millis(200), "{spent:?} spent on waiting");
+    drop(child.stdin.take());
+    let ended = wait.wait_deadline(Instant::now() + sys::PATIENCE).expect("the child ends");
+    assert_eq!(ended.raw(), child.id() as isize);
 }
 
 /// The only one who seals itself is the sentinel; it dies of it before it is ready.

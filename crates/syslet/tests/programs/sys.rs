@@ -509,6 +509,14 @@ pub(crate) fn wait_change(word: &AtomicU32, old: u32) -> bool {
     true
 }
 
+/// What the process has spent of the CPUs.
+pub(crate) fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clause B.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// Sets the GS base of the running thread.
 pub(crate) fn set_gs_base(value: usize) {
     const ARCH_SET_GS: usize = 0x1001;
