@@ -6,6 +6,9 @@
 use super::number::Call;
 use super::twin::nr;
 
+/// Most bytes of one transfer, whatever it asks for: the kernel's MAX_RW_COUNT, on pages of 4 KiB.
+const MOST: usize = 0x7fff_f000;
+
 /// `struct iovec`.
 type Vector = [usize; 2];
 
@@ -28,10 +31,10 @@ impl Progress {
         }
         let (args, part) = (call.args(), answer as usize);
         match call.nr() {
-            nr::WRITE | nr::SENDTO if part < args[2] => {
+            nr::WRITE | nr::SENDTO if part < args[2].min(MOST) => {
                 let mut rest = *call;
                 rest.0[2] += part;
-                rest.0[3] -= part;
+                rest.0[3] = args[2].min(MOST) - part;
                 Self::Rest(rest)
             }
             // A position means a file, where a short write is an answer.
@@ -44,7 +47,7 @@ impl Progress {
         }
     }
 
-    /// Bytes that a transfer asks for.
+    /// Bytes that a transfer asks for, as far as it may have them.
     ///
     /// # Safety
     ///
@@ -55,7 +58,7 @@ impl Progress {
                 // SAFETY: the duty of this function.
                 unsafe { total(call) }
             }
-            _ => call.args()[2],
+            _ => call.args()[2].min(MOST),
         }
     }
 
@@ -92,14 +95,15 @@ unsafe fn vectors(call: &Call) -> &'static [Vector] {
     unsafe { std::slice::from_raw_parts(at as *const Vector, count) }
 }
 
-/// Bytes that they name.
+/// Bytes that they name, as far as one transfer may have them.
 ///
 /// # Safety
 ///
 /// As [`vectors`].
 unsafe fn total(call: &Call) -> usize {
     // SAFETY: the duty of this function.
-    unsafe { vectors(call) }.iter().map(|vector| vector[1]).sum()
+    let vectors = unsafe { vectors(call) };
+    vectors.iter().fold(0, |sum, vector| vector[1].saturating_add(sum).min(MOST))
 }
 
 /// A call that transfers what is left after `done` bytes, and the memory that it needs.
@@ -117,30 +121,62 @@ impl Remainder {
     ///
     /// They are readable.
     pub(crate) unsafe fn of(call: &Call, done: usize) -> Self {
-        let mut skip = done;
+        let (mut skip, mut left) = (done, MOST - done.min(MOST));
         let mut rest = Vec::new();
         // SAFETY: the duty of this function.
         for [at, len] in unsafe { vectors(call) } {
             let here = skip.min(*len);
             skip -= here;
-            if *len > here {
-                rest.push([at + here, len - here]);
+            let len = (len - here).min(left);
+            left -= len;
+            if len > 0 {
+                rest.push([at + here, len]);
             }
         }
         let (at, count) = (rest.as_ptr() as usize, rest.len());
         // No name and no control data: those went with the first part.
         let message = Box::new([0, 0, at, count, 0, 0, 0]);
-        let mut left = *call;
+        let mut call = *call;
         if call.nr() == nr::SENDMSG {
-            left.0[2] = std::ptr::from_ref(&*message) as usize;
+            call.0[2] = std::ptr::from_ref(&*message) as usize;
         } else {
-            (left.0[2], left.0[3]) = (at, count);
+            (call.0[2], call.0[3]) = (at, count);
         }
-        Self { call: left, _vectors: rest, _message: message }
+        Self { call, _vectors: rest, _message: message }
     }
 
     /// The call; to be made while this lives.
     pub(crate) fn call(&self) -> Call {
         self.call
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: usize = 5 << 30;
+
+    #[test]
+    fn a_write_that_asks_for_too_much_gets_what_the_kernel_gives() {
+        let call = Call::new(nr::WRITE, [1, 0x1000, ASKED]);
+        let Progress::Rest(rest) = Progress::of(&call, 100) else { panic!("not over") };
+        assert_eq!(rest.args()[..3], [1, 0x1000 + 100, MOST - 100]);
+        assert_eq!(Progress::of(&call, MOST as isize), Progress::Over);
+        assert_eq!(Progress::of(&rest, (MOST - 100) as isize), Progress::Over);
+    }
+
+    #[test]
+    fn vectors_that_name_too_much_too() {
+        let half = MOST / 2;
+        let vectors = [[0x1000, half], [0x2000, 10], [0x3000, isize::MAX as usize], [0x4000, 7]];
+        let call = Call::new(nr::WRITEV, [1, vectors.as_ptr() as usize, vectors.len()]);
+        assert_eq!(Progress::of(&call, MOST as isize), Progress::Over);
+        assert_eq!(Progress::of(&call, 100), Progress::Vectors);
+        // SAFETY: they are read while they live.
+        assert_eq!(unsafe { Progress::bytes(&call) }, MOST);
+        // SAFETY: as above.
+        let rest = unsafe { Remainder::of(&call, half + 4) };
+        assert_eq!(rest._vectors, [[0x2004, 6], [0x3000, MOST - half - 10]]);
     }
 }

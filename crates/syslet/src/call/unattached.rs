@@ -105,7 +105,7 @@ unsafe fn finished(call: &Call, answer: isize) -> Option<Submitted> {
     loop {
         let mut rest = *call;
         rest.0[2] += part;
-        rest.0[3] -= part;
+        rest.0[3] = asked - part;
         // SAFETY: the caller's duties.
         let more = unsafe { Attempt::nowait(&rest)?.make() };
         match read_transfer(more) {
