@@ -23,11 +23,11 @@ use crate::crew::{CANCEL_CODE, generation};
 pub enum CancelOutcome {
     /// The call had ended.
     TooLate,
-    /// The call has not begun, and will not.
+    /// The call or closure has not begun, and will not.
     NotBegun,
     /// The call was told. It ends soon, unless it waits where the kernel lets nobody disturb it.
     Asked,
-    /// It is a closure, which is not disturbed.
+    /// It is a closure that runs, which is not disturbed.
     Running,
 }
 

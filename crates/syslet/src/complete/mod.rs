@@ -19,7 +19,7 @@ pub use registry::OpId;
 pub use send::Queued;
 pub(crate) use slot::Holder;
 #[cfg(not(loom))]
-pub(crate) use slot::{Interrupt, SlotHandle};
+pub(crate) use slot::{Interrupt, SlotHandle, drop_caught};
 #[cfg(any(not(loom), test))]
 pub(crate) use slot::{Outcome, Slot};
 #[cfg(all(loom, test))]

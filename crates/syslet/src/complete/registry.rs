@@ -93,7 +93,7 @@ pub(super) enum Found {
     /// A call.
     Call(Operation),
     /// A closure.
-    Closure,
+    Closure(Operation),
 }
 
 /// See the module. Everything is under the queue's lock.
@@ -276,7 +276,7 @@ impl Registry {
 
 fn found(entry: &Entry) -> Option<Found> {
     match &entry.state {
-        State::Away { closure: true, .. } => Some(Found::Closure),
+        State::Away { closure: true, operation } => Some(Found::Closure(Arc::clone(operation))),
         State::Away { operation, .. } => Some(Found::Call(Arc::clone(operation))),
         _ => None,
     }

@@ -15,7 +15,7 @@ use syslet_catalog::{Kind, Waits};
 use super::queue::{Completion, CompletionQueue};
 use super::registry::{Found, Marks, OpId, Operation};
 use super::shared::record_of;
-use super::slot::{Outcome, drop_caught};
+use super::slot::{Outcome, Slot, drop_caught};
 use crate::call::{CancelOutcome, Pending, PendingCall, outcome_of};
 use crate::threadlet::{Launched, launch};
 use crate::{Call, Refusal, Ret, SubmitError, Submitted};
@@ -206,7 +206,8 @@ impl CompletionQueue {
     /// Asks operation `id` to end. Its completion says what happened: `-ECANCELED`, or its own answer if
     /// the cancel came too late.
     ///
-    /// Closures are not disturbed: they are code of the program's, which may ask it itself.
+    /// Closures that run are not disturbed: they are code of the program's, which may ask it itself. One
+    /// that waits for a crew thread is not run, but dropped when its turn comes.
     ///
     /// # Blocking
     ///
@@ -276,8 +277,17 @@ impl Pending {
 fn cancel(found: Found) -> CancelOutcome {
     match found {
         Found::Call(operation) => PendingCall::cancel(&*operation),
-        Found::Closure => CancelOutcome::Running,
+        Found::Closure(operation) => cancel_closure(operation.slot()),
     }
+}
+
+fn cancel_closure(slot: &Slot) -> CancelOutcome {
+    if slot.is_done() {
+        return CancelOutcome::TooLate;
+    }
+    // One that was handed off has the thread that carried its caller.
+    let queued = slot.tid() == 0 && slot.cancel_unbegun();
+    if queued { CancelOutcome::NotBegun } else { CancelOutcome::Running }
 }
 
 /// What a closure is said to have returned.

@@ -11,8 +11,9 @@
 //! | `DETACHED` | handle | nobody will fetch the result: the finisher drops it |
 //! | `CANCEL` | handle | a cancel was asked for |
 //! | `QUEUE` | handle | the result goes to a completion queue, see `queue.rs` |
+//! | `BEGUN` | finisher | a queued closure runs: a cancel comes too late |
 //!
-//! Of `DONE` and `QUEUE`, whoever's `fetch_or` comes second puts the result into the queue.
+//! Of `BEGUN` and `CANCEL`, whichever comes first decides whether a closure runs. Of `DONE` and `QUEUE`, whoever's `fetch_or` comes second puts the result into the queue.
 //!
 //! `DONE` is set with release ordering after the result was written, and every wake-up comes after
 //! it. If `DETACHED` was set first the finisher drops the result, otherwise the handle does:
@@ -36,6 +37,7 @@ const WAKER: u32 = 4;
 const DETACHED: u32 = 8;
 const CANCEL: u32 = 16;
 const QUEUE: u32 = 32;
+const BEGUN: u32 = 64;
 
 /// What a call or closure left behind: a number, or an owned value behind a pointer.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Outcome {
 }
 
 /// Runs code of the user's on a thread that has no part in it: a panic ends here.
-pub(super) fn drop_caught(f: impl FnOnce()) {
+pub(crate) fn drop_caught(f: impl FnOnce()) {
     // A payload may panic when dropped, and so on: it is leaked instead.
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(std::mem::forget);
 }
@@ -260,6 +262,16 @@ impl Slot {
     /// True if a cancel was asked for.
     pub(crate) fn cancel_asked(&self) -> bool {
         self.state.load(Ordering::Acquire) & CANCEL != 0
+    }
+
+    /// A queued closure is about to run. False: it was cancelled.
+    pub(crate) fn begin(&self) -> bool {
+        self.state.fetch_or(BEGUN, Ordering::AcqRel) & CANCEL == 0
+    }
+
+    /// Cancels a queued closure. False: it has begun.
+    pub(crate) fn cancel_unbegun(&self) -> bool {
+        self.state.fetch_or(CANCEL, Ordering::AcqRel) & BEGUN == 0
     }
 
     /// Asks for a cancel. False: it is too late, the outcome is stored.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::thread;
 
 use syslet_sys::arch::Verdict;
+use syslet_sys::uapi::ECANCELED;
 
-use crate::complete::{Outcome, Slot};
+use crate::complete::{Outcome, Slot, drop_caught};
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Job, Lost, MAX_ROOM, Settings, current_guest, engine_of_guest,
     generation, on_crew_thread, start,
@@ -187,6 +188,13 @@ where
     let slot = Arc::new(Slot::new(0, generation()));
     let finisher = Arc::clone(&slot);
     let work = move |_: &_| {
+        if !finisher.begin() {
+            drop_caught(|| drop(f));
+            // Only queues cancel closures, and what they are sent are numbers.
+            finisher.complete(Outcome::Number(-ECANCELED));
+            after(false);
+            return;
+        }
         let result = catch_unwind(AssertUnwindSafe(f));
         let panicked = result.is_err();
         finisher.complete(store(result));

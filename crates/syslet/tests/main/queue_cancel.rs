@@ -1,6 +1,7 @@
 //! What is asked for in a queue: a cancel, of one, of some, of what uses a descriptor.
 
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use syslet::{Call, CancelOutcome, Completion, CompletionQueue, OpId, Queued};
 
@@ -32,6 +33,21 @@ fn take(queue: &CompletionQueue, count: usize) -> Vec<Completion> {
     let mut taken: Vec<_> = (0..count).filter_map(|_| queue.pop()).collect();
     taken.sort_unstable_by_key(|one| one.user_data);
     taken
+}
+
+/// A closure that runs and reads a byte from `pipe`, which is its result.
+fn running(queue: &CompletionQueue, user_data: u64, pipe: &Pipe) -> OpId {
+    let (begun, pipe) = (Pipe::new(), pipe.clone());
+    let told = begun.clone();
+    let queued = queue.threadlet(user_data, move || {
+        told.put(1);
+        isize::from(pipe.get())
+    });
+    begun.get();
+    match queued {
+        Queued::Queued(id) => id,
+        Queued::Done(_) => panic!("the pipe is empty"),
+    }
 }
 
 fn told(outcome: CancelOutcome) -> bool {
@@ -107,9 +123,8 @@ fn cancel_by_number_ends_all_that_have_it() {
         for number in [5, 6, 5, 7, 5] {
             away(&queue, number, read_of(&pipe));
         }
-        let other = pipe.clone();
-        let _ = queue.threadlet(5, move || isize::from(other.get()));
-        assert_eq!(queue.cancel_all(5), 3, "closures are not told");
+        let _ = running(&queue, 5, &pipe);
+        assert_eq!(queue.cancel_all(5), 3, "closures that run are not told");
         assert_eq!(queue.cancel_all(99), 0);
         let gone = take(&queue, 3);
         assert!(gone.iter().all(|one| one.user_data == 5 && one.ret().is_cancelled()), "{gone:?}");
@@ -150,14 +165,11 @@ fn cancel_by_descriptor_ends_all_that_use_it() {
 }
 
 #[test]
-fn a_closure_is_not_disturbed() {
+fn a_closure_that_runs_is_not_disturbed() {
     attached(|| {
         let queue = queue();
         let pipe = Pipe::new();
-        let other = pipe.clone();
-        let Queued::Queued(id) = queue.threadlet(1, move || isize::from(other.get())) else {
-            panic!("the pipe is empty")
-        };
+        let id = running(&queue, 1, &pipe);
         assert_eq!(queue.cancel(id), CancelOutcome::Running);
         pipe.put(9);
         assert_eq!(take(&queue, 1)[0].res, 9);
@@ -182,6 +194,34 @@ fn a_call_that_has_not_begun_does_not_run() {
             let all = take(&queue, 3);
             assert!(all[2].user_data == 1 && all[2].ret().is_cancelled(), "{all:?}");
             assert_eq!(untouched.filled(), 1, "it ran");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_closure_that_has_not_begun_does_not_run() {
+    let path = "queue_cancel::a_closure_that_has_not_begun_does_not_run";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        bounded(LIMIT, || {
+            let queue = queue();
+            let (blocker, value) = (Pipe::new(), Arc::new(()));
+            for _ in 0..2 {
+                running(&queue, 0, &blocker);
+            }
+            let queued = [1, 2, 3].map(|number| {
+                let value = Arc::clone(&value);
+                queue.threadlet(number, move || Arc::strong_count(&value) as isize)
+            });
+            let Queued::Queued(first) = queued[0] else { panic!("no thread is left") };
+            assert_eq!(queue.cancel(first), CancelOutcome::NotBegun);
+            assert_eq!(queue.cancel_all(2), 1);
+            (0..2).for_each(|_| blocker.put(1));
+            let all = take(&queue, 5);
+            assert!(all[2].ret().is_cancelled() && all[3].ret().is_cancelled(), "{all:?}");
+            assert!(all[4].user_data == 3 && all[4].res > 0, "{all:?}");
+            assert!(eventually(|| Arc::strong_count(&value) == 1), "what it had is dropped");
+            assert_eq!(queue.cancel(first), CancelOutcome::TooLate);
         });
     });
     ended.expect("this is the parent").expect_done();
