@@ -3,3 +3,4 @@
 
 mod headers;
 mod switch;
+mod unwinding;
