@@ -229,7 +229,7 @@ pub fn stats() -> Stats {
         parked_in_all: engine.park.total.get(),
         ring_reads: engine.park.disk.total.get(),
         held: engine.park.held(),
-        spawn_failures: engine.watchdog.failures.load(Ordering::Relaxed),
+        spawn_failures: engine.watchdog.failures.load(Ordering::Acquire),
     }
 }
 

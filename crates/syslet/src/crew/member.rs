@@ -14,6 +14,7 @@ use super::engine::{Engine, MIN_CREW};
 use super::guest::Guest;
 use super::local;
 use super::signals::CREW_MASK;
+use super::thread::SIGNAL_STACK;
 use super::word::CallWord;
 use crate::complete::{Outcome, Slot};
 use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -75,8 +76,6 @@ const IDLE_TIME: Timespec = Timespec { sec: 10, nsec: 0 };
 const KEEP: i64 = 4;
 /// Time slice of a standby that is woken on a busy CPU, in nanoseconds: the shortest there is.
 const HURRIED_SLICE: u64 = 100_000;
-/// Bytes of the alternate signal stack: full-size, handlers of the program run on it.
-const SIGNAL_STACK: usize = 64 << 10;
 /// Room that `stack_top` leaves at the top of the crew's free stack, in bytes.
 pub(crate) const MAX_ROOM: usize = 64 << 10;
 

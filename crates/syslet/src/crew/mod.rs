@@ -33,6 +33,8 @@ mod sentinel;
 #[cfg(not(loom))]
 mod signals;
 #[cfg(not(loom))]
+mod thread;
+#[cfg(not(loom))]
 mod transfer;
 #[cfg(not(loom))]
 mod watchdog;
@@ -62,6 +64,8 @@ pub use mechanism::Unsupported;
 pub(crate) use member::{Crew, MAX_ROOM};
 #[cfg(not(loom))]
 pub(crate) use signals::{CANCEL_CODE, CREW_MASK, KNOCK_CODE};
+#[cfg(not(loom))]
+pub(crate) use thread::start as start_thread;
 
 #[cfg(all(loom, test))]
 pub(crate) use word::{CallWord, Dispute};

@@ -7,7 +7,7 @@
 //! - makes crew threads and sentinels, so that guests never have to;
 //! - wakes again whoever was given a command by a waker that was preempted half-way.
 
-#![allow(unsafe_code, reason = "made by pthread_create, and asks for CPU clocks by number")]
+#![allow(unsafe_code, reason = "asks for CPU clocks by number, reaps sentinels")]
 
 use std::io;
 use std::sync::{OnceLock, PoisonError};
@@ -17,8 +17,8 @@ use syslet_sys::{arch, call, futex};
 
 use super::engine::{Engine, MAX_CREW};
 use super::mechanism::Unsupported;
-use super::member::{Crew, Hurry};
-use super::sentinel;
+use super::member::Hurry;
+use super::{sentinel, thread};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, lock};
 
 /// A round while some CPU may be busy. A call is taken over when it is seen twice, so after one to
@@ -154,20 +154,11 @@ impl Drop for Growth<'_> {
     }
 }
 
-/// Starts the watchdog by `pthread_create`: a thread made by std would inherit what the first user's
-/// thread has set up for threads it makes (captured output, hooks), and so would the crew.
+/// Starts the watchdog.
+///
+/// **Blocking**: until it runs.
 pub(super) fn start(engine: &'static Engine) -> io::Result<()> {
-    let mut thread = 0;
-    let argument = std::ptr::from_ref(engine).cast_mut().cast();
-    let mask = call::set_signal_mask(super::signals::CREW_MASK);
-    // SAFETY: `main` takes the engine, which is never freed.
-    let error = unsafe { libc::pthread_create(&mut thread, std::ptr::null(), main, argument) };
-    call::set_signal_mask(mask);
-    if error != 0 {
-        return Err(io::Error::from_raw_os_error(error));
-    }
-    // SAFETY: the thread just made, never joined.
-    unsafe { libc::pthread_detach(thread) };
+    thread::start(b"syslet-watchdog\0", None, move || watch(engine))?;
     let desk = &engine.watchdog;
     while desk.ready.load(Ordering::Acquire) == 0 {
         futex::wait(&desk.ready, 0, None);
@@ -175,11 +166,8 @@ pub(super) fn start(engine: &'static Engine) -> io::Result<()> {
     Ok(())
 }
 
-extern "C" fn main(engine: *mut libc::c_void) -> *mut libc::c_void {
-    // SAFETY: `start` passes an engine, which is never freed.
-    let engine: &'static Engine = unsafe { &*engine.cast::<Engine>() };
+fn watch(engine: &'static Engine) {
     let desk = &engine.watchdog;
-    call::set_name(b"syslet-watchdog\0");
     call::set_timer_slack(1);
     let attr = SchedAttr {
         size: size_of::<SchedAttr>() as u32,
@@ -349,8 +337,9 @@ impl Watch {
         let wanted = desk.wanted.swap(0, Ordering::SeqCst);
         for _ in 0..wanted {
             if let Err(error) = spawn(engine) {
-                desk.failures.fetch_add(1, Ordering::Relaxed);
                 engine.total.fetch_sub(1, Ordering::SeqCst);
+                // Release: who sees the failure counted may ask for another one.
+                desk.failures.fetch_add(1, Ordering::Release);
                 *lock(&engine.spawn_error) = Some(error);
                 engine.announce();
             }
@@ -360,57 +349,27 @@ impl Watch {
 
 /// Makes a crew thread. By std, from this thread: with its guard page, its report of an overflow,
 /// and nothing inherited from the program's threads.
+///
+/// In a forked child not by std: at the fork another thread may have held a lock of std's own that every
+/// thread takes at its start (seen: the one of the overflow report), and would hold it in the child for
+/// ever. The guard page is there; the report of an overflow is not.
 fn spawn(engine: &'static Engine) -> io::Result<()> {
     let crew = engine
         .new_crew()
         .ok_or_else(|| io::Error::other(format!("{MAX_CREW} crew threads exist")))?;
-    if super::fork::generation() > 0 {
-        let made = spawn_bare(engine, crew);
-        if made.is_err() {
-            engine.free_crew(crew);
-        }
-        return made;
-    }
-    let made = std::thread::Builder::new()
-        .name(format!("syslet-crew-{}", crew.index))
-        .stack_size(engine.stack_size)
-        .spawn(move || crew.run(engine));
+    let size = engine.stack_size;
+    let made = if super::fork::generation() > 0 {
+        thread::start(b"syslet-crew\0\0\0\0\0", Some(size), move || crew.run(engine))
+    } else {
+        thread::room_for_one(size, engine.coming()).and_then(|()| {
+            let builder = std::thread::Builder::new().name(format!("syslet-crew-{}", crew.index));
+            builder.stack_size(size).spawn(move || crew.run(engine)).map(drop)
+        })
+    };
     if made.is_err() {
         engine.free_crew(crew);
     }
-    made.map(drop)
-}
-
-/// Makes a crew thread in a forked child. Not by std: at the fork another thread may have held a lock of
-/// std's own that every thread takes at its start (seen: the one of the overflow report), and would hold
-/// it in the child for ever. The guard page is there; the report of an overflow is not.
-fn spawn_bare(engine: &'static Engine, crew: &'static Crew) -> io::Result<()> {
-    // SAFETY: all zeros is a value that `pthread_attr_init` replaces.
-    let mut attr: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
-    // SAFETY: live.
-    unsafe { libc::pthread_attr_init(&mut attr) };
-    // SAFETY: initialised above. A size that is refused leaves the default one.
-    unsafe { libc::pthread_attr_setstacksize(&mut attr, engine.stack_size) };
-    // SAFETY: as above.
-    unsafe { libc::pthread_attr_setdetachstate(&mut attr, libc::PTHREAD_CREATE_DETACHED) };
-    let mut thread = 0;
-    let argument = std::ptr::from_ref(crew).cast_mut().cast();
-    // SAFETY: `bare_main` takes a crew record, which is never freed.
-    let error = unsafe { libc::pthread_create(&mut thread, &attr, bare_main, argument) };
-    // SAFETY: initialised above.
-    unsafe { libc::pthread_attr_destroy(&mut attr) };
-    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
-}
-
-extern "C" fn bare_main(crew: *mut libc::c_void) -> *mut libc::c_void {
-    // SAFETY: `spawn_bare` passes a record, which is never freed.
-    let crew: &'static Crew = unsafe { &*crew.cast::<Crew>() };
-    call::set_name(b"syslet-crew\0\0\0\0\0");
-    // `start` publishes the engine when the watchdog is ready, and no thread is asked for before.
-    if let Some(engine) = super::engine::engine() {
-        crew.run(engine);
-    }
-    std::ptr::null_mut()
+    made
 }
 
 /// CPU time of the thread that makes the guest's call, or 0 if the guest has just gone.

@@ -25,7 +25,7 @@ use syslet_sys::{call as kernel, descriptor, futex};
 use super::again::{self, Went};
 use super::op::Parked;
 use crate::call::interest;
-use crate::crew::{CREW_MASK, Engine, KNOCK_CODE};
+use crate::crew::{CREW_MASK, Engine, KNOCK_CODE, start_thread};
 use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
 
 /// How long a call is parked before its file is held, in nanoseconds: most are over by then, and to hold a
@@ -193,7 +193,7 @@ impl Engine {
                 table.run();
             }
         };
-        if super::thread::start(b"syslet-keeper\0\0\0", run).is_err() {
+        if start_thread(b"syslet-keeper\0\0\0", None, run).is_err() {
             keeper.state.store(IMPOSSIBLE, Ordering::Release);
         }
         while keeper.state.load(Ordering::Acquire) == NOT_STARTED {

@@ -7,7 +7,6 @@ mod keeper;
 mod op;
 mod phase;
 mod ring;
-mod thread;
 mod timers;
 
 use std::collections::VecDeque;
@@ -26,7 +25,7 @@ pub(crate) use self::timers::Clock;
 use self::timers::Timers;
 use crate::call::{PendingCall, child_of, interest};
 use crate::complete::{Holder, Interrupt, Slot};
-use crate::crew::{Engine, Job};
+use crate::crew::{Engine, Job, start_thread};
 use crate::stats::Count;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 
@@ -294,7 +293,7 @@ impl Engine {
                     made.run(|call, events| self.ready(call, events));
                 }
             };
-            thread::start(b"syslet-park\0\0\0\0\0", run).ok()?;
+            start_thread(b"syslet-park\0\0\0\0\0", None, run).ok()?;
             Some(made)
         };
         ring.get_or_init(made).as_ref()
@@ -309,7 +308,7 @@ impl Engine {
                     made.run(|call| self.expire(call), || self.take_deliveries());
                 }
             };
-            thread::start(b"syslet-timers\0\0\0", run).ok()?;
+            start_thread(b"syslet-timers\0\0\0", None, run).ok()?;
             Some(Timers::new(clock))
         };
         timers.get_or_init(made).as_ref()

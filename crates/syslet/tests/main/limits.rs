@@ -275,6 +275,40 @@ fn threads_that_cannot_be_made_are_done_without() {
     ended.expect("this is the parent").expect_done();
 }
 
+#[test]
+fn thread_for_which_there_is_only_half_the_memory_is_not_made() {
+    const STACK: usize = 256 << 10;
+    /// Less than the alternate signal stack, which std maps when the thread runs, and panics without.
+    const STEP: usize = 8 << 10;
+    let path = "limits::thread_for_which_there_is_only_half_the_memory_is_not_made";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 3).run(path, || {
+        bounded(LIMIT, || {
+            let settings = || settings().stack_size(STACK);
+            let guard = settings().attach().expect("three threads can be made");
+            // All there may be, so none is being made. A fourth is from now on when it is needed.
+            let occupied = Occupied::all(3);
+            assert!(eventually(|| stats().crew == 3), "{:?}", stats());
+            drop(settings().max_crew(4).attach().expect("it is attached, and the limit is raised"));
+            // Each attempt to make one has a little more memory than the one before.
+            let mut closures = Vec::new();
+            while stats().crew < 4 && closures.len() < 100 {
+                let failed = stats().spawn_failures;
+                let hard = allow((closures.len() * STEP) as u64);
+                closures.push(syslet::Builder::new().elsewhere().launch(|| 7));
+                let over = eventually(|| stats().spawn_failures > failed || stats().crew == 4);
+                calls::limit(libc::RLIMIT_AS, hard);
+                assert!(over, "{:?}", stats());
+            }
+            let refused = stats().spawn_failures;
+            assert!((32..99).contains(&refused), "{refused} attempts have failed");
+            closures.into_iter().for_each(|closure| assert_eq!(closure.join(), 7));
+            occupied.release();
+            drop(guard);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
 impl Occupied {
     /// Submits calls that sleep until one has to be queued or a thread could not be made.
     fn some() -> Self {
