@@ -13,6 +13,7 @@ use super::guest::Guest;
 use super::member::Crew;
 use super::signals::{CREW_MASK, OURS};
 use crate::sync::Ordering;
+
 impl Crew {
     /// Tries to take the guest over from the thread that sleeps in its call. True: it was carried.
     pub(super) fn take(&'static self, engine: &'static Engine, guest: &'static Guest) -> bool {

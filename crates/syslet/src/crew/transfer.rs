@@ -15,8 +15,10 @@ use super::member::kick;
 use super::{home, identity, local, mechanism};
 use crate::AttachError;
 use crate::sync::{Ordering, lock};
-/// How long a change of ids may take to reach every thread, on a busy machine.
-const SETXID_TIME: Duration = Duration::from_millis(50);
+
+/// How long a change of ids may take to reach every thread, on a busy machine: attaching to a crew with
+/// other ids for good is refused after it.
+const SETXID_TIME: Duration = Duration::from_millis(500);
 
 /// How long attaching waits for crew threads to be made before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
