@@ -538,10 +538,11 @@ fn steps_that_are_away_do_not_answer_eintr_unasked() {
             let sleeps = [0; 2].map(|_| add(&mut chain, sleep_call(TIME)));
             let begun = Instant::now();
             let away = pending(go_chain(chain));
+            // Begun anew at each interruption it would never end.
             crate::interruption::pester(|| away.is_done());
             let took = begun.elapsed();
             assert_eq!(answers(&away.wait(), sleeps), [Some(0), Some(0)]);
-            assert!(took >= TIME * 2 && took < TIME * 6, "ended after {took:?}");
+            assert!(took >= TIME * 2, "ended after {took:?}");
         });
     });
     ended.expect("this is the parent").expect_done();

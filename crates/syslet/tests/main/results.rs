@@ -196,12 +196,13 @@ fn time_limits_are_kept() {
 
 #[test]
 fn calls_overlap() {
+    const TIME: Duration = Duration::from_secs(1);
     attached(|| {
         let begun = Instant::now();
-        let away: Vec<_> = (0..20).map(|_| go(sleep_call(Duration::from_millis(100)))).collect();
-        assert!(away.iter().all(|submitted| !submitted.is_done()));
+        let away: Vec<_> = (0..20).map(|_| go(sleep_call(TIME))).collect();
         away.into_iter().for_each(|submitted| assert_eq!(submitted.wait().raw(), 0));
-        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+        let took = begun.elapsed();
+        assert!(took < TIME * 10, "{took:?}, and 20 s one after the other");
     });
 }
 

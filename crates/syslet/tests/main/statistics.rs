@@ -1,7 +1,7 @@
 //! The counters count.
 
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use syslet::{Histogram, stats, threadlet};
 
@@ -18,7 +18,8 @@ fn known_sequence_is_counted_exactly() {
             return;
         }
         assert_eq!(stats(), syslet::Stats::default(), "nothing has begun");
-        attached(|| {
+        let started = Instant::now();
+        attached(move || {
             let begun = stats();
             assert_eq!(begun.guest.map(|guest| (guest.inline, guest.handed_off)), Some((0, 0)));
             assert_eq!(begun.attached, 1);
@@ -48,6 +49,10 @@ fn known_sequence_is_counted_exactly() {
             assert_eq!(guest.in_place, 0);
             assert_eq!(guest.latency.count(), guest.handed_off);
             check_histogram(&guest.latency);
+            // The bound of a bucket is at most four times what is in it (two by its own width, and two by
+            // that of the bucket of ticks).
+            let longest = guest.latency.quantile(1.0);
+            assert!(longest <= started.elapsed() * 4, "a handoff took {longest:?}");
             assert_eq!(now.total, guest, "the only guest");
             assert_eq!(now.spawn_failures, 0);
         });
@@ -67,7 +72,6 @@ fn check_histogram(latency: &Histogram) {
     let (low, middle, high) = (latency.quantile(0.0), latency.quantile(0.5), latency.quantile(1.0));
     assert!(Duration::ZERO < low && low <= middle && middle <= high);
     assert_eq!(Some(high), buckets.last().map(|(bound, _)| *bound));
-    assert!(middle < Duration::from_millis(100), "half of the handoffs take {middle:?}");
 }
 
 #[test]

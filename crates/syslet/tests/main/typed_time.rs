@@ -66,8 +66,9 @@ fn sleeps_overlap() {
         let begun = Instant::now();
         let sleeps: Vec<_> = (0..100).map(|_| sleep(millis(100))).collect();
         sleeps.into_iter().for_each(|sleeping| sleeping.wait());
-        assert!(begun.elapsed() >= millis(100));
-        assert!(begun.elapsed() < millis(2000), "{:?}", begun.elapsed());
+        let took = begun.elapsed();
+        assert!(took >= millis(100));
+        assert!(took < millis(5000), "{took:?}, and 10 s one after the other");
     });
 }
 

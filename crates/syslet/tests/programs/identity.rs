@@ -30,8 +30,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 /// A user and group that need not exist.
 const NOBODY: u32 = 65_534;
-/// Longest time that setting an id may take here: far more than it needs.
-const QUICK: Duration = Duration::from_secs(2);
+/// Longest time that setting an id may take here: far more than it needs, and not for ever.
+const QUICK: Duration = sys::PATIENCE;
 
 fn need_root() {
     if !sys::is_root() {

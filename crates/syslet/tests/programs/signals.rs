@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::runner::{ALL, GUESTS, Scenario};
+use crate::runner::{ALL, GUESTS, Mode, Scenario};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off, submit_poll, submit_sleep};
 
@@ -416,7 +416,8 @@ fn disturbed_sleep() {
         let (answer, took, _) = again.next().expect("the call goes away in one of 20 tries");
         assert_eq!(answer, 0, "the call's answer");
         assert!(took >= time, "ended after {took:?}");
-        assert!(took < time * 3, "took {took:?}");
+        // Begun anew at each interruption it would never end.
+        assert!(took < sys::PATIENCE, "took {took:?}");
     }
     stop.store(1, Ordering::SeqCst);
     disturber.join().expect("ends well");
@@ -426,6 +427,7 @@ fn default_action() {
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGKILL, libc::SIGQUIT] {
         let words = sys::shared_words();
         let child = sys::fork(move || {
+            sys::handle_by_default(signal); // a shell's background job ignores some of them
             let _guard = attach();
             let _reads = away_reads(3);
             words[0].store(1, Ordering::SeqCst);
@@ -466,16 +468,34 @@ fn stop_continue() {
     assert_eq!(child.end(), 0);
 }
 
+/// Whether the home of the main thread, which waits for signals, sleeps.
+fn home_waits() -> bool {
+    if Mode::current() == Mode::Pool {
+        return true; // nobody passes a signal on
+    }
+    crate::proc::field(sys::getpid(), "State").is_some_and(|state| state.starts_with('S'))
+}
+
 fn timer() {
     MARK.set(1);
     sys::handle(libc::SIGALRM, record);
     let _guard = attach();
     let reads = away_reads(4);
-    sys::interval_timer(Duration::from_millis(2));
+    let period = Duration::from_millis(2);
+    sys::set_timer(period, period);
     sys::spin_until("the timer has fired", || HITS.load(Ordering::SeqCst) > 100);
-    sys::interval_timer(Duration::ZERO);
+    sys::set_timer(Duration::ZERO, Duration::ZERO);
+    sys::eventually("nothing is on its way any more", home_waits);
+    // On a busy machine the home may not be back when a timer fires again: now one at a time.
+    ASTRAY.store(0, Ordering::SeqCst);
+    for _ in 0..100 {
+        let seen = HITS.load(Ordering::SeqCst);
+        sys::set_timer(period, Duration::ZERO);
+        sys::spin_until("the timer has fired", || HITS.load(Ordering::SeqCst) > seen);
+        sys::eventually("the home waits for the next one", home_waits);
+    }
     finish_all(reads);
-    few_astray(HITS.load(Ordering::SeqCst));
+    few_astray(100);
 }
 
 static PIPE: AtomicI32 = AtomicI32::new(-1);

@@ -460,6 +460,12 @@ pub(crate) fn handle_without_stack(signal: i32, handler: Handler) {
     handle_with(signal, handler, 0);
 }
 
+/// Gives `signal` its default action.
+pub(crate) fn handle_by_default(signal: i32) {
+    // SAFETY: clause A.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
 fn handle_with(signal: i32, handler: Handler, flags: i32) {
     // SAFETY: zeroes are a valid sigaction.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -665,10 +671,10 @@ pub(crate) fn test_cancel() {
     unsafe { pthread_testcancel() };
 }
 
-/// SIGALRM every `period`; never for zero.
-pub(crate) fn interval_timer(period: Duration) {
-    let time = libc::timeval { tv_sec: 0, tv_usec: period.as_micros() as i64 };
-    let timer = libc::itimerval { it_interval: time, it_value: time };
+/// SIGALRM after `first`, never for zero, and then every `period`, or never again for zero.
+pub(crate) fn set_timer(first: Duration, period: Duration) {
+    let time = |of: Duration| libc::timeval { tv_sec: 0, tv_usec: of.as_micros() as i64 };
+    let timer = libc::itimerval { it_interval: time(period), it_value: time(first) };
     let none = std::ptr::null_mut();
     // SAFETY: clause B.
     let answer = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, none) };

@@ -108,35 +108,45 @@ fn unix_sockets_of_every_kind_of_name() {
 
 #[test]
 fn errors_of_unix_sockets_are_those_of_std() {
-    attached(|| {
-        let folder = Folder::new();
-        drop(UnixListener::bind(folder.at("gone")).expect("it can be bound"));
-        std::fs::write(folder.at("file"), "").expect("it can be written");
-        let long = "x".repeat(200);
-        for path in ["gone", "file", "missing", &long] {
-            let expected = net::UnixStream::connect(folder.at(path)).expect_err("nobody");
-            let got = connect_unix(folder.at(path)).wait().expect_err("nobody");
-            assert_eq!(
-                (got.kind(), got.raw_os_error()),
-                (expected.kind(), expected.raw_os_error())
-            );
-        }
+    let path = "typed_net::connections::errors_of_unix_sockets_are_those_of_std";
+    // Alone: a program that another test starts beside it holds copies of its sockets for a moment.
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let folder = Folder::new();
+            drop(UnixListener::bind(folder.at("gone")).expect("it can be bound"));
+            std::fs::write(folder.at("file"), "").expect("it can be written");
+            let long = "x".repeat(200);
+            for path in ["gone", "file", "missing", &long] {
+                let expected = net::UnixStream::connect(folder.at(path)).expect_err("nobody");
+                let got = connect_unix(folder.at(path)).wait().expect_err("nobody");
+                assert_eq!(
+                    (got.kind(), got.raw_os_error()),
+                    (expected.kind(), expected.raw_os_error())
+                );
+            }
+        });
     });
+    ended.expect("this is the parent").expect_done();
 }
 
 #[test]
 fn refused_and_unreachable_are_those_of_std() {
-    attached(|| {
-        let closed = address(&listener());
-        let refused = connect(closed).wait().expect_err("nobody listens");
-        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        for address in ["255.255.255.255:9", "240.0.0.1:9", "[ff02::1]:9", "[2001:db8::1]:9"] {
-            let address: SocketAddr = address.parse().expect("an address");
-            let expected = TcpStream::connect_timeout(&address, SHORT).map_err(|e| e.kind());
-            let got = connect_timeout(address, SHORT).wait().map_err(|e| e.kind());
-            assert_eq!(got.err(), expected.err(), "{address}");
-        }
+    let path = "typed_net::connections::refused_and_unreachable_are_those_of_std";
+    // Alone: a program that another test starts beside it holds copies of its sockets for a moment.
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let closed = address(&listener());
+            let refused = connect(closed).wait().expect_err("nobody listens");
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+            for address in ["255.255.255.255:9", "240.0.0.1:9", "[ff02::1]:9", "[2001:db8::1]:9"] {
+                let address: SocketAddr = address.parse().expect("an address");
+                let expected = TcpStream::connect_timeout(&address, SHORT).map_err(|e| e.kind());
+                let got = connect_timeout(address, SHORT).wait().map_err(|e| e.kind());
+                assert_eq!(got.err(), expected.err(), "{address}");
+            }
+        });
     });
+    ended.expect("this is the parent").expect_done();
 }
 
 /// A listener whose queue is full: further attempts hang.

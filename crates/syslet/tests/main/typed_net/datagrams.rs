@@ -9,6 +9,7 @@ use futures_executor::block_on;
 use syslet::net::{recv, recv_from, send, send_to};
 
 use crate::util::attached;
+use crate::util::child::Child;
 use crate::util::temp::Folder;
 
 fn socket() -> UdpSocket {
@@ -46,26 +47,31 @@ fn datagrams_come_whole_and_with_their_sender() {
 
 #[test]
 fn unix_datagrams_have_names_or_none() {
-    attached(|| {
-        let folder = Folder::new();
-        let other = UnixDatagram::bind(folder.at("other")).expect("it can be bound");
-        let named = UnixDatagram::bind(folder.at("named")).expect("it can be bound");
-        let unnamed = UnixDatagram::unbound().expect("it can be made");
-        let to = other.local_addr().expect("it is bound");
+    let path = "typed_net::datagrams::unix_datagrams_have_names_or_none";
+    // Alone: a program that another test starts beside it holds copies of its sockets for a moment.
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let folder = Folder::new();
+            let other = UnixDatagram::bind(folder.at("other")).expect("it can be bound");
+            let named = UnixDatagram::bind(folder.at("named")).expect("it can be bound");
+            let unnamed = UnixDatagram::unbound().expect("it can be made");
+            let to = other.local_addr().expect("it is bound");
 
-        let receiving = recv_from(&other, vec![0; 9]);
-        send_to(&named, "one", &to).wait().0.expect("sent");
-        let (count, from) = receiving.wait().0.expect("received");
-        assert_eq!((count, from.as_pathname()), (3, Some(folder.at("named").as_path())));
+            let receiving = recv_from(&other, vec![0; 9]);
+            send_to(&named, "one", &to).wait().0.expect("sent");
+            let (count, from) = receiving.wait().0.expect("received");
+            assert_eq!((count, from.as_pathname()), (3, Some(folder.at("named").as_path())));
 
-        send_to(&unnamed, "two", &to).wait().0.expect("sent");
-        let (count, from) = recv_from(&other, vec![0; 9]).wait().0.expect("received");
-        assert!(count == 3 && from.is_unnamed());
+            send_to(&unnamed, "two", &to).wait().0.expect("sent");
+            let (count, from) = recv_from(&other, vec![0; 9]).wait().0.expect("received");
+            assert!(count == 3 && from.is_unnamed());
 
-        drop(other);
-        let (error, _) = send_to(&named, "three", &to).wait();
-        assert_eq!(error.expect_err("nobody is there").kind(), ErrorKind::ConnectionRefused);
+            drop(other);
+            let (error, _) = send_to(&named, "three", &to).wait();
+            assert_eq!(error.expect_err("nobody is there").kind(), ErrorKind::ConnectionRefused);
+        });
     });
+    ended.expect("this is the parent").expect_done();
 }
 
 #[test]

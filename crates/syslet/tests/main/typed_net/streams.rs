@@ -63,31 +63,36 @@ fn what_comes_later_is_received_later() {
 
 #[test]
 fn end_and_errors_are_those_of_std() {
-    attached(|| {
-        let (one, other) = pair();
-        let receiving = recv(&other, vec![0; 8]);
-        one.shutdown(Shutdown::Write).expect("it is connected");
-        assert_eq!(receiving.wait().0.expect("the end"), 0);
-        drop(one);
-        let (error, back) = send(&other, "text").wait();
-        assert_eq!(error.expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
-        assert_eq!(back, "text");
-        let (error, _) = send_all(&other, "text").wait();
-        assert_eq!(error.expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
+    let path = "typed_net::streams::end_and_errors_are_those_of_std";
+    // Alone: a program that another test starts beside it holds copies of its sockets for a moment.
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let (one, other) = pair();
+            let receiving = recv(&other, vec![0; 8]);
+            one.shutdown(Shutdown::Write).expect("it is connected");
+            assert_eq!(receiving.wait().0.expect("the end"), 0);
+            drop(one);
+            let (error, back) = send(&other, "text").wait();
+            assert_eq!(error.expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
+            assert_eq!(back, "text");
+            let (error, _) = send_all(&other, "text").wait();
+            assert_eq!(error.expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
 
-        let (tcp, peer) = tcp_pair();
-        let receiving = recv(&tcp, vec![0; 8]);
-        (&tcp).write_all(b"unread").expect("there is room");
-        let mut byte = [0];
-        (&peer).read_exact(&mut byte).expect("it can be read");
-        drop(peer);
-        let (error, _) = receiving.wait();
-        assert_eq!(error.expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+            let (tcp, peer) = tcp_pair();
+            let receiving = recv(&tcp, vec![0; 8]);
+            (&tcp).write_all(b"unread").expect("there is room");
+            let mut byte = [0];
+            (&peer).read_exact(&mut byte).expect("it can be read");
+            drop(peer);
+            let (error, _) = receiving.wait();
+            assert_eq!(error.expect_err("a reset").kind(), ErrorKind::ConnectionReset);
 
-        let file = std::fs::File::open("/dev/null").expect("it is there");
-        let (error, _) = recv(&file.as_fd(), vec![0; 8]).wait();
-        assert_eq!(error.expect_err("not a socket").raw_os_error(), Some(libc::ENOTSOCK));
+            let file = std::fs::File::open("/dev/null").expect("it is there");
+            let (error, _) = recv(&file.as_fd(), vec![0; 8]).wait();
+            assert_eq!(error.expect_err("not a socket").raw_os_error(), Some(libc::ENOTSOCK));
+        });
     });
+    ended.expect("this is the parent").expect_done();
 }
 
 #[test]
