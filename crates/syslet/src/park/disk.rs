@@ -15,10 +15,9 @@ use syslet_sys::uring::{self, COMPLETIONS, Memory};
 use syslet_sys::{arch, futex};
 
 use super::op::Parked;
-use super::thread;
 use crate::call::{Call, is_at_end, ring_read};
 use crate::complete::Holder;
-use crate::crew::Engine;
+use crate::crew::{Engine, start_thread};
 use crate::stats::Count;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence, lock};
 
@@ -119,7 +118,7 @@ impl Engine {
             }
             Err(error) => disk.settle(REFUSED + error.unsigned_abs() as u32),
         };
-        if thread::start(b"syslet-disk\0\0\0\0\0", run).is_err() {
+        if start_thread(b"syslet-disk\0\0\0\0\0", None, run).is_err() {
             disk.settle(REFUSED + EAGAIN as u32);
         }
     }

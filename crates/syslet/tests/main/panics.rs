@@ -68,12 +68,16 @@ fn panic_comes_out_of_the_future_and_of_try_join() {
 
 #[test]
 fn crew_works_on_after_panics() {
-    attached(|| {
-        for _ in 0..300 {
-            assert!(threadlet(|| panic!("again")).join_catch().is_err());
-        }
-        assert_eq!(threadlet(|| 1).join(), 1);
+    // What it says on standard error would hide what others say.
+    let ended = Child::new().run("panics::crew_works_on_after_panics", || {
+        attached(|| {
+            for _ in 0..300 {
+                assert!(threadlet(|| panic!("again")).join_catch().is_err());
+            }
+            assert_eq!(threadlet(|| 1).join(), 1);
+        });
     });
+    ended.expect("this is the parent").expect_done();
 }
 
 #[test]
