@@ -143,6 +143,7 @@ fn no_seal() {
 }
 
 /// Linux 5.10, which has the rest of what parking needs.
+#[expect(clippy::zombie_processes, reason = "the library waits for it")]
 fn no_pwait2() {
     use std::time::Duration;
     deny(&[(libc::SYS_epoll_pwait2, libc::ENOSYS)]);
