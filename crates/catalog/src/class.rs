@@ -15,9 +15,9 @@ const STORES: u8 = 1 << 7;
 /// `write`, `pwrite64`, `writev`, `pwritev`, `pwritev2`.
 const WRITERS: [u32; 5] = [1, 18, 20, 296, 328];
 
-/// `poll` and `ppoll`: they name their descriptors in memory, so that the table cannot say more than
-/// [`Waits::Other`].
-const POLLS: [u32; 2] = [7, 271];
+/// `poll`, `ppoll`, `select` and `pselect6` name their descriptors in memory, and `connect` waits for
+/// readiness only in a way, so that the table cannot say more than [`Waits::Other`].
+const PARKED: [u32; 5] = [7, 271, 23, 270, 42];
 
 /// Numbers from 512 on belong to the x32 calls, which are not in the table.
 const NUMBERS: usize = 512;
@@ -95,6 +95,17 @@ pub const fn class(nr: u32) -> Class {
     if (nr as usize) < NUMBERS { Class(CLASSES[nr as usize]) } else { Class(0) }
 }
 
+const fn contains(numbers: &[u32], nr: u32) -> bool {
+    let mut i = 0;
+    while i < numbers.len() {
+        if numbers[i] == nr {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
 const fn bits(entry: &Entry) -> u8 {
     let mut bits = KNOWN;
     if matches!(entry.runs, Runs::Anywhere) {
@@ -105,15 +116,11 @@ const fn bits(entry: &Entry) -> u8 {
     }
     let waits = matches!(entry.waits, Waits::Readiness { .. } | Waits::Timer | Waits::Child);
     let reads_storage = matches!((entry.waits, entry.twin), (Waits::Disk, Some(Twin::RwfNowait)));
-    if waits || reads_storage || entry.nr == POLLS[0] || entry.nr == POLLS[1] {
+    if waits || reads_storage || contains(&PARKED, entry.nr) {
         bits |= MAY_PARK;
     }
-    let mut i = 0;
-    while i < WRITERS.len() {
-        if entry.nr == WRITERS[i] {
-            bits |= WRITES;
-        }
-        i += 1;
+    if contains(&WRITERS, entry.nr) {
+        bits |= WRITES;
     }
     if matches!(entry.waits, Waits::Disk) {
         bits |= DISK;

@@ -4,8 +4,9 @@
 
 use crate::arch::syscall;
 use crate::uapi::{
-    CLOSE_RANGE_UNSHARE, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_GETFL,
-    SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, Stat, Timeval, nr,
+    CLOSE_RANGE_UNSHARE, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent,
+    F_GETFL, F_SETFL, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET, Stat, Timeval,
+    nr,
 };
 
 /// What kind of file `descriptor` is, and which: fstat(2).
@@ -25,6 +26,21 @@ pub fn stat(descriptor: i32) -> Result<Stat, isize> {
 pub fn status_flags(descriptor: i32) -> isize {
     // SAFETY: reads and writes no memory.
     unsafe { syscall(nr::FCNTL, [descriptor as usize, F_GETFL, 0, 0, 0, 0]) }
+}
+
+/// Sets the status flags of `descriptor`: of all who hold the file.
+pub fn set_status_flags(descriptor: i32, flags: isize) -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::FCNTL, [descriptor as usize, F_SETFL, flags as usize, 0, 0, 0]) }
+}
+
+/// True if `descriptor` is a socket that carries a stream.
+pub fn is_stream_socket(descriptor: i32) -> bool {
+    let (mut kind, mut len) = (0u32, size_of::<u32>() as u32);
+    let at = &raw mut kind as usize;
+    let args = [descriptor as usize, SOL_SOCKET, SO_TYPE, at, &raw mut len as usize, 0];
+    // SAFETY: the kernel writes at most `len` bytes of the number, and the length.
+    unsafe { syscall(nr::GETSOCKOPT, args) >= 0 && kind == SOCK_STREAM }
 }
 
 /// True if `descriptor` has a position: it is a file.
@@ -88,10 +104,10 @@ pub fn same_file(one: i32, tid: i32, other: i32) -> bool {
     unsafe { syscall(nr::KCMP, args) == 0 }
 }
 
-/// A new epoll, or `-errno`.
+/// A new epoll, closed on exec, or `-errno`.
 pub fn new_epoll() -> isize {
     // SAFETY: reads and writes no memory.
-    unsafe { syscall(nr::EPOLL_CREATE1, [0; 6]) }
+    unsafe { syscall(nr::EPOLL_CREATE1, [EPOLL_CLOEXEC, 0, 0, 0, 0, 0]) }
 }
 
 /// Watches `descriptor`, a new one or (`again`) one that is watched already; 0 or `-errno`.

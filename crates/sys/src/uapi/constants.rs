@@ -104,6 +104,8 @@ constants! {
     IOCB_POLL: u16 = 5, "linux/aio_abi.h", "IOCB_CMD_POLL";
     /// Something to read.
     POLLIN: u32 = 1, "poll.h", "POLLIN";
+    /// Urgent data.
+    POLLPRI: u32 = 2, "poll.h", "POLLPRI";
     /// Room to write.
     POLLOUT: u32 = 4, "poll.h", "POLLOUT";
     /// An error.
@@ -122,6 +124,20 @@ constants! {
     SO_RCVTIMEO: usize = 20, "sys/socket.h", "SO_RCVTIMEO";
     /// Time limit for sending.
     SO_SNDTIMEO: usize = 21, "sys/socket.h", "SO_SNDTIMEO";
+    /// The type of a socket.
+    SO_TYPE: usize = 3, "sys/socket.h", "SO_TYPE";
+    /// A stream of bytes.
+    SOCK_STREAM: u32 = 1, "sys/socket.h", "SOCK_STREAM";
+    /// Addresses of IPv4.
+    AF_INET: u16 = 2, "sys/socket.h", "AF_INET";
+    /// Addresses of IPv6.
+    AF_INET6: u16 = 10, "sys/socket.h", "AF_INET6";
+    /// Leave what is received where it is.
+    MSG_PEEK: usize = 2, "sys/socket.h", "MSG_PEEK";
+    /// Set the status flags.
+    F_SETFL: usize = 4, "fcntl.h", "F_SETFL";
+    /// The number does not survive exec.
+    EPOLL_CLOEXEC: usize = 0x8_0000, "sys/epoll.h", "EPOLL_CLOEXEC";
     /// Give the status flags.
     F_GETFL: usize = 3, "fcntl.h", "F_GETFL";
     /// Do not wait, for all who hold the file.
@@ -176,6 +192,8 @@ constants! {
     ENOSYS: isize = 38, "errno.h", "ENOSYS";
     /// Time is over.
     ETIMEDOUT: isize = 110, "errno.h", "ETIMEDOUT";
+    /// Under way.
+    EINPROGRESS: isize = 115, "errno.h", "EINPROGRESS";
     /// Cancelled.
     ECANCELED: isize = 125, "errno.h", "ECANCELED";
     /// First signal above those with names (glibc keeps 32 and 33 to itself).

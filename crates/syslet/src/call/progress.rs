@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code, reason = "reads the vectors of a call")]
 
+use syslet_sys::uapi::MSG_WAITALL;
+
 use super::number::Call;
 use super::twin::nr;
 
@@ -32,6 +34,13 @@ impl Progress {
         let (args, part) = (call.args(), answer as usize);
         match call.nr() {
             nr::WRITE | nr::SENDTO if part < args[2].min(MOST) => {
+                let mut rest = *call;
+                rest.0[2] += part;
+                rest.0[3] = args[2].min(MOST) - part;
+                Self::Rest(rest)
+            }
+            // All of it was asked for.
+            nr::RECVFROM if args[3] & MSG_WAITALL != 0 && part < args[2].min(MOST) => {
                 let mut rest = *call;
                 rest.0[2] += part;
                 rest.0[3] = args[2].min(MOST) - part;

@@ -6,8 +6,9 @@
 use syslet_catalog::{Entry, Events, Makes, Twin, Waits};
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, MSG_DONTWAIT, MSG_WAITALL, O_NONBLOCK, P_PID, POLLIN,
-    POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec, WEXITED, WNOWAIT,
+    AF_INET, AF_INET6, CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EINPROGRESS, MSG_DONTWAIT,
+    MSG_PEEK, MSG_WAITALL, O_NONBLOCK, P_PID, POLLIN, POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec,
+    Timeval, WEXITED, WNOWAIT,
 };
 
 use super::cold::{Found, found, is_read_at};
@@ -15,7 +16,8 @@ use super::kinds::{Kind, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
 use super::progress::Progress;
-use super::submit::{Submitted, Tried, try_as_guest};
+use super::several::{ask, is_too_large};
+use super::submit::{Submitted, Tried, in_place, try_as_guest};
 use super::twin::{Answer, Attempt, nr, read_transfer};
 use crate::SubmitError;
 use crate::crew::{Busy, Engine, Guest, Settings, engine_of_guest, start};
@@ -33,7 +35,13 @@ pub(super) struct Asker {
 
 /// What a descriptor is waited for by `call`: the descriptor and the events of poll(2).
 pub(crate) fn interest(call: &Call) -> Option<(i32, u32)> {
+    if call.nr() == nr::CONNECT {
+        return Some((call.args()[0] as i32, POLLOUT));
+    }
     if matches!(call.nr(), nr::POLL | nr::PPOLL) {
+        if call.args()[1] != 1 {
+            return None; // see `several`
+        }
         let entry = call.args()[0] as *const (i32, u16, u16); // struct pollfd
         // SAFETY: the call's memory, under the duties of `submit`.
         let (descriptor, events, _) = unsafe { entry.read_unaligned() };
@@ -90,6 +98,8 @@ pub(super) unsafe fn submit_waiting(
         Waits::Readiness { .. } => unsafe { transfer(asker, call, entry) },
         // SAFETY: as above.
         Waits::Disk => unsafe { read_storage(asker, call, Kind::guess(call.args()[0])) },
+        // SAFETY: as above.
+        _ if call.nr() == nr::CONNECT => unsafe { connect(asker, call) },
         // SAFETY: as above.
         _ => unsafe { poll(asker, call) },
     }
@@ -177,6 +187,9 @@ unsafe fn limit(call: &Call) -> Option<u64> {
         nr::EPOLL_PWAIT2 => (3, true),
         nr::POLL => (2, false),
         nr::PPOLL => (2, true),
+        nr::PSELECT6 => (4, true),
+        // SAFETY: the caller's duties.
+        nr::SELECT => return unsafe { select_limit(call) },
         _ => return Some(NEVER),
     };
     let value = call.args()[arg];
@@ -189,22 +202,81 @@ unsafe fn limit(call: &Call) -> Option<u64> {
             Err(_) => return Some(NEVER),
         },
     };
-    Some(Clock::Monotonic.now().saturating_add(nanos).min(NEVER - 1))
+    Some(from_now(nanos))
 }
 
-/// `poll` and `ppoll` of one descriptor.
+fn from_now(nanos: u64) -> u64 {
+    Clock::Monotonic.now().saturating_add(nanos).min(NEVER - 1)
+}
+
+/// The same of `select`.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn select_limit(call: &Call) -> Option<u64> {
+    let time = call.args()[4] as *const Timeval;
+    if time.is_null() {
+        return Some(NEVER);
+    }
+    // SAFETY: the caller's duties.
+    let time = unsafe { time.read_unaligned() };
+    let (sec, usec) = (u64::try_from(time.sec).ok()?, u64::try_from(time.usec).ok()?);
+    Some(from_now(sec.saturating_mul(1_000_000_000).saturating_add(usec.saturating_mul(1000))))
+}
+
+/// `poll` and `ppoll`, `select` and `pselect6`.
 ///
 /// # Safety
 ///
 /// Those of `submit`.
 unsafe fn poll(asker: Asker, call: &Call) -> Routed {
     let args = call.args();
-    let masked = call.nr() == nr::PPOLL && args[3] != 0;
-    if args[1] != 1 || args[0] == 0 || masked {
+    let masked = match call.nr() {
+        nr::PPOLL => args[3] != 0,
+        // A structure: the address of the mask, and its size.
+        // SAFETY: the caller's duties.
+        nr::PSELECT6 => args[5] != 0 && unsafe { (args[5] as *const usize).read_unaligned() } != 0,
+        _ => false,
+    };
+    if masked || is_too_large(call) {
         return None;
     }
+    let way = match call.nr() {
+        nr::POLL | nr::PPOLL if args[0] == 0 => return None,
+        nr::POLL | nr::PPOLL if args[1] == 1 => Way::Poll,
+        _ => Way::Several,
+    };
     // SAFETY: the caller's duties.
-    unsafe { wait_for_events(asker, call, Way::Poll) }
+    unsafe { wait_for_events(asker, call, way) }
+}
+
+/// `connect`, of a stream over the network: begun without waiting.
+///
+/// # Safety
+///
+/// Those of `submit`.
+unsafe fn connect(asker: Asker, call: &Call) -> Routed {
+    let [socket, address, len, ..] = *call.args() else { return None };
+    // SAFETY: the caller's duties.
+    let family = (len >= 2).then(|| unsafe { (address as *const u16).read_unaligned() })?;
+    let descriptor = socket as i32;
+    let flags = descriptor::status_flags(descriptor);
+    let waits = flags >= 0 && flags as usize & O_NONBLOCK == 0;
+    let network = matches!(family, AF_INET | AF_INET6) && descriptor::is_stream_socket(descriptor);
+    if !waits || !network || descriptor::has_socket_timeout(descriptor, true) {
+        return None;
+    }
+    let file = descriptor::stat(descriptor).ok()?.ino;
+    // Nobody reads or writes before it is connected, so nobody is misled by the flag meanwhile.
+    descriptor::set_status_flags(descriptor, flags | O_NONBLOCK as isize);
+    // SAFETY: the caller's duties.
+    let answer = unsafe { in_place(call) }.raw();
+    descriptor::set_status_flags(descriptor, flags);
+    if answer != -EINPROGRESS {
+        return done(answer);
+    }
+    asker.park(order(*call, Way::Connect, file, 0))
 }
 
 /// Asks with a time limit of zero first.
@@ -215,13 +287,23 @@ unsafe fn poll(asker: Asker, call: &Call) -> Routed {
 unsafe fn wait_for_events(asker: Asker, call: &Call, way: Way) -> Routed {
     // SAFETY: the caller's duties.
     let deadline = unsafe { limit(call) }?;
-    // SAFETY: as above.
-    let answer = unsafe { Attempt::zero(call)?.make() };
-    if answer != 0 || deadline <= Clock::Monotonic.now() {
+    let over = deadline <= Clock::Monotonic.now();
+    if way == Way::Several && over {
+        return None; // does not wait
+    }
+    let answer = match way {
+        // SAFETY: as above.
+        Way::Several => unsafe { ask(call) },
+        // SAFETY: as above.
+        _ => unsafe { Attempt::zero(call)?.make() },
+    };
+    if answer != 0 || over {
         return done(answer);
     }
-    let (descriptor, _) = interest(call)?;
-    let file = descriptor::stat(descriptor).ok()?.ino;
+    let file = match interest(call) {
+        Some((descriptor, _)) => descriptor::stat(descriptor).ok()?.ino,
+        None => 0,
+    };
     let clock = Clock::Monotonic;
     asker.park(Order { call: *call, way, file, done: 0, deadline, clock })
 }
@@ -260,7 +342,13 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
         Some(Twin::MsgDontwait { arg }) => {
             let flags = args[usize::from(arg)];
             let several = entry.name.ends_with("mmsg");
-            (flags & (MSG_DONTWAIT | MSG_WAITALL) == 0 && !several).then_some(Way::Message)
+            // All of it, of a stream: what is there, and then the rest.
+            let all = flags & MSG_WAITALL != 0;
+            let divisible = call.nr() == nr::RECVFROM
+                && flags & MSG_PEEK == 0
+                && descriptor::is_stream_socket(args[0] as i32);
+            let tried = flags & MSG_DONTWAIT == 0 && !several && (!all || divisible);
+            tried.then_some(Way::Message)
         }
         Some(Twin::RwfNowait) => match kind {
             _ if matches!(call.nr(), nr::PREADV2 | nr::PWRITEV2) && args[5] & RWF_NOWAIT != 0 => {
@@ -458,8 +546,9 @@ fn unfinished(call: &Call, progress: Progress, answer: isize) -> Decision {
     }
     let Ok((kind, stat)) = look(descriptor) else { return Decision::Over(answer) };
     let part = answer as usize;
+    let limited = kind == Kind::Socket && is_limited(call);
     match progress {
-        Progress::Rest(rest) if !kind.is_storage() => {
+        Progress::Rest(rest) if !kind.is_storage() && !limited => {
             let way = if kind == Kind::Socket { Way::Message } else { Way::Nowait };
             Decision::Park(order(rest, way, stat.ino, part))
         }
@@ -476,6 +565,12 @@ impl Asker {
     }
 }
 
+/// True if the socket has a time limit of its own for what `call` does.
+fn is_limited(call: &Call) -> bool {
+    let sends = interest(call).is_some_and(|(_, events)| events == POLLOUT);
+    descriptor::has_socket_timeout(call.args()[0] as i32, sends)
+}
+
 /// The call would wait: it is parked, if that is what a plain call would do.
 fn wait_for_readiness(call: &Call, way: Way) -> Decision {
     let descriptor = call.args()[0];
@@ -488,8 +583,7 @@ fn wait_for_readiness(call: &Call, way: Way) -> Decision {
         return if way == Way::Thread { Decision::Run } else { Decision::Over(-EAGAIN) };
     }
     let Ok((kind, stat)) = look(descriptor) else { return Decision::Run };
-    let sends = interest(call).is_some_and(|(_, events)| events == POLLOUT);
-    let limited = kind == Kind::Socket && descriptor::has_socket_timeout(descriptor as i32, sends);
+    let limited = kind == Kind::Socket && is_limited(call);
     if kind.is_storage() || limited {
         return Decision::Run;
     }

@@ -19,7 +19,9 @@ pub(super) mod nr {
     pub(crate) const PWRITE64: usize = 18;
     pub(crate) const READV: usize = 19;
     pub(crate) const WRITEV: usize = 20;
+    pub(crate) const SELECT: usize = 23;
     pub(crate) const NANOSLEEP: usize = 35;
+    pub(crate) const CONNECT: usize = 42;
     pub(crate) const SENDTO: usize = 44;
     pub(crate) const RECVFROM: usize = 45;
     pub(crate) const SENDMSG: usize = 46;
@@ -28,6 +30,7 @@ pub(super) mod nr {
     pub(crate) const WAITID: usize = 247;
     pub(crate) const CLOCK_NANOSLEEP: usize = 230;
     pub(crate) const EPOLL_WAIT: usize = 232;
+    pub(crate) const PSELECT6: usize = 270;
     pub(crate) const PPOLL: usize = 271;
     pub(crate) const EPOLL_PWAIT: usize = 281;
     pub(crate) const PREADV: usize = 295;

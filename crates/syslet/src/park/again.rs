@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use syslet_sys::call as kernel;
-use syslet_sys::descriptor;
 use syslet_sys::uapi::{EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, SIGPIPE, Siginfo, Timespec};
+use syslet_sys::{arch, descriptor};
 
 use super::op::{Parked, Way};
-use crate::call::{Answer, Attempt, Call, Clockwork, Progress, brings_descriptors, interest};
+use crate::call::{
+    Answer, Attempt, Call, Clockwork, Progress, ask, brings_descriptors, interest, store_time_left,
+};
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job};
 
@@ -118,7 +120,13 @@ fn says_ready(call: &Call) -> bool {
 /// ones, is made by a thread, or is answered there.
 pub(super) fn needs_program_table(call: &Parked) -> bool {
     match call.way {
-        Way::Thread | Way::Poll | Way::Child | Way::Sleep | Way::Disk => true,
+        Way::Thread
+        | Way::Poll
+        | Way::Several
+        | Way::Connect
+        | Way::Child
+        | Way::Sleep
+        | Way::Disk => true,
         Way::Nowait | Way::Message | Way::Zero => brings_descriptors(&call.call()),
     }
 }
@@ -131,12 +139,28 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
         if let Some(held) = held {
             now.0[1] = held as usize; // what waits for readiness names it first
         }
+        if call.way == Way::Several {
+            // SAFETY: the duties of `submit`: the call may be made until it ends.
+            return match unsafe { ask(&now) } {
+                0 if call.in_vain(true) < VAIN => Went::Waits,
+                0 => Went::NeedsThread,
+                answer => Went::Over(answer),
+            };
+        }
+        if call.way == Way::Connect {
+            if !says_ready(&now) {
+                return Went::Waits;
+            }
+            let Call([nr, args @ ..]) = now;
+            // SAFETY: as above. It says what has become of it.
+            return Went::Over(unsafe { arch::syscall(nr, args) });
+        }
         let attempt = match call.way {
             Way::Nowait => Attempt::nowait(&now),
             Way::Message => Attempt::message(&now),
             Way::Zero => Attempt::zero(&now),
             Way::Child => Attempt::child(&now),
-            Way::Thread | Way::Sleep | Way::Poll | Way::Disk => None,
+            Way::Thread | Way::Sleep | Way::Poll | Way::Several | Way::Connect | Way::Disk => None,
         };
         let Some(attempt) = attempt else { return Went::NeedsThread };
         // SAFETY: the duties of `submit`: the call may be made until it ends.
@@ -194,6 +218,11 @@ fn without_sigpipe(call: &Call, make: impl FnOnce() -> isize) -> isize {
 fn make_away(crew: &'static Crew, call: &Parked) -> isize {
     if call.slot().cancel_asked() {
         return -ECANCELED;
+    }
+    if call.is_timed() && call.way == Way::Several {
+        let left = call.deadline().saturating_sub(call.clock.now());
+        // SAFETY: the duties of `submit`: the call may be made until it ends.
+        unsafe { store_time_left(&call.call(), left) };
     }
     let clock = if call.is_timed() { Clockwork::until(call.deadline()) } else { Clockwork::none() };
     let now = call.call();

@@ -1,12 +1,15 @@
 //! Parking: calls that wait for readiness, for a time or for a child, without a thread for each.
 //! The protocol is in this folder's README.md.
 
+#![allow(unsafe_code, reason = "reads and writes what calls name in memory")]
+
 mod again;
 mod disk;
 mod keeper;
 mod op;
 mod phase;
 mod ring;
+mod set;
 mod timers;
 
 use std::collections::VecDeque;
@@ -14,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use syslet_sys::futex;
+use syslet_sys::uapi::POLLIN;
 
 use self::disk::Disk;
 pub(crate) use self::disk::MOST_READS;
@@ -21,9 +25,10 @@ use self::keeper::{Delivery, Keeper};
 use self::op::NOWHERE;
 pub(crate) use self::op::{NEVER, Order, Parked, Way};
 use self::ring::{Ring, Unarmed};
+use self::set::Set;
 pub(crate) use self::timers::Clock;
 use self::timers::Timers;
-use crate::call::{PendingCall, child_of, interest};
+use crate::call::{PendingCall, child_of, interest, interests, store_nothing};
 use crate::complete::{Holder, Interrupt, Slot};
 use crate::crew::{Engine, Job, start_thread};
 use crate::stats::Count;
@@ -150,7 +155,7 @@ impl Park {
         self.disarm(call);
         match call.end_keeping() {
             Some(kept) => self.keeper.release(kept),
-            None if matches!(call.way, Way::Sleep | Way::Disk) => {}
+            None if matches!(call.way, Way::Sleep | Way::Several | Way::Disk) => {}
             None => self.keeper.unnotice(call),
         }
         self.release();
@@ -204,7 +209,18 @@ impl Engine {
 
     /// The owner lets the call wait: for its event, its time, a cancel.
     fn let_go(&'static self, call: &Arc<Parked>, first: bool) {
-        let interest = interest(&call.call());
+        let set = match call.way {
+            // SAFETY: the duties of `submit`: the call may be made until it ends.
+            Way::Several => match Set::of(&unsafe { interests(&call.call()) }) {
+                None => return self.go_away(call),
+                set => set,
+            },
+            _ => None,
+        };
+        let interest = match &set {
+            Some(set) => Some((set.number(), POLLIN)),
+            None => interest(&call.call()),
+        };
         let child = (call.way == Way::Child).then(|| child_of(&call.call()));
         if let Some((descriptor, events)) = interest {
             Ring::prepare(call, descriptor, events);
@@ -247,6 +263,10 @@ impl Engine {
     /// Its time is over.
     fn expire(&self, call: &Arc<Parked>) {
         if call.claim_by_time() {
+            if call.way == Way::Several {
+                // SAFETY: the duties of `submit`: the call may be made until it ends.
+                unsafe { store_nothing(&call.call()) };
+            }
             // The answer of a sleep, and of a wait for events that none has ended.
             call.finish(&self.park, 0);
         }
@@ -259,7 +279,8 @@ impl Engine {
             call.place.store(index as u32, Ordering::SeqCst);
             match ring.arm(call) {
                 Ok(()) => {
-                    if let Some(keeper) = self.keeper(true)
+                    if call.way != Way::Several
+                        && let Some(keeper) = self.keeper(true)
                         && call.kept_at().is_none()
                     {
                         keeper.notice(call, descriptor);
@@ -271,7 +292,7 @@ impl Engine {
             }
         }
         call.place.store(NOWHERE, Ordering::SeqCst);
-        if self.watch(call, descriptor, events) {
+        if call.way != Way::Several && self.watch(call, descriptor, events) {
             return;
         }
         // Nobody would tell us: a thread waits for it.

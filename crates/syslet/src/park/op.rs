@@ -11,7 +11,7 @@ use syslet_sys::uapi::{ECANCELED, Iocb, Stat};
 use super::Park;
 use super::phase::Phase;
 use super::timers::Clock;
-use crate::call::{Call, CancelOutcome, PendingCall, outcome_of};
+use crate::call::{Call, CancelOutcome, PendingCall, outcome_of, store_time_left};
 use crate::complete::{Holder, Interrupt, Slot};
 use crate::crew::{Busy, Guest, current_guest, engine, generation};
 use crate::sync::{AtomicU32, Ordering};
@@ -38,6 +38,10 @@ pub(crate) enum Way {
     Thread,
     /// It asks for one descriptor's readiness: the event is the answer.
     Poll,
+    /// It asks for the readiness of several: they are asked again.
+    Several,
+    /// It was begun, and is made again when that is over: `connect`.
+    Connect,
     /// It is tried again with a time limit of zero: `epoll_wait`.
     Zero,
     /// It is tried again with `WNOHANG` when the child has ended.
@@ -248,6 +252,11 @@ impl Parked {
         };
         // SAFETY: owner.
         let outer = unsafe { (*self.outer.get()).take() };
+        if self.is_timed() && matches!(self.way, Way::Poll | Way::Several) {
+            let left = self.deadline.saturating_sub(self.clock.now());
+            // SAFETY: the duties of `submit`: it may be made until it has ended, which is now.
+            unsafe { store_time_left(&call, left) };
+        }
         self.phase.finish();
         park.forget(self);
         // SAFETY: it has just ended.

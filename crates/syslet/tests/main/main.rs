@@ -40,6 +40,8 @@ mod output;
 mod overflow;
 /// Panics of closures, of results and of payloads.
 mod panics;
+/// Connections and messages that wait are parked.
+mod parked_sockets;
 /// Calls that wait without a thread.
 mod parking;
 /// Any interleaving of submit, cancel, complete and drop.
@@ -61,6 +63,8 @@ mod sandboxes;
 mod sanitizer;
 /// Scopes wait for closures.
 mod scopes;
+/// Waiting for several descriptors.
+mod several;
 /// Alternate signal stacks, handlers, pending signals.
 mod signals;
 /// Closures and results of every size and alignment.

@@ -43,6 +43,34 @@ impl Landing {
     }
 }
 
+/// Words that a submitted call reads and writes.
+#[derive(Debug)]
+pub(crate) struct Words(Vec<UnsafeCell<u64>>);
+
+// SAFETY: written by the kernel before the call's answer is stored, read after that was seen.
+unsafe impl Sync for Words {}
+
+impl Words {
+    pub(crate) fn leak(words: impl IntoIterator<Item = u64>) -> &'static Self {
+        Box::leak(Box::new(Self(words.into_iter().map(UnsafeCell::new).collect())))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Word `at`. Only after the call has ended.
+    pub(crate) fn get(&self, at: usize) -> u64 {
+        // SAFETY: leaked; the kernel is done with it.
+        unsafe { self.0[at].get().read_volatile() }
+    }
+
+    /// Where they are.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+}
+
 /// Memory that submitted calls write and read: zeroes at first.
 #[derive(Debug)]
 #[repr(align(8))]

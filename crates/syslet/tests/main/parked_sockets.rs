@@ -1,0 +1,143 @@
+//! What waits on sockets in its own ways needs no thread: connections, and messages that are wanted whole.
+
+#![allow(unsafe_code, reason = "system calls; see `util::calls`")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+
+use syslet::{Call, Pending, stats};
+
+use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain};
+use crate::util::{attached, eventually};
+
+/// A call that must be parked.
+fn parked(call: Call) -> Pending {
+    let before = stats().parked_in_all;
+    let pending = pending(go(call));
+    assert!(eventually(|| stats().parked_in_all > before), "{call:?} is away, not parked");
+    pending
+}
+
+/// A socket that is not connected.
+fn socket() -> OwnedFd {
+    let args = [libc::AF_INET as usize, libc::SOCK_STREAM as usize, 0, 0, 0, 0];
+    let fd = plain(libc::SYS_socket as usize, args);
+    assert!(fd >= 0, "{fd}");
+    // SAFETY: just made, and nobody else's.
+    unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
+}
+
+fn connect_call(socket: &OwnedFd, port: u16) -> Call {
+    let family = u64::from(libc::AF_INET as u16);
+    let local = u64::from(u32::from_ne_bytes([127, 0, 0, 1]));
+    let address = Words::leak([family | u64::from(port.to_be()) << 16 | local << 32, 0]);
+    number_call(libc::SYS_connect, [socket.as_raw_fd() as usize, address.address(), 16])
+}
+
+/// A listener whose queue is full, and those who are in it.
+fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
+    listen(listener.as_raw_fd(), 0);
+    let address = listener.local_addr().expect("it is bound");
+    let first = TcpStream::connect(address).expect("there is room for one");
+    (listener, vec![first])
+}
+
+fn flags(socket: &OwnedFd) -> isize {
+    let args = [socket.as_raw_fd() as usize, libc::F_GETFL as usize, 0, 0, 0, 0];
+    plain(libc::SYS_fcntl as usize, args)
+}
+
+#[test]
+fn a_connection_that_waits_is_parked() {
+    attached(|| {
+        let (listener, _queued) = full_listener();
+        let port = listener.local_addr().expect("it is bound").port();
+        let socket = socket();
+        let before = flags(&socket);
+        let wait = parked(connect_call(&socket, port));
+        assert_eq!(flags(&socket), before, "the flags are as they were");
+        assert!(!wait.is_done());
+        drop(listener.accept().expect("one is queued"));
+        // The kernel asks again after a second.
+        assert_eq!(wait.wait().raw(), 0);
+        let (mut there, _) = listener.accept().expect("the second one");
+        let mut here = TcpStream::from(socket);
+        here.write_all(b"hello").expect("it is connected");
+        let mut heard = [0; 5];
+        there.read_exact(&mut heard).expect("it is connected");
+        assert_eq!(&heard, b"hello");
+    });
+}
+
+#[test]
+fn a_connection_that_nobody_wants_is_refused() {
+    attached(|| {
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
+            listener.local_addr().expect("it is bound").port()
+        };
+        let socket = socket();
+        let ret = go(connect_call(&socket, port)).wait();
+        assert_eq!(ret.errno(), Some(libc::ECONNREFUSED));
+        // And one that is refused while it waits.
+        let (listener, queued) = full_listener();
+        let port = listener.local_addr().expect("it is bound").port();
+        let wait = parked(connect_call(&socket, port));
+        drop((listener, queued));
+        assert_eq!(wait.wait().errno(), Some(libc::ECONNREFUSED));
+    });
+}
+
+#[test]
+fn a_connection_that_waits_can_be_cancelled() {
+    attached(|| {
+        let (listener, _queued) = full_listener();
+        let port = listener.local_addr().expect("it is bound").port();
+        let socket = socket();
+        let wait = parked(connect_call(&socket, port));
+        let _ = wait.cancel();
+        assert!(wait.wait().is_cancelled());
+    });
+}
+
+fn receive_all(socket: RawFd, block: &Block, len: usize) -> Call {
+    let flags = libc::MSG_WAITALL as usize;
+    number_call(libc::SYS_recvfrom, [socket as usize, block.address(), len, flags, 0, 0])
+}
+
+#[test]
+fn all_that_is_asked_for_of_a_stream_comes_without_a_thread() {
+    attached(|| {
+        let (mut writer, reader) = UnixStream::pair().expect("sockets can be made");
+        let block = Block::leak();
+        let wait = parked(receive_all(reader.as_raw_fd(), block, 4000));
+        for part in [1, 999, 2500, 500] {
+            assert!(!wait.is_done());
+            writer.write_all(&vec![part as u8; part]).expect("it has room");
+        }
+        assert_eq!(wait.wait().raw(), 4000);
+        let bytes = block.bytes();
+        assert_eq!((bytes[0], bytes[1], bytes[1000], bytes[3999]), (1, 231, 196, 244));
+        // A part is there already when it begins; the other end stops.
+        writer.write_all(&[7; 10]).expect("it has room");
+        let wait = parked(receive_all(reader.as_raw_fd(), block, 4000));
+        writer.write_all(&[8; 10]).expect("it has room");
+        writer.shutdown(Shutdown::Write).expect("it is connected");
+        assert_eq!(wait.wait().raw(), 20);
+        assert_eq!((block.bytes()[9], block.bytes()[10]), (7, 8));
+    });
+}
+
+#[test]
+fn a_datagram_is_all_that_is_asked_for() {
+    attached(|| {
+        let (writer, reader) = UnixDatagram::pair().expect("sockets can be made");
+        let block = Block::leak();
+        let wait = pending(go(receive_all(reader.as_raw_fd(), block, 4000)));
+        writer.send(&[9; 10]).expect("it has room");
+        assert_eq!(wait.wait().raw(), 10);
+    });
+}

@@ -1,0 +1,262 @@
+//! Waiting for several descriptors needs no thread, and answers as plain calls do.
+
+#![allow(unsafe_code, reason = "system calls; see `util::calls`")]
+
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use syslet::{Call, CancelOutcome, Pending, stats};
+
+use crate::util::calls::{Words, go, limit, number_call, open_descriptors, pending, plain};
+use crate::util::child::Child;
+use crate::util::pipe::Pipe;
+use crate::util::{attached, eventually};
+
+/// `struct pollfd` of many descriptors, and the call that waits for them.
+struct Polls(&'static Words);
+
+impl Polls {
+    fn of(entries: &[(RawFd, i16)]) -> Self {
+        let word =
+            |(fd, events): &(RawFd, i16)| u64::from(*fd as u32) | u64::from(*events as u16) << 32;
+        Self(Words::leak(entries.iter().map(word)))
+    }
+
+    fn call(&self, millis: i32) -> Call {
+        let args = [self.0.address(), self.0.len(), millis as usize];
+        number_call(libc::SYS_poll, args)
+    }
+
+    /// What is ready of entry `at`.
+    fn found(&self, at: usize) -> i16 {
+        (self.0.get(at) >> 48) as i16
+    }
+}
+
+/// A set of `select`, and a place for its time limit.
+struct Select {
+    reads: &'static Words,
+    writes: &'static Words,
+    time: &'static Words,
+}
+
+impl Select {
+    fn of(reads: &[RawFd], writes: &[RawFd], time: Duration) -> Self {
+        let set = |numbers: &[RawFd]| {
+            let mut words = [0u64; 16];
+            numbers.iter().for_each(|fd| words[*fd as usize / 64] |= 1 << (fd % 64));
+            Words::leak(words)
+        };
+        let time = [time.as_secs(), u64::from(time.subsec_micros())];
+        Self { reads: set(reads), writes: set(writes), time: Words::leak(time) }
+    }
+
+    fn call(&self) -> Call {
+        let (reads, writes, time) =
+            (self.reads.address(), self.writes.address(), self.time.address());
+        number_call(libc::SYS_select, [1024, reads, writes, 0, time])
+    }
+
+    fn names(set: &Words) -> Vec<RawFd> {
+        (0..1024).filter(|fd| set.get(*fd as usize / 64) & (1 << (fd % 64)) != 0).collect()
+    }
+
+    fn left(&self) -> Duration {
+        Duration::from_secs(self.time.get(0)) + Duration::from_micros(self.time.get(1))
+    }
+}
+
+/// A call that must be parked.
+fn parked(call: Call) -> Pending {
+    let before = stats().parked_in_all;
+    let pending = pending(go(call));
+    assert!(eventually(|| stats().parked_in_all > before), "{call:?} is away, not parked");
+    pending
+}
+
+const LONG: i32 = 60_000;
+
+#[test]
+fn a_poll_of_many_names_what_is_ready() {
+    attached(|| {
+        let pipes: Vec<_> = (0..300).map(|_| Pipe::new()).collect();
+        for n in [0, 299, 17] {
+            let entries: Vec<_> =
+                pipes.iter().map(|pipe| (pipe.read_end(), libc::POLLIN)).collect();
+            let polls = Polls::of(&entries);
+            let wait = parked(polls.call(LONG));
+            assert!(!wait.is_done());
+            pipes[n].put(1);
+            assert_eq!(wait.wait().raw(), 1);
+            for at in 0..pipes.len() {
+                assert_eq!(polls.found(at), if at == n { libc::POLLIN } else { 0 }, "of {at}");
+            }
+            pipes[n].get();
+        }
+    });
+}
+
+#[test]
+fn a_poll_names_descriptors_twice_not_at_all_and_gone_ones() {
+    attached(|| {
+        let (one, other) = (Pipe::new(), Pipe::new());
+        let polls = Polls::of(&[
+            (one.read_end(), libc::POLLIN),
+            (-1, libc::POLLIN),
+            (other.read_end(), libc::POLLIN),
+            (one.read_end(), libc::POLLIN | libc::POLLPRI),
+        ]);
+        let wait = parked(polls.call(LONG));
+        one.put(1);
+        assert_eq!(wait.wait().raw(), 2);
+        let found: Vec<_> = (0..4).map(|at| polls.found(at)).collect();
+        assert_eq!(found, [libc::POLLIN, 0, 0, libc::POLLIN]);
+        // One that is none is an answer.
+        let polls = Polls::of(&[(other.read_end(), libc::POLLIN), (987_654, libc::POLLIN)]);
+        assert_eq!(go(polls.call(LONG)).wait().raw(), 1);
+        assert_eq!((polls.found(0), polls.found(1)), (0, libc::POLLNVAL));
+        // What hangs up is ready, whatever was asked for.
+        let (mine, theirs) = UnixStream::pair().expect("sockets can be made");
+        let polls = Polls::of(&[(one.write_end(), 0), (mine.as_raw_fd(), 0)]);
+        let wait = parked(polls.call(LONG));
+        // Not closed: a child of another test may have a copy.
+        theirs.shutdown(Shutdown::Both).expect("it is connected");
+        assert_eq!(wait.wait().raw(), 1);
+        assert_eq!((polls.found(0), polls.found(1)), (0, libc::POLLHUP));
+    });
+}
+
+#[test]
+fn a_poll_of_many_ends_in_time() {
+    attached(|| {
+        let (one, other) = (Pipe::new(), Pipe::new());
+        let polls = Polls::of(&[(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)]);
+        let begun = Instant::now();
+        let wait = parked(polls.call(120));
+        assert_eq!(wait.wait().raw(), 0);
+        assert!(begun.elapsed() >= Duration::from_millis(120));
+        assert_eq!((polls.found(0), polls.found(1)), (0, 0));
+        // None waits for nothing: a sleep.
+        let begun = Instant::now();
+        assert_eq!(go(Polls::of(&[]).call(50)).wait().raw(), 0);
+        assert!(begun.elapsed() >= Duration::from_millis(50));
+    });
+}
+
+#[test]
+fn select_names_what_is_ready_and_the_time_that_is_left() {
+    attached(|| {
+        let pipes: Vec<_> = (0..20).map(|_| Pipe::new()).collect();
+        let reads: Vec<_> = pipes.iter().map(Pipe::read_end).collect();
+        let select = Select::of(&reads, &[], Duration::from_secs(50));
+        let wait = parked(select.call());
+        pipes[7].put(1);
+        assert_eq!(wait.wait().raw(), 1);
+        assert_eq!(Select::names(select.reads), [reads[7]]);
+        assert!(select.left() < Duration::from_secs(50) && select.left() > Duration::from_secs(1));
+        // What is ready at once: a pipe that has room, and the other that is full still.
+        let select = Select::of(&reads[..5], &[pipes[3].write_end()], Duration::from_secs(50));
+        assert_eq!(go(select.call()).wait().raw(), 1);
+        assert_eq!(Select::names(select.reads), []);
+        assert_eq!(Select::names(select.writes), [pipes[3].write_end()]);
+        // Time.
+        let select = Select::of(&reads[..5], &[], Duration::from_millis(80));
+        let begun = Instant::now();
+        assert_eq!(parked(select.call()).wait().raw(), 0);
+        assert!(begun.elapsed() >= Duration::from_millis(80));
+        assert_eq!((Select::names(select.reads), select.left()), (vec![], Duration::ZERO));
+        // A descriptor that is none.
+        let select = Select::of(&[1023], &[], Duration::from_secs(50));
+        assert_eq!(go(select.call()).wait().errno(), Some(libc::EBADF));
+    });
+}
+
+#[test]
+fn a_wait_for_many_can_be_cancelled() {
+    attached(|| {
+        let (one, other) = (Pipe::new(), Pipe::new());
+        let polls = Polls::of(&[(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)]);
+        let wait = parked(polls.call(LONG));
+        assert_eq!(wait.cancel(), CancelOutcome::Asked);
+        assert!(wait.wait().is_cancelled());
+        let select = Select::of(&[one.read_end()], &[], Duration::from_secs(50));
+        let wait = parked(select.call());
+        assert_eq!(wait.cancel(), CancelOutcome::Asked);
+        assert!(wait.wait().is_cancelled());
+        assert_eq!(Select::names(select.reads), [one.read_end()], "as it was");
+    });
+}
+
+#[test]
+fn a_thousand_waits_for_many_leave_no_descriptor_and_need_no_thread() {
+    let path = "several::a_thousand_waits_for_many_leave_no_descriptor_and_need_no_thread";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let pipes: Vec<_> = (0..50).map(|_| Pipe::new()).collect();
+            let entries: Vec<_> =
+                pipes.iter().map(|pipe| (pipe.read_end(), libc::POLLIN)).collect();
+            let before = open_descriptors();
+            let waits: Vec<_> = (0..1000)
+                .map(|_| {
+                    let polls = Polls::of(&entries);
+                    (parked(polls.call(LONG)), polls)
+                })
+                .collect();
+            assert_eq!(open_descriptors(), before);
+            let crew = stats().crew;
+            assert!(crew < 100, "{crew} crew threads for calls that are parked");
+            pipes[49].put(1);
+            for (wait, polls) in waits {
+                assert_eq!((wait.wait().raw(), polls.found(49)), (1, libc::POLLIN));
+            }
+            assert!(eventually(|| stats().parked == 0));
+            assert_eq!(open_descriptors(), before);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn without_a_number_to_spare_a_thread_waits() {
+    let path = "several::without_a_number_to_spare_a_thread_waits";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let (one, other) = (Pipe::new(), Pipe::new());
+            let entries = [(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)];
+            parked(Polls::of(&entries).call(1)).wait();
+            limit(libc::RLIMIT_NOFILE, 3);
+            let polls = Polls::of(&entries);
+            let wait = pending(go(polls.call(LONG)));
+            other.put(1);
+            assert_eq!(wait.wait().raw(), 1);
+            assert_eq!((polls.found(0), polls.found(1)), (0, libc::POLLIN));
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn plain_calls_give_the_same_answers() {
+    attached(|| {
+        let pipes: Vec<_> = (0..6).map(|_| Pipe::new()).collect();
+        pipes[1].put(1);
+        for mask in 0..64 {
+            let chosen = |n: &usize| mask & (1 << n) != 0;
+            let entries: Vec<_> = (0..6)
+                .filter(chosen)
+                .map(|n| {
+                    let write = n % 3 == 2;
+                    let fd = if write { pipes[n].write_end() } else { pipes[n].read_end() };
+                    (fd, if write { libc::POLLOUT } else { libc::POLLIN })
+                })
+                .collect();
+            let (ours, plainly) = (Polls::of(&entries), Polls::of(&entries));
+            let ret = go(ours.call(1)).wait();
+            let args = [plainly.0.address(), plainly.0.len(), 1, 0, 0, 0];
+            assert_eq!(ret.raw(), plain(libc::SYS_poll as usize, args), "{mask:b}");
+            assert!((0..entries.len()).all(|at| ours.found(at) == plainly.found(at)), "{mask:b}");
+        }
+    });
+}
