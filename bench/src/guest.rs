@@ -15,8 +15,16 @@ pub(crate) fn on_guest<R: Send>(
     placement: Placement,
     f: impl FnOnce() -> Result<R, Trouble> + Send,
 ) -> Result<R, Trouble> {
+    on_guest_as(&Attach::new().placement(placement), f)
+}
+
+/// The same with other settings too.
+pub(crate) fn on_guest_as<R: Send>(
+    settings: &Attach,
+    f: impl FnOnce() -> Result<R, Trouble> + Send,
+) -> Result<R, Trouble> {
     let body = || {
-        let guard = attach(placement)?;
+        let guard = settings.clone().require().attach()?;
         let result = f();
         drop(guard);
         result

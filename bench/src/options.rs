@@ -98,7 +98,7 @@ pub(crate) struct ParkedOptions {
     /// Calls parked at once [default: 1000000]
     #[arg(long)]
     calls: Option<usize>,
-    /// Calls away at once, each with a thread [default: 400]
+    /// Calls away at once; those for which there is no crew thread wait for one [default: 10000]
     #[arg(long)]
     away: Option<usize>,
 }
@@ -170,7 +170,7 @@ impl ParkedOptions {
     }
 
     pub(crate) fn away(&self) -> usize {
-        self.away.unwrap_or(if self.common.quick { 20 } else { 400 })
+        self.away.unwrap_or(if self.common.quick { 20 } else { 10_000 })
     }
 }
 

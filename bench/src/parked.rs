@@ -13,10 +13,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use syslet::{Call, Pending, Submitted, stats, submit};
+use syslet::{Attach, Call, Pending, Submitted, stats, submit};
 
 use crate::error::Trouble;
-use crate::guest::{on_guest, placement};
+use crate::guest::{Path, on_guest_as, placement};
 use crate::options::{ParkedOptions, ParkedWork, Place};
 use crate::report::{Row, rounded};
 use crate::samples::Samples;
@@ -36,14 +36,20 @@ pub(crate) fn run(options: &ParkedOptions) -> Result<Vec<Row>, Trouble> {
     let mut rows = Vec::new();
     for work in options.works() {
         let place = placement(Place::Follow, options.common.cpu)?;
-        rows.extend(on_guest(place, || match work {
-            ParkedWork::Wake => wake(options.rounds()),
-            ParkedWork::Million => million(options.calls()),
-            ParkedWork::Away => away(options.away()),
-        })?);
+        rows.extend(on_guest_as(
+            &Attach::new().placement(place).max_crew(MOST_CREW),
+            || match work {
+                ParkedWork::Wake => wake(options.rounds()),
+                ParkedWork::Million => million(options.calls()),
+                ParkedWork::Away => away(options.away()),
+            },
+        )?);
     }
     Ok(rows)
 }
+
+/// Crew threads that calls may have which must have one: the most that the library takes.
+const MOST_CREW: usize = 4096;
 
 /// Times that are taken together.
 const BATCH: usize = 200;
@@ -247,13 +253,14 @@ fn resident() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
-/// Calls that need a thread each: bytes moved out of a pipe by splice(2), which cannot be tried.
+/// Calls that need a thread each: bytes moved out of a pipe by splice(2), which cannot be tried. Those
+/// that find none wait for one.
 fn away(calls: usize) -> Result<Vec<Row>, Trouble> {
     let (reader, mut writer) = io::pipe().map_err(Trouble::io("making a pipe"))?;
     let null = File::options().write(true).open("/dev/null");
     let null = null.map_err(Trouble::io("opening /dev/null"))?;
     let (from, to) = (reader.as_raw_fd() as usize, null.as_raw_fd() as usize);
-    let before = resident();
+    let (before, path) = (resident(), Path::now());
     let mut time = Samples::default();
     let mut pending = Vec::with_capacity(calls);
     for _ in 0..calls {
@@ -266,7 +273,7 @@ fn away(calls: usize) -> Result<Vec<Row>, Trouble> {
     }
     let count = pending.len();
     let patience = Instant::now() + Duration::from_secs(30);
-    while stats().crew < count && Instant::now() < patience {
+    while stats().crew < count.min(stats().crew_limit) && Instant::now() < patience {
         std::thread::yield_now();
     }
     let memory = resident().saturating_sub(before) as f64 / count.max(1) as f64;
@@ -280,5 +287,7 @@ fn away(calls: usize) -> Result<Vec<Row>, Trouble> {
     let mut row = Row::new("away", "splice", &time);
     row.more.bytes_per_call = Some(rounded(memory));
     row.more.threads = Some(crew);
+    row.more.queued = Some(Path::now().unprotected - path.unprotected);
+    row.fault = (count < calls).then(|| format!("{count} of {calls} calls were away"));
     Ok(vec![row])
 }

@@ -209,7 +209,7 @@ fn remarks(row: &Row) -> String {
         remarks.push(format!("{rescued} by the watchdog"));
     }
     if let Some(queued) = more.queued.filter(|&queued| queued > 0) {
-        remarks.push(format!("{queued} queued, left out"));
+        remarks.push(format!("{queued} queued"));
     }
     if let Some(cpu) = more.cpu_ns_per_call {
         let extra = more.extra_cpu_ns_per_call.map_or_else(String::new, |e| format!(" ({e:+.0})"));
