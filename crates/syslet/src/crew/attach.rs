@@ -435,6 +435,7 @@ pub fn with_attached<R>(f: impl FnOnce() -> R) -> Result<R, AttachError> {
 }
 
 /// True if the running code is a guest: calls run inline and are handed off if they sleep.
+#[inline]
 pub fn is_attached() -> bool {
     !local::current_guest().is_null()
 }

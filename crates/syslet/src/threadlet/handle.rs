@@ -49,6 +49,7 @@ impl<T> Threadlet<T> {
     }
 
     /// True if the closure had finished when [`threadlet`](crate::threadlet()) returned.
+    #[inline]
     pub fn was_inline(&self) -> bool {
         self.inline
     }
@@ -139,6 +140,30 @@ impl<T> Threadlet<T> {
         }
     }
 
+    /// As awaiting, for futures made by hand: the closure's result, or what it panicked with.
+    ///
+    /// # Panics
+    ///
+    /// If it was ready before.
+    #[inline]
+    pub fn poll_catch(&mut self, context: &mut Context<'_>) -> Poll<thread::Result<T>> {
+        match &self.state {
+            State::Away(handle, _) if !is_lost(handle) => self.poll_away(context),
+            _ => Poll::Ready(self.fetch().expect("a threadlet is polled after it was ready")),
+        }
+    }
+
+    #[cold]
+    fn poll_away(&mut self, context: &mut Context<'_>) -> Poll<thread::Result<T>> {
+        let State::Away(handle, _) = &self.state else { unreachable!("it is away") };
+        let outcome = std::task::ready!(handle.slot().poll(context));
+        if let State::Away(handle, _) = std::mem::replace(&mut self.state, State::Fetched) {
+            handle.disarm();
+        }
+        // SAFETY: the slot of this threadlet holds its own result type.
+        Poll::Ready(unsafe { unbox(outcome) })
+    }
+
     /// Leaves the closure to itself; the same as dropping the handle, said aloud.
     pub fn detach(self) {}
 
@@ -190,23 +215,9 @@ impl<T> Future for Threadlet<T> {
     /// # Panics
     ///
     /// With the closure's own panic, if it panicked, and if it was ready before.
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let result = match &self.state {
-            State::Away(handle, _) if !is_lost(handle) => match handle.slot().poll(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(outcome) => {
-                    if let State::Away(handle, _) =
-                        std::mem::replace(&mut self.state, State::Fetched)
-                    {
-                        handle.disarm();
-                    }
-                    // SAFETY: the slot of this threadlet holds its own result type.
-                    unsafe { unbox(outcome) }
-                }
-            },
-            _ => self.fetch().expect("a threadlet is polled after it was ready"),
-        };
-        Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)))
+        self.poll_catch(context).map(|result| result.unwrap_or_else(|payload| resume_unwind(payload)))
     }
 }
 
