@@ -1,0 +1,212 @@
+//! Running closures: the future, and where they run.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::thread;
+
+use syslet::Threadlet;
+use tokio::runtime::Handle;
+
+use crate::UnblockError;
+use crate::budget::{self, Timer};
+use crate::{outstanding, worker};
+
+/// Runs a blocking closure without blocking the worker: what [`tokio::task::spawn_blocking`] is for, at the
+/// price of the closure itself whenever it does not sleep.
+///
+/// The closure begins before this returns, on the worker. If it finishes without sleeping its result is
+/// there; if it sleeps, the worker goes on with other tasks within microseconds and the closure goes on
+/// elsewhere. It runs inside the runtime's context: `Handle::current()`, `tokio::spawn` and
+/// `Handle::block_on` work. To the program it is code on another thread: it has thread-locals of its own,
+/// and is no task (`tokio::task::id()` panics).
+///
+/// On workers of the multi-thread runtime, and on threads attached by [`block_on`](crate::block_on()) or
+/// [`syslet::with_attached`]. On other threads, among them the one that drives a current-thread runtime and
+/// the one that calls `Runtime::block_on`, the closure is queued for the crew's pool: the same meaning, at
+/// the price of `spawn_blocking`. Outside of a runtime it works too, without a context.
+///
+/// ```
+/// # tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?.block_on(async {
+/// let task = tokio::spawn(async {
+///     let length = syslet_tokio::unblock(|| std::fs::metadata("Cargo.toml").map(|m| m.len())).await??;
+///     std::io::Result::Ok(length)
+/// });
+/// assert!(task.await?? > 0);
+/// # std::io::Result::Ok(())
+/// # })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Cancellation
+///
+/// Dropping the future leaves the closure to itself; the runtime waits for it when it is shut down, as for
+/// `spawn_blocking`.
+///
+/// # Panics
+///
+/// If not even one crew thread can be made. A panic of the closure is an [`UnblockError`].
+///
+/// # Blocking
+///
+/// Not on what the closure waits for. If it computes without sleeping, the worker goes on after about half
+/// a millisecond. The first use on a worker attaches it, which takes some tens of microseconds.
+#[inline]
+pub fn unblock<F, T>(f: F) -> Unblock<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Handle::try_current() {
+        // The guard lives and dies on the crew thread's stack, in its thread-locals, wherever the worker
+        // is by then.
+        Ok(runtime) => launch(move || {
+            let _context = runtime.enter();
+            f()
+        }),
+        Err(_) => launch(f),
+    }
+}
+
+/// As [`unblock`], for closures that need no runtime.
+#[inline]
+pub(crate) fn launch<F, T>(f: F) -> Unblock<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if !worker::is_guest() {
+        return queue(f);
+    }
+    let timer = Timer::start();
+    let threadlet = syslet::threadlet(f);
+    if threadlet.was_inline() {
+        timer.charge();
+    }
+    Unblock { threadlet: Some(threadlet), gate: None }
+}
+
+/// Queues the closure for the crew's pool.
+#[cold]
+#[inline(never)]
+fn queue<F, T>(f: F) -> Unblock<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let gate = Arc::new(AtomicBool::new(true));
+    let entry = Arc::clone(&gate);
+    let threadlet = syslet::threadlet(move || {
+        if !entry.swap(false, Ordering::Relaxed) {
+            // Neither printed nor counted: nothing has gone wrong.
+            resume_unwind(Box::new(Aborted));
+        }
+        f()
+    });
+    Unblock { threadlet: Some(threadlet), gate: Some(gate) }
+}
+
+/// In place of a panic's payload: the closure has not run.
+struct Aborted;
+
+/// The closure of [`unblock`]: over already, or away. Its output is the closure's result.
+#[must_use = "the closure's result is lost"]
+pub struct Unblock<T: Send + 'static> {
+    /// Nothing once the result was fetched.
+    threadlet: Option<Threadlet<T>>,
+    /// Of a closure that was queued: closed by who comes first, the closure or an abort.
+    gate: Option<Arc<AtomicBool>>,
+}
+
+impl<T: Send + 'static> Unblock<T> {
+    /// True if the closure had finished when [`unblock`] returned.
+    pub fn was_inline(&self) -> bool {
+        self.threadlet.as_ref().is_some_and(Threadlet::was_inline)
+    }
+
+    /// True once the closure has finished.
+    pub fn is_finished(&self) -> bool {
+        self.threadlet.as_ref().is_none_or(Threadlet::is_finished)
+    }
+
+    /// Keeps the closure from beginning, if it is queued; then the result is an error that
+    /// [is cancelled](UnblockError::is_cancelled). What has begun goes on to its end.
+    pub fn abort(&self) {
+        if let Some(gate) = &self.gate {
+            gate.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The result if the closure finished inline. Without a look at the budget.
+    pub(crate) fn into_inline(mut self) -> Result<thread::Result<T>, Self> {
+        match self.threadlet.take() {
+            Some(threadlet) if threadlet.was_inline() => Ok(threadlet.join_catch()),
+            threadlet => {
+                self.threadlet = threadlet;
+                Err(self)
+            }
+        }
+    }
+
+    /// Waits for the closure.
+    pub(crate) fn wait(mut self) -> thread::Result<T> {
+        self.threadlet.take().expect("a closure is waited for once").join_catch()
+    }
+
+    /// As the future, without a look at the budget.
+    #[inline]
+    pub(crate) fn poll_result(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<T, UnblockError>> {
+        let threadlet = self.threadlet.as_mut().expect("`Unblock` is polled after it was ready");
+        let result = ready!(threadlet.poll_catch(context));
+        self.threadlet = None;
+        Poll::Ready(result.map_err(error))
+    }
+}
+
+#[cold]
+fn error(payload: Box<dyn std::any::Any + Send>) -> UnblockError {
+    if payload.is::<Aborted>() { UnblockError::cancelled() } else { UnblockError::panic(payload) }
+}
+
+impl<T: Send + 'static> Future for Unblock<T> {
+    type Output = Result<T, UnblockError>;
+
+    /// # Panics
+    ///
+    /// If it was ready before.
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(budget::poll_proceed(context));
+        self.poll_result(context)
+    }
+}
+
+// The result is owned, without structural pinning, or elsewhere.
+impl<T: Send + 'static> Unpin for Unblock<T> {}
+
+impl<T: Send + 'static> Drop for Unblock<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(threadlet) = self.threadlet.take()
+            && !threadlet.is_finished()
+        {
+            outstanding::leave(threadlet);
+        }
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Unblock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unblock")
+            .field("was_inline", &self.was_inline())
+            .field("is_finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
