@@ -75,7 +75,7 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Type of the mount that `dir` is on: the longest mount point that it begins with.
-fn file_system(dir: &Path) -> String {
+pub(crate) fn file_system(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let mounts = read("/proc/self/mounts");
     let mount = mounts.lines().filter_map(|line| {

@@ -12,6 +12,7 @@ mod guest;
 mod handoff;
 mod inline;
 mod machine;
+mod on_tokio;
 mod options;
 mod parked;
 mod queue;
@@ -51,6 +52,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Parked(options) => ("parked", parked::run(options)?),
         Command::Queue(options) => ("queue", queue::run(options)?),
         Command::Cold(options) => ("cold", cold::run(options)?),
+        Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
     };
     let report = Report::new(name, common.quick, machine, rows);
     let printed = if common.json { report.print_json() } else { report.print_table() };

@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Queue(QueueOptions),
     /// Reads that miss the page cache: threads, crew threads, io_uring.
     Cold(ColdOptions),
+    /// Cached work in tokio tasks beside tokio::fs and spawn_blocking; how long other tasks wait.
+    Tokio(TokioOptions),
 }
 
 impl Command {
@@ -35,6 +37,7 @@ impl Command {
             Self::Parked(options) => &options.common,
             Self::Queue(options) => &options.common,
             Self::Cold(options) => &options.common,
+            Self::Tokio(options) => &options.common,
         }
     }
 }
@@ -187,6 +190,92 @@ pub(crate) struct QueueOptions {
     /// Completions in a batch [default: 10000]
     #[arg(long)]
     batch: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokioOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these works only
+    #[arg(long = "work")]
+    works: Vec<TokioWork>,
+    /// Batches of each way [default: 200]
+    #[arg(long)]
+    rounds: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum TokioWork {
+    Metadata,
+    OpenClose,
+    #[value(name = "read_at4k")]
+    ReadAt4k,
+    #[value(name = "write_at4k")]
+    WriteAt4k,
+    #[value(name = "read4k")]
+    Read4k,
+    #[value(name = "read64k")]
+    Read64k,
+    #[value(name = "read1m")]
+    Read1m,
+    ReadDir,
+    /// Another task of the worker, while a closure sleeps for 50 ms
+    Away,
+    /// A timer of the worker, beside a task that never waits for long
+    Timer,
+}
+
+impl TokioWork {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::OpenClose => "open_close",
+            Self::ReadAt4k => "read_at4k",
+            Self::WriteAt4k => "write_at4k",
+            Self::Read4k => "read4k",
+            Self::Read64k => "read64k",
+            Self::Read1m => "read1m",
+            Self::ReadDir => "read_dir",
+            Self::Away => "away",
+            Self::Timer => "timer",
+        }
+    }
+
+    pub(crate) const fn is_delay(self) -> bool {
+        matches!(self, Self::Away | Self::Timer)
+    }
+}
+
+impl TokioOptions {
+    /// The works that are asked for: all if none is named.
+    pub(crate) fn works(&self) -> &[TokioWork] {
+        if self.works.is_empty() { TokioWork::value_variants() } else { &self.works }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 5 } else { 200 }).max(1)
+    }
+
+    /// Repetitions in a batch: fewer of what takes longer.
+    pub(crate) fn batch(&self, work: TokioWork) -> usize {
+        let full = match work {
+            TokioWork::Read1m => 10,
+            TokioWork::Read64k | TokioWork::ReadDir => 30,
+            _ => 100,
+        };
+        if self.common.quick { 10 } else { full }
+    }
+
+    /// Closures that sleep.
+    pub(crate) fn delays(&self) -> usize {
+        if self.common.quick { 3 } else { 200 }
+    }
+
+    /// Timers.
+    pub(crate) fn ticks(&self) -> usize {
+        if self.common.quick { 5 } else { 400 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
