@@ -1,0 +1,121 @@
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use syslet_tokio::{fs, unblock};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use crate::util::{Folder, inline_possible, on_worker, timely};
+
+/// Keeps the CPU for so long.
+fn compute(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// The future's output, and how many times it was pending.
+async fn counted<F: Future>(future: F) -> (F::Output, usize) {
+    let (mut future, mut pending) = (pin!(future), 0);
+    poll_fn(move |context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready((output, pending)),
+        Poll::Pending => {
+            pending += 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+#[test]
+fn task_yields_by_the_time_that_its_closures_took() {
+    if !inline_possible("the budget of inline closures") {
+        return;
+    }
+    on_worker(1, async {
+        // 100 closures of 100 us: less than tokio's own 128, and 10 ms in all.
+        let closures = async {
+            for _ in 0..100 {
+                unblock(|| compute(Duration::from_micros(100))).await.expect("it does not panic");
+            }
+        };
+        let ((), pending) = counted(closures).await;
+        // Each slice is a quarter of a millisecond, and half a closure's.
+        assert!(pending >= 20, "the task gave its worker back {pending} times only");
+    });
+}
+
+#[test]
+fn task_that_yields_lets_the_others_and_the_timers_run() {
+    if !inline_possible("the budget of inline closures") {
+        return;
+    }
+    on_worker(1, async {
+        let stop = Arc::new(AtomicBool::new(false));
+        let turns = Arc::new(AtomicUsize::new(0));
+        let busy = tokio::spawn({
+            let (stop, turns) = (Arc::clone(&stop), Arc::clone(&turns));
+            async move {
+                // Would go on for ever on its only worker.
+                while !stop.load(Ordering::SeqCst) {
+                    unblock(|| std::fs::metadata("/").is_ok()).await.expect("it does not panic");
+                    turns.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stop.store(true, Ordering::SeqCst);
+        timely(busy).await.expect("it does not panic");
+        assert!(turns.load(Ordering::SeqCst) > 0);
+    });
+}
+
+#[test]
+fn reads_of_a_file_yield_too() {
+    if !inline_possible("the budget of inline reads") {
+        return;
+    }
+    let folder = Folder::new();
+    std::fs::write(folder.at("file"), vec![7; 1 << 20]).expect("it can be written");
+    on_worker(1, async move {
+        let mut file = fs::File::open(folder.at("file")).await.expect("it is there");
+        let mut buf = vec![0; 1 << 20];
+        let begun = Instant::now();
+        let reads = async {
+            for _ in 0..200 {
+                file.rewind().await.expect("it can be sought");
+                file.read_exact(&mut buf).await.expect("it can be read");
+                assert!(buf.iter().step_by(4099).all(|&byte| byte == 7));
+            }
+        };
+        let ((), pending) = counted(reads).await;
+        // The kernel copies 200 MiB: some ten milliseconds at the very least.
+        assert!(pending >= 10, "pending {pending} times in {:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn unconstrained_stays_so() {
+    if !inline_possible("the budget of inline closures") {
+        return;
+    }
+    on_worker(1, async {
+        let away = Arc::new(AtomicUsize::new(0));
+        let closures = async {
+            for _ in 0..300 {
+                let closure = unblock(|| compute(Duration::from_micros(20)));
+                away.fetch_add(usize::from(!closure.was_inline()), Ordering::SeqCst);
+                closure.await.expect("it does not panic");
+            }
+        };
+        let ((), pending) = counted(tokio::task::unconstrained(closures)).await;
+        // Only a closure that was handed off, because the machine is busy, made it wait.
+        assert!(pending <= away.load(Ordering::SeqCst), "pending {pending} times: {away:?}");
+    });
+}

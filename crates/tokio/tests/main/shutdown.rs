@@ -1,0 +1,182 @@
+use std::io::{PipeReader, PipeWriter, Read, pipe};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use syslet_tokio::{fs, unblock};
+use tokio::io::AsyncWriteExt;
+
+use crate::util::{Gate, current_thread, multi_thread, timely};
+
+/// More than a pipe holds.
+const MUCH: usize = 1 << 20;
+
+fn file(writer: PipeWriter) -> fs::File {
+    fs::File::from(OwnedFd::from(writer))
+}
+
+/// Reads what comes until the end, in a thread that begins when the gate is opened.
+fn drain(mut reader: PipeReader, gate: Arc<Gate>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        gate.pass();
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).expect("a pipe can be read");
+        all
+    })
+}
+
+/// A write that is acknowledged and cannot be made before the gate is opened; then the runtime is dropped.
+fn acknowledged_write_is_waited_for(runtime: tokio::runtime::Runtime, on_worker: bool) {
+    let (reader, writer) = pipe().expect("a pipe can be made");
+    let gate = Arc::new(Gate::new());
+    let read = drain(reader, Arc::clone(&gate));
+    let write = async move {
+        let mut file = file(writer);
+        assert_eq!(file.write(&vec![5; MUCH]).await.expect("it is acknowledged"), MUCH);
+        // Not flushed: the file is dropped with the write away.
+    };
+    match on_worker {
+        true => runtime.block_on(async { timely(tokio::spawn(write)).await.unwrap() }),
+        false => runtime.block_on(timely(write)),
+    }
+    let ended = Arc::new(AtomicBool::new(false));
+    let end = std::thread::spawn({
+        let ended = Arc::clone(&ended);
+        move || {
+            drop(runtime);
+            ended.store(true, Ordering::SeqCst);
+        }
+    });
+    // The write cannot have been made: a shutdown that is over has not waited for it. (One that
+    // comes later than this look would not be found; it is not needed for the bytes below.)
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!ended.load(Ordering::SeqCst), "the runtime ended before an acknowledged write");
+    gate.open();
+    end.join().expect("the runtime can be dropped");
+    assert_eq!(read.join().expect("it does not panic"), vec![5; MUCH]);
+}
+
+#[test]
+fn acknowledged_writes_are_waited_for() {
+    acknowledged_write_is_waited_for(multi_thread(1), true);
+    acknowledged_write_is_waited_for(multi_thread(1), false);
+    acknowledged_write_is_waited_for(current_thread(), false);
+}
+
+#[test]
+fn closures_that_nobody_waits_for_are_waited_for() {
+    for (runtime, on_worker) in
+        [(multi_thread(1), true), (multi_thread(1), false), (current_thread(), false)]
+    {
+        let (gate, done) = (Arc::new(Gate::new()), Arc::new(AtomicBool::new(false)));
+        let leave = {
+            let (gate, done) = (Arc::clone(&gate), Arc::clone(&done));
+            async move {
+                drop(unblock(move || {
+                    gate.pass();
+                    std::thread::sleep(Duration::from_millis(5)); // while the runtime ends
+                    done.store(true, Ordering::SeqCst);
+                }));
+            }
+        };
+        match on_worker {
+            true => runtime.block_on(async { timely(tokio::spawn(leave)).await.unwrap() }),
+            false => runtime.block_on(timely(leave)),
+        }
+        gate.open();
+        drop(runtime);
+        assert!(done.load(Ordering::SeqCst), "the runtime ended before a closure");
+    }
+}
+
+#[test]
+fn tasks_that_wait_for_closures_are_dropped_and_the_closures_waited_for() {
+    let runtime = multi_thread(1);
+    let (begun, gate) = (Arc::new(Gate::new()), Arc::new(Gate::new()));
+    let done = Arc::new(AtomicBool::new(false));
+    runtime.spawn({
+        let (begun, gate, done) = (Arc::clone(&begun), Arc::clone(&gate), Arc::clone(&done));
+        async move {
+            let closure = unblock(move || {
+                begun.open();
+                gate.pass();
+                done.store(true, Ordering::SeqCst);
+            });
+            closure.await.expect("it does not panic");
+            unreachable!("the task was dropped before");
+        }
+    });
+    begun.pass();
+    let opener = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(10)); // while the runtime waits
+        gate.open();
+    });
+    drop(runtime);
+    assert!(done.load(Ordering::SeqCst), "the runtime ended before a closure");
+    opener.join().expect("it does not panic");
+}
+
+/// The wait for closures that never end is bounded as for tokio's own.
+#[test]
+fn shutdown_with_a_limit_does_not_wait_for_ever() {
+    let never = Arc::new(Gate::new());
+    let left = |runtime: &tokio::runtime::Runtime| {
+        let waits = [Arc::clone(&never), Arc::clone(&never)];
+        let [dropped, awaited] = waits;
+        let begun = Arc::new(Gate::new());
+        let begins = Arc::clone(&begun);
+        drop(runtime.spawn(async move {
+            drop(unblock(move || dropped.pass()));
+            let closure = unblock(move || awaited.pass());
+            begins.open();
+            let _ = closure.await;
+        }));
+        runtime.block_on(async { timely(tokio::task::spawn_blocking(move || begun.pass())).await })
+    };
+    let began = Instant::now();
+    for make in [|| multi_thread(1), || current_thread()] {
+        let runtime = make();
+        left(&runtime).expect("it does not panic");
+        runtime.shutdown_timeout(Duration::from_millis(10));
+        let runtime = make();
+        left(&runtime).expect("it does not panic");
+        runtime.shutdown_background();
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "a bounded shutdown waited");
+    never.open();
+}
+
+#[test]
+fn runtime_ends_with_many_closures_away() {
+    for _ in 0..5 {
+        let runtime = multi_thread(4);
+        let gate = Arc::new(Gate::new());
+        for _ in 0..50 {
+            let gate = Arc::clone(&gate);
+            runtime.spawn(async move { unblock(move || gate.pass()).await });
+        }
+        gate.open();
+        drop(runtime);
+    }
+}
+
+#[test]
+fn file_can_outlive_its_runtime() {
+    let (reader, writer) = pipe().expect("a pipe can be made");
+    let gate = Arc::new(Gate::new());
+    let read = drain(reader, Arc::clone(&gate));
+    let runtime = multi_thread(1);
+    let mut left = runtime.block_on(async move {
+        let mut file = file(writer);
+        assert_eq!(file.write(&[6; MUCH]).await.expect("it is acknowledged"), MUCH);
+        file
+    });
+    gate.open();
+    drop(runtime);
+    drop(current_thread().block_on(async {
+        left.flush().await.expect("the write was made");
+        left.into_std().await
+    }));
+    assert_eq!(read.join().expect("it does not panic").len(), MUCH);
+}
