@@ -103,7 +103,8 @@ where
     let started = AtomicUsize::new(0);
     move || {
         user();
-        // tokio starts the workers first, as threads of the blocking pool that never come back to it.
+        // tokio starts the workers first, as threads of the blocking pool. Should another overtake one of
+        // them, it is attached in its place, to no harm, and the worker when it first needs it.
         let before = started.fetch_add(1, Ordering::Relaxed);
         let is_worker = Handle::try_current().is_ok_and(|handle| {
             is_multi_thread(&handle) && before < handle.metrics().num_workers()

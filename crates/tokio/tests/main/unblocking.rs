@@ -71,7 +71,8 @@ fn closures_on_a_current_thread_runtime_do_not_hold_it_up() {
 #[test]
 fn panic_is_an_error_with_its_payload() {
     on_worker(1, async {
-        let error = unblock(|| -> u8 { panic!("no {}", "luck") }).await.expect_err("it panicked");
+        let error = unblock(|| std::panic::panic_any(String::from("no luck")));
+        let error = error.await.expect_err("it panicked");
         assert!(error.is_panic() && !error.is_cancelled());
         assert_eq!(error.to_string(), "the closure panicked with message \"no luck\"");
         let payload = error.into_panic();

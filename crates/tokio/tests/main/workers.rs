@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use syslet::{Attach, Placement};
 use syslet_tokio::{on_thread_start, unblock};
@@ -85,8 +85,20 @@ fn hook_attaches_workers_only_and_calls_the_users() {
         .build()
         .expect("a runtime can be built");
     runtime.block_on(async {
-        let attached = tokio::spawn(async { syslet::is_attached() });
-        assert!(attached.await.expect("it does not panic"), "a worker is attached at its start");
+        // Both workers have started when they meet; before, a thread of the pool may overtake one.
+        let both = Arc::new(Barrier::new(2));
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let both = Arc::clone(&both);
+                tokio::spawn(async move {
+                    both.wait();
+                    syslet::is_attached()
+                })
+            })
+            .collect();
+        for worker in workers {
+            assert!(worker.await.expect("it does not panic"), "not attached at its start");
+        }
         let pool = tokio::task::spawn_blocking(syslet::is_attached);
         assert!(!pool.await.expect("it does not panic"), "a thread of the blocking pool is not");
     });
