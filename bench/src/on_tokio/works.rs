@@ -224,7 +224,9 @@ async fn read(way: Way, path: &Path, size: usize) -> io::Result<f64> {
 async fn read_dir(way: Way, path: &Path, size: usize) -> io::Result<f64> {
     let owned = || path.to_owned();
     let names = |path: &Path| -> io::Result<()> {
-        check_entries(std::fs::read_dir(path)?.filter_map(|entry| Some(entry.ok()?.file_name())).count())
+        check_entries(
+            std::fs::read_dir(path)?.filter_map(|entry| Some(entry.ok()?.file_name())).count(),
+        )
     };
     match way {
         Way::Std => timed!(size, names(path)),

@@ -84,9 +84,7 @@ impl fmt::Debug for UnblockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Cancelled => f.write_str("UnblockError::Cancelled"),
-            Kind::Panic(_) => {
-                f.debug_tuple("UnblockError::Panic").field(&self.message()).finish()
-            }
+            Kind::Panic(_) => f.debug_tuple("UnblockError::Panic").field(&self.message()).finish(),
         }
     }
 }

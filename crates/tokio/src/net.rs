@@ -1,7 +1,9 @@
 //! Looking names up.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs as _};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs as _,
+};
 
 use crate::unblock::launch;
 
@@ -120,7 +122,9 @@ mod tests {
             assert!(matches!(known.lookup(), Lookup::Known(one) if one[0].port() == 80));
         }
         assert!(matches!(("::1", 80).lookup(), Lookup::Known(_)));
-        assert!(matches!(("localhost", 80).lookup(), Lookup::Name(host, 80) if host == "localhost"));
+        assert!(
+            matches!(("localhost", 80).lookup(), Lookup::Name(host, 80) if host == "localhost")
+        );
         assert!(matches!("localhost:80".lookup(), Lookup::NameAndPort(_)));
         let both = [SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2))];
         assert!(matches!((&both[..]).lookup(), Lookup::Known(addresses) if addresses == both));

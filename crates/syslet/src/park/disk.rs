@@ -14,12 +14,13 @@ use syslet_sys::uapi::{EAGAIN, ECANCELED, EINTR, EINVAL, EOPNOTSUPP, RingComplet
 use syslet_sys::uring::{self, COMPLETIONS, Memory};
 use syslet_sys::{arch, futex};
 
+use super::bell::{ASLEEP, Bell};
 use super::op::Parked;
 use crate::call::{Call, is_at_end, ring_read};
 use crate::complete::Holder;
 use crate::crew::{Engine, start_thread};
 use crate::stats::Count;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 
 /// Most reads that the ring has at a time: it has room for their completions, for one of the bell and
 /// for some of cancels.
@@ -34,11 +35,6 @@ const READY: u32 = 2;
 /// It cannot be had: with the error number above this.
 const REFUSED: u32 = 1 << 16;
 
-/// The thread looks for reads before it sleeps.
-const AWAKE: u32 = 0;
-/// It sleeps in the kernel: who brings a read wakes it.
-const ASLEEP: u32 = 1;
-
 /// What a completion carries that is not a read's.
 const BELL: u64 = u64::MAX;
 const CANCEL: u64 = u64::MAX - 1;
@@ -49,7 +45,7 @@ pub(crate) struct Disk {
     state: AtomicU32,
     /// Reads that the ring's thread has not taken.
     queue: Mutex<VecDeque<Arc<Parked>>>,
-    bell: AtomicU32,
+    bell: Bell,
     /// Changes when a read that the ring may have is to end.
     cancels: AtomicU32,
     /// Most reads that the ring has at a time; 0: it is not used.
@@ -63,7 +59,7 @@ impl Disk {
         Self {
             state: AtomicU32::new(UNKNOWN),
             queue: Mutex::new(VecDeque::new()),
-            bell: AtomicU32::new(AWAKE),
+            bell: Bell::new(),
             cancels: AtomicU32::new(0),
             limit: AtomicUsize::new(MOST_READS),
             total: Count::default(),
@@ -87,9 +83,8 @@ impl Disk {
     }
 
     fn ring_bell(&self) {
-        // SeqCst: after the read was queued; pairs with the store of `ASLEEP`.
-        if self.bell.swap(AWAKE, Ordering::SeqCst) == ASLEEP {
-            futex::wake(&self.bell, 1);
+        if self.bell.ring() {
+            futex::wake(self.bell.word(), 1);
         }
     }
 
@@ -219,19 +214,18 @@ impl Reader {
             self.pass_cancels_on();
             if !self.listens {
                 self.listens = true;
+                let wait = RingRequest::wait(disk.bell.word(), ASLEEP).carrying(BELL);
                 // SAFETY: the word is in the engine, which is never freed.
-                unsafe { self.ring.push(&RingRequest::wait(&disk.bell, ASLEEP).carrying(BELL)) };
+                unsafe { self.ring.push(&wait) };
             }
-            disk.bell.store(ASLEEP, Ordering::SeqCst);
-            // Pairs with the swap in `ring_bell`: either it finds us asleep, or we find what it brought.
-            fence(Ordering::SeqCst);
+            disk.bell.doze();
             let sleep = !self.is_wanted();
             if !sleep {
-                disk.bell.store(AWAKE, Ordering::SeqCst);
+                disk.bell.rise();
             }
             // Whatever the answer: what was not taken is given again next time.
             self.ring.enter(sleep);
-            disk.bell.store(AWAKE, Ordering::SeqCst);
+            disk.bell.rise();
             while let Some(completion) = self.ring.pop() {
                 self.complete(completion);
             }

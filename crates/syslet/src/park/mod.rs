@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "reads and writes what calls name in memory")]
 
 mod again;
+mod bell;
 mod disk;
 mod keeper;
 mod op;

@@ -217,7 +217,8 @@ impl<T> Future for Threadlet<T> {
     /// With the closure's own panic, if it panicked, and if it was ready before.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        self.poll_catch(context).map(|result| result.unwrap_or_else(|payload| resume_unwind(payload)))
+        self.poll_catch(context)
+            .map(|result| result.unwrap_or_else(|payload| resume_unwind(payload)))
     }
 }
 

@@ -424,7 +424,9 @@ impl Inner {
 
     /// Waits for the operation in progress, which there is, and takes its buffer back.
     fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Operation>> {
-        let State::Busy(busy) = &mut self.state else { unreachable!("asked of what is in progress") };
+        let State::Busy(busy) = &mut self.state else {
+            unreachable!("asked of what is in progress")
+        };
         let over = ready!(busy.poll(context));
         Poll::Ready(match over {
             Ok((operation, buf)) => {

@@ -79,10 +79,7 @@ impl ReadDir {
     }
 
     /// As [`next_entry`](Self::next_entry), for streams made by hand.
-    pub fn poll_next_entry(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<DirEntry>>> {
+    pub fn poll_next_entry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<DirEntry>>> {
         loop {
             self.0 = match &mut self.0 {
                 State::Ready(entries, source) => {

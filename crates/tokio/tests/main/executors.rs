@@ -29,8 +29,9 @@ fn smols_executor_drives_threadlets_and_files() {
     let folder = Arc::new(Folder::new());
     let body = || {
         let executor = async_executor::Executor::new();
-        let tasks: Vec<_> =
-            (1..50).map(|number| executor.spawn(use_library(Arc::clone(&folder), number))).collect();
+        let tasks: Vec<_> = (1..50)
+            .map(|number| executor.spawn(use_library(Arc::clone(&folder), number)))
+            .collect();
         block_on(executor.run(async {
             for (at, task) in tasks.into_iter().enumerate() {
                 assert_eq!(task.await.expect("files can be used"), at + 1);

@@ -77,7 +77,11 @@ same_as_tokio!(functions_on_paths_do_what_tokios_do, folder, {
         let kind = entry.file_type().await?;
         let length = entry.metadata().await?.len();
         assert!(entry.ino() != 0 && entry.path().starts_with(folder.path()));
-        names.insert(format!("{:?} {kind:?} {}", entry.file_name(), if kind.is_dir() { 0 } else { length }));
+        names.insert(format!(
+            "{:?} {kind:?} {}",
+            entry.file_name(),
+            if kind.is_dir() { 0 } else { length }
+        ));
     }
     seen.extend(names);
     seen.push(format!("{:?}", fs::read_dir(at("none")).await.unwrap_err().kind()));
