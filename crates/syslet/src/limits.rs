@@ -57,11 +57,11 @@ impl Default for Limits {
     }
 }
 
-/// Sets the bounds for the process, from now on.
+/// Sets the bounds for the process, from now on: what waits goes on if they are wider.
 pub fn set_limits(limits: Limits) {
     if let Ok(engine) = start(Settings::default()) {
         engine.park.set_limit(limits.parked);
         engine.park.disk.set_limit(limits.ring_reads);
-        engine.writers.set_limit(limits.writers);
+        engine.limit_writers(limits.writers);
     }
 }

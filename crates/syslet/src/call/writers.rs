@@ -36,11 +36,6 @@ impl Writers {
         }
     }
 
-    /// Most writes of one descriptor that are away at a time, from now on.
-    pub(crate) fn set_limit(&self, limit: usize) {
-        self.limit.store(limit.clamp(1, i32::MAX as usize) as u32, Ordering::Relaxed);
-    }
-
     /// True if as many writes of `descriptor` are away as may be.
     #[inline(always)]
     pub(super) fn full(&self, descriptor: usize) -> bool {
@@ -54,17 +49,19 @@ impl Writers {
         self.away[descriptor % NUMBERS].fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The next write of `descriptor` that waits, if there is room for it: it is counted.
-    fn next(&self, descriptor: usize) -> Option<Job> {
-        let place = descriptor % NUMBERS;
+    /// The next write that waits, of `descriptor` or of any, and for which there is room: it is counted.
+    fn next(&self, descriptor: Option<usize>) -> Option<Job> {
+        let wanted = descriptor.map(|descriptor| descriptor % NUMBERS);
         let mut waiting = lock(&self.waiting);
-        if self.full(descriptor) {
+        if wanted.is_some_and(|place| self.full(place)) {
             return None;
         }
-        let at = waiting.iter().position(|(other, _)| *other == place)?;
-        self.enter(descriptor);
+        let may_go = |place| wanted.unwrap_or(place) == place && !self.full(place);
+        let at = waiting.iter().position(|(place, _)| may_go(*place))?;
+        let (place, job) = waiting.remove(at)?;
+        self.enter(place);
         self.count.fetch_sub(1, Ordering::SeqCst);
-        waiting.remove(at).map(|(_, job)| job)
+        Some(job)
     }
 }
 
@@ -72,7 +69,14 @@ impl Engine {
     /// A write of `descriptor` that was away is over: the next may go.
     pub(super) fn writer_left(&self, descriptor: usize) {
         self.writers.away[descriptor % NUMBERS].fetch_sub(1, Ordering::SeqCst);
-        self.start_writer(descriptor);
+        self.start_writers(Some(descriptor));
+    }
+
+    /// Most writes of one descriptor that are away at a time, from now on.
+    pub(crate) fn limit_writers(&self, limit: usize) {
+        let limit = limit.clamp(1, i32::MAX as usize) as u32;
+        self.writers.limit.store(limit, Ordering::SeqCst);
+        self.start_writers(None);
     }
 
     /// Has `job`, which writes to `descriptor` and says [`writer_left`](Self::writer_left) when it is
@@ -81,11 +85,11 @@ impl Engine {
         self.writers.count.fetch_add(1, Ordering::SeqCst);
         lock(&self.writers.waiting).push_back((descriptor % NUMBERS, job));
         // Those that were away may have left before they could see it.
-        self.start_writer(descriptor);
+        self.start_writers(Some(descriptor));
     }
 
-    fn start_writer(&self, descriptor: usize) {
-        if self.writers.count.load(Ordering::SeqCst) > 0
+    fn start_writers(&self, descriptor: Option<usize>) {
+        while self.writers.count.load(Ordering::SeqCst) > 0
             && let Some(job) = self.writers.next(descriptor)
         {
             self.enqueue(job);

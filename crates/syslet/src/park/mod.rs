@@ -99,7 +99,8 @@ impl Park {
 
     /// Most calls parked at a time, from now on.
     pub(crate) fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Relaxed);
+        self.limit.store(limit, Ordering::SeqCst);
+        self.let_in();
     }
 
     /// Makes room for a call, if there is any.
@@ -114,6 +115,12 @@ impl Park {
 
     fn release(&self) {
         self.count.fetch_sub(1, Ordering::SeqCst);
+        self.let_in();
+    }
+
+    /// There may be room: tells those who wait for it.
+    fn let_in(&self) {
+        // SeqCst, here and below: either who waits sees the room, or it is seen.
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.room.fetch_add(1, Ordering::SeqCst);
             futex::wake(&self.room, i32::MAX as u32);
@@ -125,7 +132,7 @@ impl Park {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         loop {
             let room = self.room.load(Ordering::SeqCst);
-            if self.count() < self.limit.load(Ordering::Relaxed) {
+            if self.count.load(Ordering::SeqCst) < self.limit.load(Ordering::SeqCst) {
                 break;
             }
             futex::wait(&self.room, room, None);

@@ -595,6 +595,40 @@ fn at_the_limit_a_call_is_busy_or_waits() {
     ended.expect("this is the parent").expect_done();
 }
 
+/// True if the thread sleeps.
+fn sleeps(tid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S")))
+}
+
+#[test]
+fn a_wider_limit_lets_those_in_who_wait() {
+    let path = "parking::a_wider_limit_lets_those_in_who_wait";
+    let ended = Child::new().run(path, || {
+        bounded(LIMIT, || {
+            syslet::set_limits(syslet::Limits::new().parked(1));
+            let pipe = Pipe::new();
+            let call = move |pipe: &Pipe| read_call(pipe.read_end(), Landing::leak());
+            let first = parked(call(&pipe));
+            let (told, tid) = channel();
+            let other = pipe.clone();
+            let waits = thread::spawn(move || {
+                // SAFETY: a number.
+                told.send(unsafe { libc::gettid() }).expect("the test listens");
+                pending(go(call(&other)))
+            });
+            let tid = tid.recv().expect("it is told");
+            assert!(eventually(|| sleeps(tid)));
+            syslet::set_limits(syslet::Limits::new().parked(2));
+            assert!(eventually(|| stats().parked == 2), "one waits for room that is there");
+            let second = waits.join().expect("it has room");
+            (0..2).for_each(|_| pipe.put(1));
+            assert_eq!([first, second].map(|read| read.wait().raw()), [1, 1]);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
 #[test]
 fn many_threads_park_and_wake_each_other() {
     let pairs: Vec<_> = (0..8)

@@ -79,6 +79,10 @@ fn writers_of_a_descriptor_are_bounded() {
             let crew = stats().crew;
             writes.extend((3..20).map(|page| pending(checked(write(page)).expect("queued"))));
             assert!(stats().crew <= crew.max(8), "{} threads", stats().crew);
+            // A wider bound lets those in who wait.
+            assert!(eventually(|| stats().outstanding == 3));
+            syslet::set_limits(syslet::Limits::new().writers_per_descriptor(5));
+            assert!(eventually(|| stats().outstanding == 5), "{} go on", stats().outstanding);
             let cancelled = writes.pop().expect("there are twenty");
             cancelled.cancel();
             pages.let_in();
