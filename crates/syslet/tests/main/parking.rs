@@ -181,7 +181,17 @@ fn where_files_cannot_be_held_a_closed_descriptor_is_the_answer() {
 
 #[test]
 fn descriptor_that_is_used_again_is_not_read_by_the_call_before() {
-    attached(|| {
+    number_changes_hands(Duration::ZERO);
+}
+
+#[test]
+fn descriptor_that_was_used_again_before_files_are_held_is_not_read_either() {
+    // Longer than what has to be parked for to have its file held.
+    number_changes_hands(Duration::from_millis(150));
+}
+
+fn number_changes_hands(before: Duration) {
+    attached(move || {
         let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
         let landing = Landing::leak();
         let number = mine.as_raw_fd();
@@ -191,6 +201,7 @@ fn descriptor_that_is_used_again_is_not_read_by_the_call_before() {
         writer.write_all(b"not yours").expect("there is room");
         // SAFETY: both are open, and `mine` goes on owning its number.
         assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+        assert_eq!(go(sleep_call(before)).wait().raw(), 0);
         (&theirs).write_all(b"y").expect("there is room");
         let answer = read.wait_deadline(late()).expect("it ends").raw();
         // With its file held it goes on; else it says that there is no such file any more.
@@ -329,6 +340,57 @@ fn without_kernel_aio_connections_are_accepted_in_the_programs_table() {
             let (server, _) = accepting.wait().expect("somebody has come");
             (&client).write_all(b"x").expect("it is connected");
             assert_eq!(syslet::net::recv(&server, vec![0; 1]).wait().1, b"x");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+/// A message of one byte, with room for one descriptor.
+struct Message {
+    header: libc::msghdr,
+    vector: libc::iovec,
+    byte: u8,
+    /// `struct cmsghdr`, and the descriptor in half of the last word.
+    control: [u64; 3],
+}
+
+impl Message {
+    fn leak() -> &'static mut Self {
+        // SAFETY: all zeros is a value.
+        let message: &'static mut Self = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
+        message.vector = libc::iovec { iov_base: (&raw mut message.byte).cast(), iov_len: 1 };
+        message.header.msg_iov = &raw mut message.vector;
+        message.header.msg_iovlen = 1;
+        message.header.msg_control = (&raw mut message.control).cast();
+        message.header.msg_controllen = size_of_val(&message.control);
+        message
+    }
+}
+
+#[test]
+fn without_kernel_aio_descriptors_are_received_in_the_programs_table() {
+    let path = "parking::without_kernel_aio_descriptors_are_received_in_the_programs_table";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            use_up_aio();
+            let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
+            let pipe = Pipe::new();
+            let got = Message::leak();
+            let at = &raw const got.header as usize;
+            let receive =
+                parked(number_call(libc::SYS_recvmsg, [mine.as_raw_fd() as usize, at, 0]));
+            let sent = Message::leak();
+            let rights = (libc::SCM_RIGHTS as u64) << 32 | libc::SOL_SOCKET as u64;
+            sent.control = [20, rights, pipe.write_end() as u64]; // CMSG_LEN of one
+            // SAFETY: leaked.
+            assert_eq!(unsafe { libc::sendmsg(theirs.as_raw_fd(), &sent.header, 0) }, 1);
+            assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 1);
+            // SAFETY: leaked; the call has ended.
+            let control = unsafe { std::ptr::read_volatile(&raw const got.control) };
+            assert_eq!(control[..2], [20, rights]);
+            // SAFETY: a number, and one byte that is live.
+            let put = unsafe { libc::write(control[2] as i32, [9u8].as_ptr().cast(), 1) };
+            assert_eq!((put, pipe.get()), (1, 9), "the descriptor is the pipe's");
         });
     });
     ended.expect("this is the parent").expect_done();
@@ -627,6 +689,73 @@ fn a_wider_limit_lets_those_in_who_wait() {
         });
     });
     ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn what_finds_no_room_in_the_first_ring_needs_no_thread() {
+    const READS: usize = 6000; // of which the first ring holds a third at most, the keeper a thousand
+    let path = "parking::what_finds_no_room_in_the_first_ring_needs_no_thread";
+    let ended = Child::new().run(path, || {
+        limit(libc::RLIMIT_NOFILE, 1024);
+        attached(|| {
+            let pipe = Pipe::new();
+            let reads: Vec<_> = (0..READS)
+                .map(|_| pending(go(read_call(pipe.read_end(), Landing::leak()))))
+                .collect();
+            assert!(eventually(|| stats().parked == READS));
+            let threads = std::fs::read_dir("/proc/self/task").expect("procfs is there").count();
+            assert!(threads < 20, "{threads} threads");
+            reads.iter().for_each(|read| assert_eq!(read.cancel(), CancelOutcome::Asked));
+            assert!(reads.into_iter().all(|read| read.wait().is_cancelled()));
+            assert_eq!(stats().parked, 0);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn cancelled_sleeps_leave_nothing_behind() {
+    const SLEEPS: usize = 20_000; // of 256 bytes each
+    let path = "parking::cancelled_sleeps_leave_nothing_behind";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let call = sleep_call(LIMIT * 60);
+            let sleep = || {
+                let sleep = pending(go(call));
+                assert_eq!(sleep.cancel(), CancelOutcome::Asked);
+                assert!(sleep.wait().is_cancelled());
+            };
+            // SAFETY: reads the allocator's counters.
+            let used = || unsafe { libc::mallinfo2() }.uordblks;
+            (0..100).for_each(|_| sleep());
+            let before = used();
+            (0..SLEEPS).for_each(|_| sleep());
+            let left = used().saturating_sub(before);
+            assert!(left < SLEEPS * 64, "{left} bytes are left");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn reads_that_are_cancelled_while_they_are_armed_again_let_the_file_go() {
+    attached(|| {
+        for round in 0..100 {
+            let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
+            theirs.set_read_timeout(Some(LIMIT)).expect("it can be set");
+            let read = || pending(go(read_call(mine.as_raw_fd(), Landing::leak())));
+            let reads: Vec<_> = (0..10).map(|_| read()).collect();
+            // One of them gets it; the others are told, and wait again.
+            (&theirs).write_all(b"x").expect("there is room");
+            (0..round * 31 % 997).for_each(|_| std::hint::spin_loop());
+            reads.iter().for_each(|read| _ = read.cancel());
+            let answers: Vec<_> = reads.into_iter().map(|read| read.wait().raw()).collect();
+            assert!(answers.iter().filter(|answer| **answer == 1).count() <= 1, "{answers:?}");
+            drop(mine);
+            let end = (&theirs).read(&mut [0]).map_err(|error| error.kind());
+            assert_ne!(end, Err(std::io::ErrorKind::WouldBlock), "the file is still open");
+        }
+    });
 }
 
 #[test]
