@@ -1,0 +1,24 @@
+//! x86-64, System V ABI.
+//!
+//! Four things are done in assembly:
+//!
+//! - leaving a context for another stack and thread pointer ([`enter`]), and going on with one that
+//!   was left ([`resume`]): `context.rs`;
+//! - a system call ([`syscall`]), and one that can be cancelled without a window
+//!   ([`syscall_cancellable`]): `syscall.rs`;
+//! - starting a task that shares the memory and nothing else ([`clone_vm`]): `syscall.rs`;
+//! - reading and writing the registers that belong to one kernel thread: `registers.rs`.
+//!
+//! # Safety
+//!
+//! The `unsafe` blocks of this folder each execute a fixed instruction sequence whose operands are
+//! declared in full. Clause A: the instruction touches registers only. Clause B: the memory touched
+//! is vouched for by the caller under the numbered duties of the function.
+
+mod context;
+mod registers;
+mod syscall;
+
+pub use context::*;
+pub use registers::*;
+pub use syscall::*;
