@@ -162,6 +162,19 @@ impl Work for Statx {
     }
 }
 
+/// The arguments of openat(2): the file at `path`, for reading.
+fn to_open(path: Memory) -> [usize; 3] {
+    [libc::AT_FDCWD as usize, path.0, (libc::O_RDONLY | libc::O_CLOEXEC) as usize]
+}
+
+/// Opens the file at `path` for reading: its descriptor, or `-errno`.
+#[inline(always)]
+fn open(make: &impl Make, path: Memory) -> isize {
+    let [here, path, flags] = to_open(path);
+    // SAFETY: clause memory: a path with its final zero.
+    unsafe { make.make(libc::SYS_openat, [here, path, flags, 0, 0, 0]) }
+}
+
 /// Opens a file and closes it: two calls, each protected for itself, or both in one threadlet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenClose {
@@ -174,9 +187,7 @@ impl Work for OpenClose {
 
     #[inline(always)]
     fn once(self, make: &impl Make) -> isize {
-        let (here, flags) = (libc::AT_FDCWD as usize, (libc::O_RDONLY | libc::O_CLOEXEC) as usize);
-        // SAFETY: clause memory: a path with its final zero.
-        let fd = unsafe { make.make(libc::SYS_openat, [here, self.path.0, flags, 0, 0, 0]) };
+        let fd = open(make, self.path);
         if fd < 0 {
             return fd;
         }
@@ -200,9 +211,7 @@ impl Work for OpenReadClose {
 
     #[inline(always)]
     fn once(self, make: &impl Make) -> isize {
-        let (here, flags) = (libc::AT_FDCWD as usize, (libc::O_RDONLY | libc::O_CLOEXEC) as usize);
-        // SAFETY: clause memory: a path with its final zero.
-        let fd = unsafe { make.make(libc::SYS_openat, [here, self.path.0, flags, 0, 0, 0]) };
+        let fd = open(make, self.path);
         if fd < 0 {
             return fd;
         }
@@ -215,10 +224,8 @@ impl Work for OpenReadClose {
 
     #[inline(always)]
     fn chained(self) -> isize {
-        let (here, flags) = (libc::AT_FDCWD as usize, (libc::O_RDONLY | libc::O_CLOEXEC) as usize);
         let mut chain = Chain::new();
-        let open =
-            chain.push(libc::SYS_openat as usize, [here, self.path.0, flags].map(Arg::Value));
+        let open = chain.push(libc::SYS_openat as usize, to_open(self.path).map(Arg::Value));
         chain.stop_on(open, When::Negative);
         let (buffer, len) = (Arg::Value(self.buffer.0), Arg::Value(BLOCK));
         let read = chain.push(libc::SYS_read as usize, [open.into(), buffer, len]);
