@@ -60,6 +60,24 @@ fn manifest_on_a_full_device_exits_2() {
 }
 
 #[test]
+fn nobody_to_tell_changes_no_answer() {
+    let tree = Tree::sample();
+    let path = tree.path().to_str().unwrap();
+    let missing = format!("{path}/missing");
+    let answers = [
+        (&["scan", "--manifest", "-", path][..], 0),
+        (&["scan", path, &missing], 1),
+        (&["calls", "nosuch"], 2),
+        (&["frobnicate"], 2),
+    ];
+    for (args, code) in answers {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = syslet().args(args).stderr(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
 fn reader_that_goes_away_is_no_trouble() {
     let tree = Tree::sample();
     let root = tree.path().to_str().unwrap();

@@ -1,6 +1,7 @@
 //! The sums of a scan, and how they are shown.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
@@ -124,7 +125,8 @@ impl Report {
         }
         let text = self.text();
         if let Some(ManifestTo::Stdout) = plan.manifest {
-            eprint!("{text}");
+            // Where standard error takes nothing there is nobody to tell; the manifest is what counts.
+            let _ = io::stderr().write_all(text.as_bytes());
             return Ok(());
         }
         print(&text)
@@ -134,12 +136,12 @@ impl Report {
         let Tally { files, directories, symlinks, others, bytes, hashed, bytes_read, errors } =
             self.tally;
         let mut text = format!(
-            "{} entries: {} files, {} directories, {} links, {} others; {} in files\n",
-            HumanCount(self.entries),
-            HumanCount(files),
-            HumanCount(directories),
-            HumanCount(symlinks),
-            HumanCount(others),
+            "{}: {}, {}, {}, {}; {} in files\n",
+            counted(self.entries, "entry", "entries"),
+            counted(files, "file", "files"),
+            counted(directories, "directory", "directories"),
+            counted(symlinks, "link", "links"),
+            counted(others, "other", "others"),
             BinaryBytes(bytes),
         );
         let per_second = HumanCount(self.entries_per_second as u64);
@@ -148,8 +150,8 @@ impl Report {
             let rate = BinaryBytes(self.bytes_per_second as u64);
             let _ = write!(
                 text,
-                "; {} files read, {}, {rate}/s",
-                HumanCount(hashed),
+                "; {} read, {}, {rate}/s",
+                counted(hashed, "file", "files"),
                 BinaryBytes(bytes_read)
             );
         }
@@ -192,13 +194,13 @@ impl Calls {
         let Self { mechanism, units, units_away, inline, handed_off, computing, .. } = self;
         let _ = writeln!(
             text,
-            "{mechanism}; {} threadlets inline, {} handed off, {} of them computing",
-            count(*inline),
+            "{mechanism}; {} inline, {} handed off, {} of them computing",
+            counted(*inline, "threadlet", "threadlets"),
             count(*handed_off),
             count(*computing)
         );
-        let (units, away) = (count(*units), count(*units_away));
-        let _ = writeln!(text, "{units} units of work, {away} of them by threadlets handed off");
+        let (units, away) = (counted(*units, "unit", "units"), count(*units_away));
+        let _ = writeln!(text, "{units} of work, {away} of them by threadlets handed off");
         let most = self.handoff_latency.iter().map(|bucket| bucket.count).max().unwrap_or(0);
         if most > 0 {
             text.push_str("handoff latency:\n");
@@ -209,4 +211,9 @@ impl Calls {
             let _ = writeln!(text, "  < {below:>12} {count:>9} {bar}");
         }
     }
+}
+
+/// A number and what it is of.
+fn counted(n: u64, one: &str, more: &str) -> String {
+    format!("{} {}", HumanCount(n), if n == 1 { one } else { more })
 }
