@@ -180,7 +180,8 @@ fn work_done_piece_by_piece_on_busy_cpus_needs_few_threads() {
         });
         let crew = syslet::stats().crew;
         println!("\nnote: {crew} crew threads");
-        assert!(crew < 20, "{crew} crew threads for eight closures at a time");
+        // One for each piece would be as many as there may be, 512.
+        assert!(crew < 64, "{crew} crew threads for eight closures at a time");
     });
     let ended = ended.expect("this is the parent");
     ended.expect_done();

@@ -142,7 +142,11 @@ fn refused_and_unreachable_are_those_of_std() {
                 let address: SocketAddr = address.parse().expect("an address");
                 let expected = TcpStream::connect_timeout(&address, SHORT).map_err(|e| e.kind());
                 let got = connect_timeout(address, SHORT).wait().map_err(|e| e.kind());
-                assert_eq!(got.err(), expected.err(), "{address}");
+                let (got, expected) = (got.err(), expected.err());
+                // Something far away may answer, or not in time, and one attempt says nothing of the next.
+                if ![got, expected].contains(&Some(ErrorKind::TimedOut)) {
+                    assert_eq!(got, expected, "{address}");
+                }
             }
         });
     });
