@@ -4,7 +4,7 @@
 //!
 //! - leaving a context for another stack and thread pointer ([`enter`]), and going on with one that
 //!   was left ([`resume`]): `context.rs`;
-//! - a system call ([`syscall`]), and one that can be cancelled without a window
+//! - a system call ([`syscall()`]), and one that can be cancelled without a window
 //!   ([`syscall_cancellable`]): `syscall.rs`;
 //! - starting a task that shares the memory and nothing else ([`clone_vm`]): `syscall.rs`;
 //! - reading and writing the registers that belong to one kernel thread: `registers.rs`.
