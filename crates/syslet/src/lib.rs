@@ -18,6 +18,7 @@ mod op;
 /// Of parking, the protocol only.
 #[cfg(loom)]
 mod park {
+    mod bell;
     mod phase;
 }
 #[cfg(not(loom))]

@@ -50,7 +50,7 @@ pub(crate) fn try_make(call: Call) -> Result<Submitted, syslet::SubmitError<Call
     unsafe { submit(call) }
 }
 
-/// A receive that is away. It asks for all bytes, which nothing can be asked for without waiting: so it is
+/// A receive that is away. It looks at all bytes that it asks for, which cannot be done in parts: so it is
 /// not parked, but has a thread.
 #[derive(Debug)]
 pub(crate) struct AwayRead {
@@ -74,7 +74,8 @@ impl AwayRead {
         let buffer: &'static _ = Box::leak(Box::new(std::sync::atomic::AtomicU8::new(0)));
         let address = std::ptr::from_ref(buffer) as usize;
         let fd = reader.as_raw_fd() as usize;
-        match make(libc::SYS_recvfrom, [fd, address, 1, libc::MSG_WAITALL as usize, 0, 0]) {
+        let flags = (libc::MSG_WAITALL | libc::MSG_PEEK) as usize;
+        match make(libc::SYS_recvfrom, [fd, address, 1, flags, 0, 0]) {
             Submitted::Pending(pending) => Some(Self { pending, writer, _reader: reader, buffer }),
             Submitted::Done(ret) if ret.errno() == Some(libc::EINTR) => None,
             Submitted::Done(ret) => panic!("a receive from an empty socket said {ret:?}"),
