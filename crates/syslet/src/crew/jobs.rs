@@ -86,7 +86,7 @@ impl Engine {
     /// comes lowers `called`, and one that rests raises `spare`, before it looks at `waiting`: one of
     /// the two sees the other. A thread that has taken a piece looks after the others first, because
     /// its own may not end.
-    fn dispatch(&self) {
+    pub(super) fn dispatch(&self) {
         let unserved = self.unserved_jobs();
         if unserved == 0 {
             return;

@@ -65,7 +65,7 @@ pub(crate) use member::{Crew, MAX_ROOM};
 #[cfg(not(loom))]
 pub(crate) use signals::{CANCEL_CODE, CREW_MASK, KNOCK_CODE};
 #[cfg(not(loom))]
-pub(crate) use thread::start as start_thread;
+pub(crate) use thread::{is_ours as on_own_thread, start as start_thread};
 
 #[cfg(all(loom, test))]
 pub(crate) use word::{CallWord, Dispute};

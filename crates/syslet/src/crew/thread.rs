@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "pthread_create")]
 
+use std::cell::Cell;
 use std::io;
 
 use syslet_sys::call;
@@ -14,6 +15,17 @@ use super::signals::CREW_MASK;
 
 /// Bytes of the alternate signal stack of a crew thread: full-size, handlers of the program run on it.
 pub(super) const SIGNAL_STACK: usize = 64 << 10;
+
+thread_local! {
+    /// The thread was made by [`start`].
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True on a thread that [`start`] has made: what it does nobody else would do, so it waits for nothing that
+/// may depend on it.
+pub(crate) fn is_ours() -> bool {
+    IS_OURS.get()
+}
 
 type Main = Box<dyn FnOnce() + Send>;
 
@@ -30,6 +42,7 @@ pub(crate) fn start(
 ) -> io::Result<()> {
     let main: Main = Box::new(move || {
         call::set_name(name);
+        IS_OURS.set(true);
         main();
     });
     let argument = Box::into_raw(Box::new(main));

@@ -11,6 +11,7 @@
 
 use std::io;
 use std::sync::{OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use syslet_sys::uapi::{self, SCHED_OTHER, SchedAttr, Timespec, nr};
 use syslet_sys::{arch, call, futex};
@@ -32,6 +33,8 @@ const CALM_ROUND: u64 = 400_000;
 const LONG_ROUND: u64 = 800_000;
 /// Rounds without any call before the watchdog sleeps for good.
 const PATIENCE: u32 = 40;
+/// After a crew thread could not be made, and while work waits for one: when that is tried again.
+const RETRY: Duration = Duration::from_millis(20);
 /// Time slice that the watchdog asks for, in nanoseconds: the shortest that the kernel grants
 /// (Linux 6.12; ignored before). A short slice lets it run soon after it wakes on a busy CPU.
 const SLICE: u64 = 100_000;
@@ -192,18 +195,20 @@ struct Watch {
     quiet: u32,
     /// A call was in progress at the last look.
     in_call: bool,
+    /// When a crew thread could not be made, until no work waits for one.
+    short: Option<Instant>,
 }
 
 impl Watch {
     fn new(engine: &'static Engine) -> Self {
-        Self { engine, seen: Vec::new(), burnt: Vec::new(), quiet: 0, in_call: false }
+        Self { engine, seen: Vec::new(), burnt: Vec::new(), quiet: 0, in_call: false, short: None }
     }
 
     fn run(mut self) -> ! {
         loop {
             let bell = self.engine.watchdog.bell.load(Ordering::SeqCst);
             self.serve();
-            if self.round() {
+            if self.round() | self.is_short() {
                 self.quiet = 0;
             } else {
                 self.quiet += 1;
@@ -221,6 +226,19 @@ impl Watch {
                 futex::wait(&self.engine.watchdog.bell, bell, Some(&nap));
             }
         }
+    }
+
+    /// True if work waits for a crew thread that could not be made: nobody else would ask for one again,
+    /// if those that there are wait for that work.
+    fn is_short(&mut self) -> bool {
+        let Some(since) = self.short else { return false };
+        if self.engine.unserved_jobs() == 0 {
+            self.short = None;
+        } else if since.elapsed() >= RETRY {
+            self.short = Some(Instant::now());
+            self.engine.dispatch();
+        }
+        self.short.is_some()
     }
 
     /// Sleeps until the bell rings. Who begins a call on a CPU whose `alert` is clear rings it.
@@ -341,6 +359,7 @@ impl Watch {
                 // Release: who sees the failure counted may ask for another one.
                 desk.failures.fetch_add(1, Ordering::Release);
                 *lock(&engine.spawn_error) = Some(error);
+                self.short = Some(Instant::now());
                 engine.announce();
             }
         }

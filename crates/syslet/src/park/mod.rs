@@ -31,7 +31,7 @@ pub(crate) use self::timers::Clock;
 use self::timers::Timers;
 use crate::call::{PendingCall, child_of, interest, interests, store_nothing};
 use crate::complete::{Holder, Interrupt, Slot};
-use crate::crew::{Engine, Job, start_thread};
+use crate::crew::{Engine, Job, on_own_thread, start_thread};
 use crate::stats::Count;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 
@@ -60,6 +60,8 @@ pub(crate) struct Park {
     room: AtomicU32,
     /// Threads that wait for room.
     waiting: AtomicU32,
+    /// Of the parked calls, those that write: what they were given is lost if the program ends.
+    pub(crate) writes: AtomicUsize,
     /// Calls parked so far.
     pub(crate) total: Count,
 }
@@ -83,6 +85,7 @@ impl Park {
             limit: AtomicUsize::new(DEFAULT_LIMIT),
             room: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
+            writes: AtomicUsize::new(0),
             total: Count::default(),
         }
     }
@@ -185,9 +188,14 @@ impl Engine {
             if or_busy {
                 return Err(order);
             }
+            if on_own_thread() {
+                // A waker of the program's submits: room is made by this very thread.
+                self.park.count.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
             self.park.wait_for_room();
         }
-        let call = Parked::new(order, None);
+        let call = Parked::new(&self.park, order, None);
         if call.way == Way::Disk {
             self.give_to_disk(Arc::clone(&call));
         } else {
@@ -202,7 +210,7 @@ impl Engine {
     pub(crate) fn park_away(&'static self, order: Order, outer: Arc<Slot>) {
         self.park.count.fetch_add(1, Ordering::SeqCst);
         self.park.total.add(1);
-        let call = Parked::new(order, Some(Arc::clone(&outer)));
+        let call = Parked::new(&self.park, order, Some(Arc::clone(&outer)));
         outer.move_to(Arc::clone(&call) as Arc<dyn Interrupt>);
         self.let_go(&call, true);
     }
@@ -210,7 +218,7 @@ impl Engine {
     /// Gives a call that has done a part of its work to a crew thread.
     pub(crate) fn send_away(&'static self, order: Order) -> Arc<dyn PendingCall> {
         self.park.count.fetch_add(1, Ordering::SeqCst);
-        let call = Parked::new(order, None);
+        let call = Parked::new(&self.park, order, None);
         self.go_away(&call);
         call
     }

@@ -11,7 +11,7 @@ use syslet_sys::uapi::{ECANCELED, Iocb, Stat};
 use super::Park;
 use super::phase::Phase;
 use super::timers::Clock;
-use crate::call::{Call, CancelOutcome, PendingCall, outcome_of, store_time_left};
+use crate::call::{Call, CancelOutcome, PendingCall, Progress, outcome_of, store_time_left};
 use crate::complete::{Holder, Interrupt, Slot};
 use crate::crew::{Busy, Guest, current_guest, engine, generation};
 use crate::sync::{AtomicU32, Ordering};
@@ -106,8 +106,11 @@ pub(crate) struct Order {
 
 impl Parked {
     /// A call that its maker owns.
-    pub(super) fn new(order: Order, outer: Option<Arc<Slot>>) -> Arc<Self> {
+    pub(super) fn new(park: &Park, order: Order, outer: Option<Arc<Slot>>) -> Arc<Self> {
         let [nr, args @ ..] = order.call.0;
+        if Progress::writes(&order.call) {
+            park.writes.fetch_add(1, Ordering::SeqCst);
+        }
         Arc::new(Self {
             slot: Slot::new(0, generation()),
             iocb: UnsafeCell::new(Iocb::default()),
@@ -262,6 +265,12 @@ impl Parked {
         // SAFETY: it has just ended.
         let outcome = unsafe { outcome_of(&call, answer) };
         outer.as_deref().unwrap_or(&self.slot).complete(outcome);
+        if Progress::writes(&call)
+            && park.writes.fetch_sub(1, Ordering::SeqCst) == 1
+            && let Some(engine) = engine()
+        {
+            engine.announce();
+        }
     }
 
     /// True if the file behind `stat` is the call's.

@@ -231,8 +231,8 @@ impl<T> fmt::Debug for Threadlet<T> {
     }
 }
 
-/// Waits until no call and no closure is away or queued, of any thread; for the end of a program,
-/// which would lose them.
+/// Waits until no call and no closure is away or queued, of any thread, and no write is parked; for the end
+/// of a program, which would lose them. Parked calls that only wait are not waited for.
 ///
 /// # Errors
 ///
@@ -245,7 +245,8 @@ pub fn drain(deadline: Instant) -> Result<(), usize> {
     let Some(engine) = engine() else { return Ok(()) };
     let mut news = lock(&engine.news.0);
     loop {
-        let left = engine.outstanding.load(Ordering::SeqCst);
+        let left =
+            engine.outstanding.load(Ordering::SeqCst) + engine.park.writes.load(Ordering::SeqCst);
         if left == 0 {
             return Ok(());
         }

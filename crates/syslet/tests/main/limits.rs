@@ -299,9 +299,35 @@ fn thread_for_which_there_is_only_half_the_memory_is_not_made() {
                 calls::limit(libc::RLIMIT_AS, hard);
                 assert!(over, "{:?}", stats());
             }
-            let refused = stats().spawn_failures;
+            let refused = closures.len() - 1;
             assert!((32..99).contains(&refused), "{refused} attempts have failed");
             closures.into_iter().for_each(|closure| assert_eq!(closure.join(), 7));
+            occupied.release();
+            drop(guard);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn work_that_found_no_thread_finds_one_when_there_can_be_one() {
+    const STACK: usize = 256 << 10;
+    let path = "limits::work_that_found_no_thread_finds_one_when_there_can_be_one";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 3).run(path, || {
+        bounded(LIMIT, || {
+            let settings = || settings().stack_size(STACK);
+            let guard = settings().attach().expect("three threads can be made");
+            let occupied = Occupied::all(3);
+            assert!(eventually(|| stats().crew == 3), "{:?}", stats());
+            drop(settings().max_crew(4).attach().expect("it is attached, and the limit is raised"));
+            let failed = stats().spawn_failures;
+            let hard = allow(0);
+            let closure = syslet::Builder::new().elsewhere().launch(|| 7);
+            let over = eventually(|| stats().spawn_failures > failed);
+            calls::limit(libc::RLIMIT_AS, hard);
+            assert!(over, "{:?}", stats());
+            // All that there are sleep until it is over.
+            assert_eq!(closure.join(), 7);
             occupied.release();
             drop(guard);
         });

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "system calls; see `util::calls`")]
 
+use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -681,7 +682,6 @@ fn a_wider_limit_lets_those_in_who_wait() {
             });
             let tid = tid.recv().expect("it is told");
             assert!(eventually(|| sleeps(tid)));
-            syslet::set_limits(syslet::Limits::new().parked(2));
             assert!(eventually(|| stats().parked == 2), "one waits for room that is there");
             let second = waits.join().expect("it has room");
             (0..2).for_each(|_| pipe.put(1));
@@ -788,4 +788,50 @@ fn many_threads_park_and_wake_each_other() {
         })
         .collect();
     bounded(LIMIT, || pairs.into_iter().for_each(|pair| pair.join().expect("it ends")));
+}
+
+/// What a waker of the program's does: it submits another call.
+struct Submits {
+    pipe: Pipe,
+    submitted: std::sync::Mutex<Option<Pending>>,
+}
+
+impl std::task::Wake for Submits {
+    fn wake(self: std::sync::Arc<Self>) {
+        let next = pending(go(read_call(self.pipe.read_end(), Landing::leak())));
+        *self.submitted.lock().expect("nobody panics") = Some(next);
+    }
+}
+
+#[test]
+fn a_waker_that_parks_a_call_does_not_wait_for_room_that_it_makes() {
+    let path = "parking::a_waker_that_parks_a_call_does_not_wait_for_room_that_it_makes";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            syslet::set_limits(syslet::Limits::new().parked(2));
+            let pipe = Pipe::new();
+            let other = Pipe::new();
+            let held = parked(read_call(other.read_end(), Landing::leak()));
+            let mut first = parked(read_call(pipe.read_end(), Landing::leak()));
+            let next = Submits { pipe: pipe.clone(), submitted: std::sync::Mutex::default() };
+            let next = std::sync::Arc::new(next);
+            let waker = std::sync::Arc::clone(&next).into();
+            let mut context = std::task::Context::from_waker(&waker);
+            assert!(std::pin::Pin::new(&mut first).poll(&mut context).is_pending());
+            // The other one has the only place.
+            syslet::set_limits(syslet::Limits::new().parked(1));
+            pipe.put(1);
+            let came = || next.submitted.lock().expect("nobody panics").take();
+            let mut second = None;
+            assert!(eventually(|| {
+                second = second.take().or_else(came);
+                second.is_some()
+            }));
+            pipe.put(2);
+            assert_eq!(second.expect("it came").wait().raw(), 1);
+            other.put(4);
+            assert_eq!(held.wait().raw(), 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
 }
