@@ -9,14 +9,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use syslet::{Attach, Call, Pending, Submitted, stats, submit};
 
 use crate::error::Trouble;
-use crate::guest::{Path, on_guest_as, placement};
+use crate::guest::{Path, on_guest_as, on_thread, placement};
 use crate::options::{ParkedOptions, ParkedWork, Place};
 use crate::report::{Row, rounded};
 use crate::samples::Samples;
@@ -34,13 +34,17 @@ fn leak<T>(value: T) -> usize {
 
 pub(crate) fn run(options: &ParkedOptions) -> Result<Vec<Row>, Trouble> {
     let mut rows = Vec::new();
+    if options.works().iter().any(|work| matches!(work, ParkedWork::Million)) {
+        // First, for the crew of a guest stays for a while.
+        rows.extend(on_thread("bench-pool", || million(options.calls(), "syslet-pool"))?);
+    }
     for work in options.works() {
         let place = placement(Place::Follow, options.common.cpu)?;
         rows.extend(on_guest_as(
             &Attach::new().placement(place).max_crew(MOST_CREW),
             || match work {
                 ParkedWork::Wake => wake(options.rounds()),
-                ParkedWork::Million => million(options.calls()),
+                ParkedWork::Million => million(options.calls(), "syslet-follow"),
                 ParkedWork::Away => away(options.away()),
             },
         )?);
@@ -84,7 +88,9 @@ fn wake(rounds: usize) -> Result<Vec<Row>, Trouble> {
     let mut row = Row::new("park_wake", "syslet-follow", &parked).against(&parked, &bare);
     row.more.batch = Some(BATCH);
     row.more.parked = Some(count);
-    row.fault = (count < calls).then(|| format!("{count} of {calls} calls were parked"));
+    // A call that is preempted while it is tried may find its byte there afterwards.
+    let strays = calls - count.min(calls);
+    row.fault = (strays > calls / 1000).then(|| format!("{count} of {calls} calls were parked"));
     Ok(vec![Row::new("park_wake", "epoll-oneshot", &bare), row])
 }
 
@@ -133,13 +139,16 @@ impl Drop for Epoll {
 const FILES: usize = 8192;
 
 /// Everything parked at once: nine tenths sleeps, the rest reads.
-fn million(calls: usize) -> Result<Vec<Row>, Trouble> {
+fn million(calls: usize, way: &str) -> Result<Vec<Row>, Trouble> {
     raise_aio_limit(calls / 10);
+    // What an earlier measure has left to the allocator would not be counted.
+    // SAFETY: gives free memory back.
+    unsafe { libc::malloc_trim(0) };
     let files = FILES.min(raise_file_limit() / 4).min(calls / 10).max(1);
-    let pipes: Vec<_> = (0..files)
-        .map(|_| io::pipe())
+    let mut pipes: Vec<_> = (0..files)
+        .map(connection)
         .collect::<Result<_, _>>()
-        .map_err(Trouble::io("making pipes"))?;
+        .map_err(Trouble::io("making pipes and sockets"))?;
     let bytes = leak([0u8; FILES]);
     // All sleeps end within the second after the last could have been armed at the target's speed,
     // in an order that is not that of their making.
@@ -185,7 +194,7 @@ fn million(calls: usize) -> Result<Vec<Row>, Trouble> {
     let count = reads.len();
     let waking = Instant::now();
     for at in 0..count {
-        (&pipes[at % files].1).write_all(&[1]).map_err(Trouble::io("writing"))?;
+        pipes[at % files].1.write_all(&[1]).map_err(Trouble::io("writing"))?;
     }
     for read in reads {
         read.wait().result().map_err(|error| Trouble::Work("parked", error))?;
@@ -209,7 +218,7 @@ fn million(calls: usize) -> Result<Vec<Row>, Trouble> {
         sleep.wait().result().map_err(|error| Trouble::Work("parked", error))?;
     }
     let in_all = stats().parked_in_all - counted;
-    let mut row = Row::new("parked", format!("{sleeps}-sleeps-{count}-reads"), &arm);
+    let mut row = Row::new("parked", format!("{way}-{sleeps}-sleeps-{count}-reads"), &arm);
     row.more.batch = Some(1000);
     row.more.parked = Some(in_all);
     row.more.per_second = Some((calls as f64 / armed.as_secs_f64()).round());
@@ -219,6 +228,16 @@ fn million(calls: usize) -> Result<Vec<Row>, Trouble> {
     row.fault = (disorder > 0 || left() != 0)
         .then(|| format!("{disorder} out of order, {} left, {parked} of {calls} parked", left()));
     Ok(vec![row])
+}
+
+/// A pipe, or, every other time, a pair of sockets: where a read waits, and where it is fed.
+fn connection(number: usize) -> io::Result<(OwnedFd, File)> {
+    if number.is_multiple_of(2) {
+        let (reader, writer) = io::pipe()?;
+        return Ok((reader.into(), File::from(OwnedFd::from(writer))));
+    }
+    let (reader, writer) = UnixStream::pair()?;
+    Ok((reader.into(), File::from(OwnedFd::from(writer))))
 }
 
 fn left() -> usize {
