@@ -32,9 +32,24 @@ pub(crate) struct Machine {
     protection_keys: bool,
 }
 
+/// When the measures began, and what others did then.
+#[derive(Debug)]
+pub(crate) struct Before {
+    time: SystemTime,
+    load: String,
+}
+
+impl Before {
+    pub(crate) fn now() -> Self {
+        let load = read("/proc/loadavg").split(' ').next().unwrap_or("").to_owned();
+        Self { time: SystemTime::now(), load }
+    }
+}
+
 impl Machine {
-    /// Reads it from /proc, and asks the library.
-    pub(crate) fn describe(dir: &Path) -> Result<Self, Trouble> {
+    /// Reads it from /proc, and asks the library: which makes threads that a measure may count, so it
+    /// comes after the measures. `before` is what was before them.
+    pub(crate) fn describe(dir: &Path, before: Before) -> Result<Self, Trouble> {
         let probe = syslet::probe()?;
         let cpuinfo = read("/proc/cpuinfo");
         Ok(Self {
@@ -43,8 +58,8 @@ impl Machine {
             virtualized: field(&cpuinfo, "flags").is_some_and(|flags| flags.contains("hypervisor")),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             file_system: file_system(dir),
-            date: utc(SystemTime::now()),
-            load: read("/proc/loadavg").split(' ').next().unwrap_or("").to_owned(),
+            date: utc(before.time),
+            load: before.load,
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
             unsupported: probe.unsupported.map(|why| why.to_string()),
             membarrier: probe.membarrier,

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::error::Trouble;
-use crate::machine::Machine;
+use crate::machine::{Before, Machine};
 use crate::options::{Cli, Command};
 use crate::report::Report;
 
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 /// True if every measure took the path that it claims.
 fn run(cli: &Cli) -> Result<bool, Trouble> {
     let common = cli.command.common();
-    let machine = Machine::describe(&common.dir())?;
+    let before = Before::now();
     let (name, rows) = match &cli.command {
         Command::Inline(options) => ("inline", inline::run(options)?),
         Command::Handoff(options) => ("handoff", handoff::run(options)?),
@@ -54,6 +54,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Cold(options) => ("cold", cold::run(options)?),
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
     };
+    let machine = Machine::describe(&common.dir(), before)?;
     let report = Report::new(name, common.quick, machine, rows);
     let printed = if common.json { report.print_json() } else { report.print_table() };
     match printed {
