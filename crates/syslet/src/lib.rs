@@ -53,7 +53,8 @@ pub use self::{
     probe::{Probe, probe},
     stats::{GuestStats, Histogram, Stats, stats},
     threadlet::{
-        Builder, Scope, ScopedThreadlet, Threadlet, drain, scope, threadlet, try_threadlet,
+        Builder, Scope, ScopedThreadlet, Threadlet, drain, scope, threadlet, threadlet_into,
+        try_threadlet,
     },
 };
 

@@ -86,7 +86,7 @@ impl Builder {
             return launch(f, |_| (), or_busy, Outcome::owned).map(Threadlet::new);
         }
         let Some(name) = self.name else {
-            return launch_elsewhere(f, |_| (), or_busy, Outcome::owned).map(Threadlet::new);
+            return launch_elsewhere(f, |_| (), or_busy, Outcome::owned).map(Threadlet::away);
         };
         let engine_full = or_busy && crate::crew::engine().is_some_and(|e| !e.has_room());
         if engine_full {
@@ -98,7 +98,7 @@ impl Builder {
             f()
         };
         match launch_elsewhere(named, |_| (), false, Outcome::owned) {
-            Ok(launched) => Ok(Threadlet::new(launched)),
+            Ok(slot) => Ok(Threadlet::away(slot)),
             Err(_) => unreachable!("the closure is given back only if asked for"),
         }
     }

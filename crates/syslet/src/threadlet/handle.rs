@@ -36,7 +36,7 @@ enum State<T> {
 impl<T> Unpin for Threadlet<T> {}
 
 impl<T> Threadlet<T> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(launched: Launched<T>) -> Self {
         match launched {
             Launched::Inline(result) => Self { state: State::Ready(result), inline: true },
@@ -52,6 +52,20 @@ impl<T> Threadlet<T> {
     #[inline]
     pub fn was_inline(&self) -> bool {
         self.inline
+    }
+
+    /// The closure's result, or what it panicked with, if the closure had finished when
+    /// [`threadlet`](crate::threadlet()) returned; else the handle.
+    ///
+    /// # Errors
+    ///
+    /// The handle.
+    #[inline(always)]
+    pub fn into_inline(self) -> Result<thread::Result<T>, Self> {
+        match self.state {
+            State::Ready(result) => Ok(result),
+            state => Err(Self { state, inline: self.inline }),
+        }
     }
 
     /// True once the closure has finished.

@@ -53,6 +53,32 @@ where
     }
 }
 
+/// As [`threadlet`], for surfaces that ask at once whether the closure has finished inline: then its
+/// result, or what it panicked with, is in `result`, which must be empty, and there is no handle. A large
+/// result is moved less often on this way.
+///
+/// # Panics
+///
+/// As [`threadlet`].
+///
+/// # Blocking
+///
+/// As [`threadlet`].
+#[inline(always)]
+pub fn threadlet_into<T, F>(
+    f: F,
+    result: &mut Option<std::thread::Result<T>>,
+) -> Option<Threadlet<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match run::launch_into(f, |_| (), false, Outcome::owned, result) {
+        Ok(slot) => slot.map(Threadlet::away),
+        Err(_) => unreachable!("only `try_threadlet` gives the closure back"),
+    }
+}
+
 /// As [`threadlet`], but gives the closure back if no crew thread is left to run it.
 ///
 /// # Errors

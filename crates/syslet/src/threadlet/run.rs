@@ -51,6 +51,28 @@ where
     A: FnOnce(bool) + Send,
     S: FnOnce(thread::Result<T>) -> Outcome + Send,
 {
+    let mut result = None;
+    Ok(match launch_into(f, after, or_busy, store, &mut result)? {
+        None => Launched::Inline(result.expect("a closure that finished inline left its result")),
+        Some(slot) => Launched::Away(slot),
+    })
+}
+
+/// As [`launch`]; the result of a closure that finishes inline goes to `result`, which is empty.
+#[inline(always)]
+pub(super) fn launch_into<F, T, A, S>(
+    f: F,
+    after: A,
+    or_busy: bool,
+    store: S,
+    result: &mut Option<thread::Result<T>>,
+) -> Result<Option<Arc<Slot>>, F>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+    A: FnOnce(bool) + Send,
+    S: FnOnce(thread::Result<T>) -> Outcome + Send,
+{
     let layout_fits =
         size_of::<Frame<F, T, A, S>>() <= MAX_ROOM && align_of::<Frame<F, T, A, S>>() <= 16;
     // SAFETY: null, or a record, which is never freed.
@@ -60,12 +82,12 @@ where
     {
         match guest.ready() {
             // SAFETY: the guest is ready, and the frame fits.
-            Ok(()) => return Ok(unsafe { launch_guest(guest, f, after, store) }),
+            Ok(()) => return Ok(unsafe { launch_guest(guest, f, after, store, result) }),
             Err(Lost::NoCrew) if or_busy => return Err(f),
             Err(_) => guest.counters.queued.add(1),
         }
     }
-    launch_elsewhere(f, after, or_busy, store)
+    launch_elsewhere(f, after, or_busy, store).map(Some)
 }
 
 /// Runs `f`, which waits for a disk at most, as [`launch`] does; here and now on a crew thread, and where
@@ -94,7 +116,13 @@ where
 ///
 /// The running code is `guest`, which is ready, and the frame fits into the room.
 #[inline(always)]
-unsafe fn launch_guest<F, T, A, S>(guest: &'static Guest, f: F, after: A, store: S) -> Launched<T>
+unsafe fn launch_guest<F, T, A, S>(
+    guest: &'static Guest,
+    f: F,
+    after: A,
+    store: S,
+    result: &mut Option<thread::Result<T>>,
+) -> Option<Arc<Slot>>
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -109,16 +137,20 @@ where
     unsafe {
         frame.write(Frame { work: Some((f, after, store)), result: None, guest, crew, engine })
     };
-    let mut result = None;
-    // Not returned through `cross`: each step would copy it where nothing is optimised.
-    // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it.
-    let fetch = |_| result = unsafe { (*frame).result.take() };
+    // Nothing of the user's is dropped while a signal handler must not use the stack.
+    debug_assert!(result.is_none());
+    let place: *mut Option<thread::Result<T>> = result;
+    let fetch = |_| {
+        // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it.
+        let result = unsafe { (*frame).result.take() };
+        // Not returned through `cross`: each step would copy it.
+        // SAFETY: the caller's, which is empty.
+        unsafe { place.write(result) };
+    };
     // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
     match unsafe { guest.cross(room, run::<F, T, A, S>, frame.cast(), fetch) } {
-        Crossing::Inline(()) => {
-            Launched::Inline(result.expect("a closure that finished inline left its result"))
-        }
-        Crossing::Away(slot) => Launched::Away(slot),
+        Crossing::Inline(()) => None,
+        Crossing::Away(slot) => Some(slot),
     }
 }
 
@@ -143,13 +175,18 @@ where
     // SAFETY: records are never freed.
     let crew = unsafe { &*frame.crew };
     let number = guest.begin(frame.engine, crew);
-    let result = catch_unwind(AssertUnwindSafe(f));
+    // Straight to where it is fetched: results may be large.
+    let result = &mut frame.result;
+    let caught = catch_unwind(AssertUnwindSafe(|| *result = Some(Ok(f()))));
+    let panicked = caught.is_err();
+    if let Err(payload) = caught {
+        *result = Some(Err(payload));
+    }
     if guest.finish(frame.engine, crew, number) {
-        let panicked = result.is_err();
-        frame.result = Some(result);
         after(panicked);
         return Verdict::stay(0);
     }
+    let result = result.take().expect("stored above");
     finish_away(crew, result, after, store)
 }
 
@@ -173,7 +210,7 @@ pub(super) fn launch_elsewhere<F, T, A, S>(
     after: A,
     or_busy: bool,
     store: S,
-) -> Result<Launched<T>, F>
+) -> Result<Arc<Slot>, F>
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -206,5 +243,5 @@ where
     let work: Box<dyn FnOnce(&'static Crew) + Send + 'static> =
         unsafe { std::mem::transmute(work) };
     engine.enqueue(Job::new(work));
-    Ok(Launched::Away(slot))
+    Ok(slot)
 }
