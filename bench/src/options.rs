@@ -199,7 +199,7 @@ pub(crate) struct TokioOptions {
     /// Measure these works only
     #[arg(long = "work")]
     works: Vec<TokioWork>,
-    /// Batches of each way [default: 200]
+    /// Batches of each way [default: 100]
     #[arg(long)]
     rounds: Option<usize>,
 }
@@ -254,15 +254,16 @@ impl TokioOptions {
     }
 
     pub(crate) fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.common.quick { 5 } else { 200 }).max(1)
+        self.rounds.unwrap_or(if self.common.quick { 5 } else { 100 }).max(1)
     }
 
     /// Repetitions in a batch: fewer of what takes longer.
     pub(crate) fn batch(&self, work: TokioWork) -> usize {
         let full = match work {
-            TokioWork::Read1m => 10,
-            TokioWork::Read64k | TokioWork::ReadDir => 30,
-            _ => 100,
+            TokioWork::Read1m => 20,
+            TokioWork::Read64k | TokioWork::ReadDir => 100,
+            // So many that waking the sentinel after tokio's own way, which sleeps, does not count.
+            _ => 1000,
         };
         if self.common.quick { 10 } else { full }
     }

@@ -165,6 +165,31 @@ fn cold_measures_every_way_at_every_depth() {
     }
 }
 
+#[test]
+fn tokio_measures_every_work_in_every_way_on_each_file_system() {
+    if skipped() {
+        return;
+    }
+    let object = json(&["tokio"]);
+    check_machine(&object);
+    let ways_of = ["std", "tokio_fs", "spawn_blocking", "syslet_fs", "unblock"];
+    let works =
+        ["metadata", "open_close", "read_at4k", "write_at4k", "read4k", "read64k", "read1m"];
+    for work in works.into_iter().chain(["read_dir"]) {
+        let rows = rows(&object, work);
+        assert!([5, 10].contains(&rows.len()), "one or two file systems: {rows:?}");
+        for (at, row) in rows.iter().enumerate() {
+            let way = row["way"].as_str().expect("a way");
+            assert!(way.ends_with(&format!("-{}", ways_of[at % 5])), "{work} {way}");
+            assert_eq!(row["ratio_median"].is_f64(), at % 5 != 0, "{row}");
+            let protected = matches!(ways_of[at % 5], "syslet_fs" | "unblock");
+            assert_eq!(row["inline"].as_u64() > Some(0), protected, "{row}");
+        }
+    }
+    assert_eq!(ways(&rows(&object, "away")), ["spawn_blocking", "unblock"]);
+    assert_eq!(ways(&rows(&object, "timer")), ["alone", "unblock-metadata", "unblock-read1m"]);
+}
+
 fn way_begins(row: &Value, start: &str) -> bool {
     row["way"].as_str().is_some_and(|way| way.starts_with(start))
 }

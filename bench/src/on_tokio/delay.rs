@@ -20,15 +20,16 @@ use crate::samples::Samples;
 const SLEEP: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(5);
 
-/// From the moment in which a closure goes to sleep until another task of the same worker, which is ready,
-/// runs; then the same for `spawn_blocking`, from the moment in which the closure is spawned.
+/// From the moment in which a task hands a closure over that sleeps, until another task of the same worker,
+/// which is ready, runs.
 pub(super) fn away(options: &TokioOptions) -> Result<Vec<Row>, Trouble> {
     let name = TokioWork::Away.name();
     let count = options.delays();
     let (samples, path) = on_worker(async move {
         let before = Path::now();
         let samples = delays(count, |begun| async move {
-            unblock(move || sleep(&begun)).await.map_err(io::Error::from)
+            begun.now();
+            unblock(|| std::thread::sleep(SLEEP)).await.map_err(io::Error::from)
         })
         .await?;
         let mut path = Path::default();
@@ -48,11 +49,6 @@ pub(super) fn away(options: &TokioOptions) -> Result<Vec<Row>, Trouble> {
         .await
     })??;
     Ok(vec![Row::new(name, "spawn_blocking", &samples), unblock])
-}
-
-fn sleep(begun: &Moment) {
-    begun.now();
-    std::thread::sleep(SLEEP);
 }
 
 /// Nanoseconds from `begin`'s moment until the other task runs.

@@ -90,6 +90,31 @@ where
     Unblock { threadlet: Some(threadlet), gate: None }
 }
 
+/// As [`launch`], for who asks at once whether the closure has finished inline: then its result is in
+/// `result`, which is empty before, and a large one is not moved more often than it must.
+#[inline(always)]
+pub(crate) fn run<F, T>(
+    f: F,
+    timer: impl FnOnce() -> Timer,
+    result: &mut Option<thread::Result<T>>,
+) -> Option<Unblock<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if !worker::is_guest() {
+        return Some(queue(f));
+    }
+    let timer = timer();
+    match syslet::threadlet_into(f, result) {
+        None => {
+            timer.charge();
+            None
+        }
+        Some(away) => Some(Unblock { threadlet: Some(away), gate: None }),
+    }
+}
+
 /// Queues the closure for the crew's pool.
 #[cold]
 #[inline(never)]
@@ -141,17 +166,6 @@ impl<T: Send + 'static> Unblock<T> {
         }
     }
 
-    /// The result if the closure finished inline. Without a look at the budget.
-    pub(crate) fn into_inline(mut self) -> Result<thread::Result<T>, Self> {
-        match self.threadlet.take() {
-            Some(threadlet) if threadlet.was_inline() => Ok(threadlet.join_catch()),
-            threadlet => {
-                self.threadlet = threadlet;
-                Err(self)
-            }
-        }
-    }
-
     /// Waits for the closure.
     pub(crate) fn wait(mut self) -> thread::Result<T> {
         self.threadlet.take().expect("a closure is waited for once").join_catch()
@@ -163,15 +177,30 @@ impl<T: Send + 'static> Unblock<T> {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<T, UnblockError>> {
-        let threadlet = self.threadlet.as_mut().expect("`Unblock` is polled after it was ready");
-        let result = ready!(threadlet.poll_catch(context));
-        self.threadlet = None;
+        let threadlet = self.threadlet.take().expect("`Unblock` is polled after it was ready");
+        match threadlet.into_inline() {
+            Ok(result) => Poll::Ready(result.map_err(error)),
+            Err(away) => self.poll_away(away, context),
+        }
+    }
+
+    #[cold]
+    fn poll_away(
+        &mut self,
+        mut away: Threadlet<T>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<T, UnblockError>> {
+        let Poll::Ready(result) = away.poll_catch(context) else {
+            self.threadlet = Some(away);
+            return Poll::Pending;
+        };
         Poll::Ready(result.map_err(error))
     }
 }
 
+/// The error of a closure that unwound.
 #[cold]
-fn error(payload: Box<dyn std::any::Any + Send>) -> UnblockError {
+pub(crate) fn error(payload: Box<dyn std::any::Any + Send>) -> UnblockError {
     if payload.is::<Aborted>() { UnblockError::cancelled() } else { UnblockError::panic(payload) }
 }
 

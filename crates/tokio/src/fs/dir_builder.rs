@@ -44,6 +44,6 @@ impl DirBuilder {
         if let Some(mode) = self.mode {
             builder.mode(mode);
         }
-        run(move || builder.create(&path)).await
+        run!(move || builder.create(&path))
     }
 }

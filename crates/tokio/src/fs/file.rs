@@ -13,6 +13,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,10 +27,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
 
 use super::buffer::{Buffer, slices};
-use super::run::{again, run};
+use super::run::{again, proceed, run};
 use super::{FileTimes, OpenOptions};
-use crate::unblock::launch;
-use crate::{Unblock, budget, outstanding, worker};
+use crate::budget::{self, Timer};
+use crate::unblock::{launch, run as begin};
+use crate::{Unblock, outstanding, worker};
 
 type StdFile = std::fs::File;
 
@@ -155,12 +157,15 @@ impl File {
         B: AsMut<[u8]> + Send + 'static,
     {
         self.settle().await;
+        proceed().await;
         let file = Arc::clone(&self.std);
-        positioned(launch(move || {
+        let read = move || {
             let result = again(|| file.read_at(buf.as_mut(), offset));
             (result, buf)
-        }))
-        .await
+        };
+        let mut result = None;
+        let away = begin(read, Timer::start, &mut result);
+        positioned(result, away).await
     }
 
     /// Writes `buf` at `offset`, whatever the file's position is; says how many bytes were written, and
@@ -175,12 +180,15 @@ impl File {
         B: AsRef<[u8]> + Send + 'static,
     {
         self.settle().await;
+        proceed().await;
         let file = Arc::clone(&self.std);
-        positioned(launch(move || {
+        let write = move || {
             let result = again(|| file.write_at(buf.as_ref(), offset));
             (result, buf)
-        }))
-        .await
+        };
+        let mut result = None;
+        let away = begin(write, Timer::start, &mut result);
+        positioned(result, away).await
     }
 
     /// Brings data and metadata to the disk.
@@ -313,12 +321,13 @@ impl File {
         self.max_buf_size
     }
 
+    #[inline]
     async fn on<T: Send + 'static>(
         &self,
         f: impl Fn(&StdFile) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let file = Arc::clone(&self.std);
-        run(move || f(&file)).await
+        run!(move || f(&file))
     }
 
     /// Waits for a write that was acknowledged.
@@ -384,10 +393,14 @@ impl File {
 
 /// The answer of an operation with a position.
 #[inline]
-async fn positioned<R: Send + 'static>(operation: Unblock<R>) -> R {
-    match operation.await {
-        Ok(answer) => answer,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+async fn positioned<R: Send + 'static>(
+    result: Option<thread::Result<R>>,
+    away: Option<Unblock<R>>,
+) -> R {
+    match (result, away) {
+        (Some(result), _) => result.unwrap_or_else(|panic| resume_unwind(panic)),
+        (None, Some(away)) => away.await.unwrap_or_else(|error| resume_unwind(error.into_panic())),
+        (None, None) => unreachable!("a closure is inline or away"),
     }
 }
 
@@ -403,10 +416,12 @@ where
             Err(_) => Busy::Closure(launch(write)),
         });
     }
-    match launch(write).into_inline() {
-        Ok(Ok(over)) => Ok(over),
-        Ok(Err(panic)) => std::panic::resume_unwind(panic),
-        Err(away) => Err(match Handle::try_current() {
+    let mut result = None;
+    match (begin(write, Timer::start, &mut result), result) {
+        (None, Some(Ok(over))) => Ok(over),
+        (None, Some(Err(panic))) => resume_unwind(panic),
+        (None, None) => unreachable!("a closure is inline or away"),
+        (Some(away), _) => Err(match Handle::try_current() {
             Ok(runtime) => Busy::Duty(outstanding::see_through(&runtime, || away.wait())),
             Err(_) => Busy::Closure(away),
         }),

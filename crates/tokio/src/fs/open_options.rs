@@ -54,9 +54,15 @@ impl OpenOptions {
     ///
     /// As [`std::fs::OpenOptions::open`].
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        let path = OwnedPath::new(path.as_ref());
-        let options = self.0.clone();
-        run(move || options.open(&path)).await.map(File::from_std)
+        self.open_std(path.as_ref()).await.map(File::from_std)
+    }
+
+    async fn open_std(&self, path: &Path) -> io::Result<std::fs::File> {
+        run!(short {
+            let path = OwnedPath::new(path);
+            let options = self.0.clone();
+            move || options.open(&path)
+        })
     }
 }
 

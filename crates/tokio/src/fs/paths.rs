@@ -8,42 +8,58 @@ use super::path::OwnedPath;
 use super::run::run;
 
 macro_rules! on_path {
-    ($($(#[$doc:meta])* $name:ident = $function:path => $result:ty;)*) => {$(
+    ($($kind:ident: $(#[$doc:meta])* $name:ident = $function:path => $result:ty;)*) => {$(
         $(#[$doc])*
         ///
         /// # Errors
         ///
         #[doc = concat!("As [`", stringify!($function), "`].")]
         pub async fn $name(path: impl AsRef<Path>) -> io::Result<$result> {
-            let path = OwnedPath::new(path.as_ref());
-            run(move || $function(&path)).await
+            on_path!($kind {
+                let path = OwnedPath::new(path.as_ref());
+                move || $function(&path)
+            })
         }
     )*};
+    (short $f:block) => { run!(short $f) };
+    (long $f:block) => { run!($f) };
 }
 
 on_path! {
+    short:
     /// What the file system knows of a file; follows symbolic links.
     metadata = std::fs::metadata => Metadata;
+    short:
     /// What the file system knows of a file, or of a symbolic link.
     symlink_metadata = std::fs::symlink_metadata => Metadata;
+    long:
     /// The whole contents of a file.
     read = std::fs::read => Vec<u8>;
+    long:
     /// The whole contents of a file, which is UTF-8.
     read_to_string = std::fs::read_to_string => String;
+    short:
     /// Removes a file, or another name of it.
     remove_file = std::fs::remove_file => ();
+    short:
     /// Makes a directory.
     create_dir = std::fs::create_dir => ();
+    long:
     /// Makes a directory, and those above it.
     create_dir_all = std::fs::create_dir_all => ();
+    short:
     /// Removes an empty directory.
     remove_dir = std::fs::remove_dir => ();
+    long:
     /// Removes a directory with all that is in it.
     remove_dir_all = std::fs::remove_dir_all => ();
+    short:
     /// Where a symbolic link points to.
     read_link = std::fs::read_link => PathBuf;
+    short:
     /// The absolute path without symbolic links.
     canonicalize = std::fs::canonicalize => PathBuf;
+    short:
     /// Whether there is something at the path; an error if that cannot be told.
     try_exists = std::fs::exists => bool;
 }
@@ -59,8 +75,11 @@ macro_rules! on_two_paths {
             $one: impl AsRef<Path>,
             $other: impl AsRef<Path>,
         ) -> io::Result<$result> {
-            let ($one, $other) = (OwnedPath::new($one.as_ref()), OwnedPath::new($other.as_ref()));
-            run(move || $function(&$one, &$other)).await
+            run!({
+                let $one = OwnedPath::new($one.as_ref());
+                let $other = OwnedPath::new($other.as_ref());
+                move || $function(&$one, &$other)
+            })
         }
     )*};
 }
@@ -83,7 +102,7 @@ on_two_paths! {
 /// As [`std::fs::set_permissions`].
 pub async fn set_permissions(path: impl AsRef<Path>, perm: Permissions) -> io::Result<()> {
     let path = OwnedPath::new(path.as_ref());
-    run(move || std::fs::set_permissions(&path, perm.clone())).await
+    run!(move || std::fs::set_permissions(&path, perm.clone()))
 }
 
 /// Makes a file with these contents, or replaces those of a file.
@@ -94,5 +113,5 @@ pub async fn set_permissions(path: impl AsRef<Path>, perm: Permissions) -> io::R
 pub async fn write(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> io::Result<()> {
     let path = OwnedPath::new(path.as_ref());
     let contents = contents.as_ref().to_owned();
-    run(move || std::fs::write(&path, &contents)).await
+    run!(move || std::fs::write(&path, &contents))
 }

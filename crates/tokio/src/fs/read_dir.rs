@@ -25,9 +25,12 @@ const BATCH: usize = 512;
 ///
 /// As [`std::fs::read_dir`].
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
-    let path = OwnedPath::new(path.as_ref());
-    let batch = run(move || std::fs::read_dir(&path).map(Batch::fetch)).await?;
-    Ok(ReadDir(State::of(batch)))
+    first_batch(path.as_ref()).await.map(|batch| ReadDir(State::of(batch)))
+}
+
+async fn first_batch(path: &Path) -> io::Result<Batch> {
+    let path = OwnedPath::new(path);
+    run!(move || std::fs::read_dir(&path).map(Batch::fetch))
 }
 
 /// See [`read_dir`]. Fetched in batches.
@@ -139,7 +142,7 @@ impl DirEntry {
     /// As [`std::fs::DirEntry::metadata`].
     pub async fn metadata(&self) -> io::Result<Metadata> {
         let entry = Arc::clone(&self.std);
-        run(move || entry.metadata()).await
+        run!(short move || entry.metadata())
     }
 
     /// What it is; symbolic links are not followed.
@@ -152,6 +155,6 @@ impl DirEntry {
             return Ok(file_type);
         }
         let entry = Arc::clone(&self.std);
-        run(move || entry.file_type()).await
+        run!(short move || entry.file_type())
     }
 }
