@@ -86,7 +86,7 @@ fn measure(
 ) -> Result<Vec<Row>, Trouble> {
     let (rounds, size) = (options.rounds(), options.batch(work));
     let files = files.clone();
-    let ways = Way::of(work);
+    let ways = &Way::ALL;
     let tallies = on_worker(async move {
         if !syslet::is_attached() {
             return Err(Trouble::Refused(work.name(), "the worker is not attached".to_owned()));
@@ -113,7 +113,11 @@ fn measure(
         row.more.batch = Some(size);
         row.more.inline = Some(tally.path.inline);
         row.more.handed_off = Some(tally.path.handed_off);
-        row.fault = tally.path.not_inline((rounds * size) as u64 * way.protected(work));
+        let calls = (rounds * size) as u64 * way.protected();
+        row.fault = match work.is_long() && calls > 0 {
+            true => tally.path.not_mostly_inline(calls),
+            false => tally.path.not_inline(calls),
+        };
         if way == Way::Std { row } else { row.against(&tally.samples, &std.samples) }
     };
     Ok(ways.iter().zip(&tallies).map(row).collect())

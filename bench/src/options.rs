@@ -242,6 +242,11 @@ impl TokioWork {
         }
     }
 
+    /// Whether doing it once takes tens of microseconds and more.
+    pub(crate) const fn is_long(self) -> bool {
+        matches!(self, Self::Read64k | Self::Read1m | Self::ReadDir)
+    }
+
     pub(crate) const fn is_delay(self) -> bool {
         matches!(self, Self::Away | Self::Timer)
     }

@@ -27,13 +27,9 @@ pub(super) enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 5] =
+    /// The first is the plain one.
+    pub(super) const ALL: [Self; 5] =
         [Self::Std, Self::TokioFs, Self::SpawnBlocking, Self::SysletFs, Self::Unblock];
-
-    /// The ways of a work; the first is the plain one.
-    pub(super) fn of(_: TokioWork) -> &'static [Self] {
-        &Self::ALL
-    }
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -45,8 +41,8 @@ impl Way {
         }
     }
 
-    /// How many closures of the library's doing `work` once takes.
-    pub(super) const fn protected(self, _: TokioWork) -> u64 {
+    /// How many closures of the library's doing a work once takes.
+    pub(super) const fn protected(self) -> u64 {
         matches!(self, Self::SysletFs | Self::Unblock) as u64
     }
 }
