@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use syslet_tokio::{fs, unblock};
 use tokio::io::AsyncWriteExt;
+use tokio::runtime::Runtime;
 
 use crate::util::{Gate, current_thread, multi_thread, timely};
 
@@ -26,20 +27,21 @@ fn drain(mut reader: PipeReader, gate: Arc<Gate>) -> std::thread::JoinHandle<Vec
     })
 }
 
-/// A write that is acknowledged and cannot be made before the gate is opened; then the runtime is dropped.
-fn acknowledged_write_is_waited_for(runtime: tokio::runtime::Runtime, on_worker: bool) {
+/// A write that is acknowledged and cannot be made before the gate is opened; then the runtime is dropped,
+/// after the file or before it.
+fn acknowledged_write_is_waited_for(runtime: Runtime, on_worker: bool, keep: bool) {
     let (reader, writer) = pipe().expect("a pipe can be made");
     let gate = Arc::new(Gate::new());
     let read = drain(reader, Arc::clone(&gate));
     let write = async move {
         let mut file = file(writer);
         assert_eq!(file.write(&vec![5; MUCH]).await.expect("it is acknowledged"), MUCH);
-        // Not flushed: the file is dropped with the write away.
+        keep.then_some(file) // not flushed
     };
-    match on_worker {
+    let kept = match on_worker {
         true => runtime.block_on(async { timely(tokio::spawn(write)).await.unwrap() }),
         false => runtime.block_on(timely(write)),
-    }
+    };
     let ended = Arc::new(AtomicBool::new(false));
     let end = std::thread::spawn({
         let ended = Arc::clone(&ended);
@@ -54,14 +56,17 @@ fn acknowledged_write_is_waited_for(runtime: tokio::runtime::Runtime, on_worker:
     assert!(!ended.load(Ordering::SeqCst), "the runtime ended before an acknowledged write");
     gate.open();
     end.join().expect("the runtime can be dropped");
+    drop(kept);
     assert_eq!(read.join().expect("it does not panic"), vec![5; MUCH]);
 }
 
 #[test]
 fn acknowledged_writes_are_waited_for() {
-    acknowledged_write_is_waited_for(multi_thread(1), true);
-    acknowledged_write_is_waited_for(multi_thread(1), false);
-    acknowledged_write_is_waited_for(current_thread(), false);
+    for keep in [false, true] {
+        acknowledged_write_is_waited_for(multi_thread(1), true, keep);
+        acknowledged_write_is_waited_for(multi_thread(1), false, keep);
+        acknowledged_write_is_waited_for(current_thread(), false, keep);
+    }
 }
 
 #[test]
@@ -121,7 +126,7 @@ fn tasks_that_wait_for_closures_are_dropped_and_the_closures_waited_for() {
 #[test]
 fn shutdown_with_a_limit_does_not_wait_for_ever() {
     let never = Arc::new(Gate::new());
-    let left = |runtime: &tokio::runtime::Runtime| {
+    let left = |runtime: &Runtime| {
         let waits = [Arc::clone(&never), Arc::clone(&never)];
         let [dropped, awaited] = waits;
         let begun = Arc::new(Gate::new());
