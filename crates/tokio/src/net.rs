@@ -7,7 +7,7 @@ use std::net::{
 
 use crate::unblock::launch;
 
-/// Looks a name up: [`tokio::net::lookup_host`]. What is an address already is answered at once.
+/// Looks a name up: `tokio::net::lookup_host`. What is an address already is answered at once.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;

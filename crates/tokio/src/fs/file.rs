@@ -38,7 +38,7 @@ type StdFile = std::fs::File;
 /// Most bytes of one read or write, as in tokio.
 const DEFAULT_MAX_BUF_SIZE: usize = 2 * 1024 * 1024;
 
-/// An open file: [`tokio::fs::File`], and [`read_at`](Self::read_at) and [`write_at`](Self::write_at).
+/// An open file: `tokio::fs::File`, and [`read_at`](Self::read_at) and [`write_at`](Self::write_at).
 ///
 /// Reads and writes by the traits go through a buffer of the file's. A write that does not sleep has
 /// reached the kernel when it returns, and its error is its own. Otherwise the contract is tokio's: it is

@@ -1,4 +1,4 @@
-//! [`tokio::fs`] at the price of the calls: the same names, signatures and contracts. A user changes one
+//! `tokio::fs` at the price of the calls: the same names, signatures and contracts. A user changes one
 //! `use`.
 //!
 //! What is cached is done where the caller stands; what sleeps goes on elsewhere, as in

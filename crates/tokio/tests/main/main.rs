@@ -7,6 +7,8 @@ mod blocking_pool;
 mod budget;
 /// The runtime's context in a closure, wherever it runs.
 mod context;
+/// The examples do what they say.
+mod examples;
 /// Other executors drive the library's own futures.
 mod executors;
 /// Files do what tokio's do, in any order of operations.
