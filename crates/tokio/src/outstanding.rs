@@ -6,6 +6,7 @@
 //! runtime waits for the work, and `shutdown_timeout` and `shutdown_background` bound the wait, as for
 //! tokio's own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, ThreadId};
 
 use syslet::Threadlet;
@@ -33,9 +34,16 @@ where
     let work = move || {
         let _ = sender.send(work()); // who was told of the work may have gone
     };
-    let duty = Duty(Some(work));
-    drop(runtime.spawn_blocking(move || drop(duty)));
+    give(runtime, work);
     receiver
+}
+
+/// Gives the work to the runtime's blocking pool. If not even one thread can be made for it, which tokio
+/// answers by a panic, it is done here and now.
+fn give(runtime: &Handle, work: impl FnOnce() + Send + 'static) {
+    let duty = Duty(Some(work));
+    let given = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(move || drop(duty))));
+    drop(given); // its panic may have come in a destructor, and what it is about is done
 }
 
 /// Nobody waits for the closure any more, but the runtime of the running code.
@@ -44,8 +52,7 @@ pub(crate) fn leave<T: Send + 'static>(closure: Threadlet<T>) {
     let Ok(runtime) = Handle::try_current() else { return };
     let here = thread::current().id();
     let program_s_thread = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
-    let duty = Duty(Some(move || wait(closure, program_s_thread.then_some(here))));
-    drop(runtime.spawn_blocking(move || drop(duty)));
+    give(&runtime, move || wait(closure, program_s_thread.then_some(here)));
 }
 
 /// Waits for the closure, but not on the thread `not_on`. That is the program's, which drops the tasks of a

@@ -158,8 +158,8 @@ impl<T: Send + 'static> Unblock<T> {
         self.threadlet.as_ref().is_none_or(Threadlet::is_finished)
     }
 
-    /// Keeps the closure from beginning, if it is queued; then the result is an error that
-    /// [is cancelled](UnblockError::is_cancelled). What has begun goes on to its end.
+    /// Keeps a closure of a thread that is not attached from beginning, if it is still queued; then the
+    /// result is an error that [is cancelled](UnblockError::is_cancelled). All others go on to their end.
     pub fn abort(&self) {
         if let Some(gate) = &self.gate {
             gate.store(false, Ordering::Relaxed);
