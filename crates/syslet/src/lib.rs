@@ -57,6 +57,3 @@ pub use self::{
         try_threadlet,
     },
 };
-
-#[cfg(all(loom, test))]
-mod models;

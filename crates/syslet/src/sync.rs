@@ -25,3 +25,17 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> loom::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap()
 }
+
+/// A model with a bound on the involuntary switches, which keeps it to seconds: races need few.
+#[cfg(all(loom, test))]
+pub(crate) fn bounded(f: impl Fn() + Sync + Send + 'static) {
+    bounded_by(3, f);
+}
+
+/// As [`bounded`], for models of many threads.
+#[cfg(all(loom, test))]
+pub(crate) fn bounded_by(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(f);
+}

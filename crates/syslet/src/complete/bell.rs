@@ -9,7 +9,7 @@
 //! Who waits raises `attention`, makes a fence, and looks into the queue; who completes puts the record
 //! in, makes a fence, and looks at `attention`. One of the two sees the other. A thread that is about to
 //! sleep reads `events` before it looks, and sleeps only as long as `events` is what it has read: being
-//! told in between is not missed. README.md has the argument, models.rs the model.
+//! told in between is not missed. README.md has the argument, `models.rs` the model.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;

@@ -3,6 +3,8 @@
 mod bell;
 #[cfg(not(loom))]
 mod eventfd;
+#[cfg(all(loom, test))]
+mod models;
 #[cfg(not(loom))]
 mod queue;
 mod registry;
@@ -19,8 +21,4 @@ pub use registry::OpId;
 pub use send::Queued;
 pub(crate) use slot::Holder;
 #[cfg(not(loom))]
-pub(crate) use slot::{Interrupt, SlotHandle, drop_caught};
-#[cfg(any(not(loom), test))]
-pub(crate) use slot::{Outcome, Slot};
-#[cfg(all(loom, test))]
-pub(crate) use {registry::Marks, ring::Record, shared::Shared};
+pub(crate) use slot::{Interrupt, Outcome, Slot, SlotHandle, drop_caught};

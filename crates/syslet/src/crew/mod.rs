@@ -28,6 +28,8 @@ mod mapping;
 mod mechanism;
 #[cfg(not(loom))]
 mod member;
+#[cfg(all(loom, test))]
+mod models;
 #[cfg(not(loom))]
 mod sentinel;
 #[cfg(not(loom))]
@@ -66,6 +68,3 @@ pub(crate) use member::{Crew, MAX_ROOM};
 pub(crate) use signals::{CANCEL_CODE, CREW_MASK, KNOCK_CODE};
 #[cfg(not(loom))]
 pub(crate) use thread::{is_ours as on_own_thread, start as start_thread};
-
-#[cfg(all(loom, test))]
-pub(crate) use word::{CallWord, Dispute};

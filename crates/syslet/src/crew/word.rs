@@ -126,3 +126,143 @@ impl Dispute {
                 .is_ok()
     }
 }
+
+/// Models of the promise, run by loom: of all who want a guest exactly one goes on with it.
+#[cfg(all(loom, test))]
+mod models {
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::{CallWord, Dispute};
+    use crate::sync::{AtomicU32, Ordering, bounded, fence};
+
+    /// What belongs to a guest: a data race on it fails the model.
+    struct Guest {
+        dispute: Dispute,
+        /// The words of two crew threads.
+        words: [CallWord; 2],
+        context: UnsafeCell<u64>,
+        resumed: AtomicU32,
+    }
+
+    impl Guest {
+        /// Runs the guest: reads what was saved and changes it, as its code does.
+        fn run(&self) {
+            self.resumed.fetch_add(1, Ordering::Relaxed);
+            self.context.with_mut(|context| {
+                #[allow(unsafe_code, reason = "loom checks the access")]
+                // SAFETY: the protocol under test says that nobody else does.
+                unsafe {
+                    *context += 1;
+                }
+            });
+        }
+
+        /// Makes call `number` on crew thread `at` and goes on unless it is taken. True: it was not.
+        fn call(&self, at: usize, number: u64) -> bool {
+            self.run();
+            self.words[at].begin(number);
+            let stayed = self.dispute.finish(&self.words[at], number, light);
+            if stayed {
+                self.run();
+            }
+            stayed
+        }
+
+        /// Takes the guest out of call `number` of crew thread `at`.
+        fn take(&self, at: usize, number: u64) -> bool {
+            self.dispute.take(&self.words[at], number, heavy)
+        }
+    }
+
+    /// Where there is membarrier the light fence costs nothing and the heavy one acts for both; what they
+    /// order is the same.
+    fn light() {
+        fence(Ordering::SeqCst);
+    }
+
+    fn heavy() {
+        fence(Ordering::SeqCst);
+    }
+
+    fn guest() -> Arc<Guest> {
+        Arc::new(Guest {
+            dispute: Dispute::new(),
+            words: [CallWord::new(), CallWord::new()],
+            context: UnsafeCell::new(0),
+            resumed: AtomicU32::new(0),
+        })
+    }
+
+    #[test]
+    fn of_the_caller_and_two_standbys_exactly_one_goes_on() {
+        bounded(|| {
+            let guest = guest();
+            let standbys: Vec<_> = (0..2)
+                .map(|_| {
+                    let guest = Arc::clone(&guest);
+                    thread::spawn(move || {
+                        if guest.take(0, 1) {
+                            guest.run();
+                        }
+                    })
+                })
+                .collect();
+            guest.call(0, 1);
+            standbys.into_iter().for_each(|standby| standby.join().unwrap());
+            // Once before the call, once after it.
+            assert_eq!(guest.resumed.load(Ordering::Relaxed), 2);
+        });
+    }
+
+    #[test]
+    fn a_caller_that_has_lost_does_not_disturb_the_next_call() {
+        bounded(|| {
+            let guest = guest();
+            // Takes the guest out of call 1 and makes call 2 on its own thread.
+            let second = {
+                let guest = Arc::clone(&guest);
+                thread::spawn(move || guest.take(0, 1).then(|| guest.call(1, 2)))
+            };
+            // Wants it out of call 2.
+            let third = {
+                let guest = Arc::clone(&guest);
+                thread::spawn(move || {
+                    let taken = guest.take(1, 2);
+                    if taken {
+                        guest.run();
+                    }
+                    taken
+                })
+            };
+            let stayed = guest.call(0, 1);
+            let second = second.join().unwrap();
+            let third = third.join().unwrap();
+            assert_eq!(stayed, second.is_none(), "call 1 has exactly one end");
+            assert_eq!(third, second == Some(false), "call 2 has exactly one end, if it was made");
+        });
+    }
+
+    #[test]
+    fn a_standby_that_comes_late_does_not_take_the_next_call_for_the_last() {
+        bounded(|| {
+            let guest = guest();
+            let standby = {
+                let guest = Arc::clone(&guest);
+                thread::spawn(move || {
+                    let taken = guest.take(0, 1);
+                    if taken {
+                        guest.run();
+                    }
+                    taken
+                })
+            };
+            let stayed = guest.call(0, 1);
+            if stayed {
+                assert!(guest.call(0, 2), "nobody was woken for call 2");
+            }
+            assert_eq!(standby.join().unwrap(), !stayed, "call 1 has exactly one end");
+        });
+    }
+}
