@@ -9,6 +9,10 @@ mod allocation;
 mod attaching;
 /// A cancelled call ends, or was too late, and nothing in between.
 mod cancelling;
+/// Chains that are cancelled or interrupted end between two steps.
+mod chain_cancel;
+/// What a chain has opened is closed if nobody takes it over.
+mod chain_descriptors;
 /// Any chain does what its calls do one by one.
 mod chain_property;
 /// Calls that feed each other are submitted as one.
@@ -40,8 +44,14 @@ mod output;
 mod overflow;
 /// Panics of closures, of results and of payloads.
 mod panics;
+/// A parked call goes on with the file that it named.
+mod parked_files;
+/// Bounds on parked calls.
+mod parked_limits;
 /// Connections and messages that wait are parked.
 mod parked_sockets;
+/// Where there is no kernel AIO left, the keeper does it.
+mod parked_without_aio;
 /// Calls that wait without a thread.
 mod parking;
 /// Any interleaving of submit, cancel, complete and drop.
@@ -50,8 +60,12 @@ mod property;
 mod queue;
 /// What is asked for in a queue: a cancel, of one, of some, of what uses a descriptor.
 mod queue_cancel;
+/// Descriptors that nobody pops are closed with the queue.
+mod queue_descriptors;
 /// Any interleaving of what can be done with a queue.
 mod queue_property;
+/// Threads, tasks and an eventfd are told of what comes into a queue.
+mod queue_waiting;
 /// Calls that belong to a kernel thread are refused.
 mod refusals;
 /// Every shape of an answer.

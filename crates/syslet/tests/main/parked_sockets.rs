@@ -7,18 +7,11 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
-use syslet::{Call, Pending, stats};
+use syslet::Call;
 
+use crate::util::attached;
 use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain};
-use crate::util::{attached, eventually};
-
-/// A call that must be parked.
-fn parked(call: Call) -> Pending {
-    let before = stats().parked_in_all;
-    let pending = pending(go(call));
-    assert!(eventually(|| stats().parked_in_all > before), "{call:?} is away, not parked");
-    pending
-}
+use crate::util::parking::parked;
 
 /// A socket that is not connected.
 fn socket() -> OwnedFd {

@@ -1,69 +1,20 @@
 //! The answers of many operations come to one queue, once each.
 
 use std::collections::HashSet;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
 use futures_executor::block_on;
-use syslet::{Completion, CompletionQueue, OpId, Queued, Refusal, SubmitError};
+use syslet::{Completion, CompletionQueue, Queued, Refusal, SubmitError};
 
-use crate::util::calls::{
-    Counter, Landing, accepted, go, memory_file, number_call, open_descriptors, pending, read_call,
-    replace_descriptor, send, socketpair_call, taking_call, try_send,
-};
+use crate::util::calls::{go, number_call, pending, send, taking_call, try_send};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
-use crate::util::{LIMIT, attached, bounded, eventually, late, soon};
-
-fn queue(capacity: usize) -> CompletionQueue {
-    CompletionQueue::new(capacity).expect("a queue can be made")
-}
-
-/// The id of an operation that is expected to wait.
-fn queued(queued: Queued) -> OpId {
-    match queued {
-        Queued::Queued(id) => id,
-        Queued::Done(ret) => panic!("the operation is over: {ret:?}"),
-    }
-}
-
-/// What comes next; fails if nothing does.
-fn next(queue: &CompletionQueue) -> Completion {
-    assert!(queue.wait_deadline(1, late()) >= 1, "nothing comes");
-    queue.pop().expect("it was waited for")
-}
-
-fn read_of(pipe: &Pipe) -> syslet::Call {
-    read_call(pipe.read_end(), Landing::leak())
-}
-
-fn accept_of(listener: &TcpListener) -> syslet::Call {
-    number_call(
-        libc::SYS_accept4,
-        [listener.as_raw_fd() as usize, 0, 0, libc::SOCK_CLOEXEC as usize],
-    )
-}
-
-fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").expect("a port can be had")
-}
-
-fn connect(listener: &TcpListener) -> TcpStream {
-    let stream = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("connects");
-    stream.set_read_timeout(Some(LIMIT)).expect("a limit can be set");
-    stream
-}
-
-/// True if the other end was closed.
-fn is_closed(mut stream: &TcpStream) -> bool {
-    matches!(stream.read(&mut [0]), Ok(0))
-}
+use crate::util::queue::{Flag, next, next_of_many, queue, queued, read_of};
+use crate::util::{LIMIT, attached, bounded, eventually, late};
 
 /// Says to a thread that takes completions that there will be no more.
 const STOP: u64 = u64::MAX;
@@ -282,166 +233,6 @@ fn many_threads_on_a_small_ring_keep_the_order_of_each() {
 /// Posters whose last completion was seen, of the test above.
 static FINISHED: AtomicUsize = AtomicUsize::new(0);
 
-/// As [`next`], where others take too.
-fn next_of_many(queue: &CompletionQueue) -> Completion {
-    loop {
-        assert!(queue.wait_deadline(1, late()) >= 1, "nothing comes");
-        if let Some(completion) = queue.pop() {
-            return completion;
-        }
-    }
-}
-
-#[test]
-fn waiting_ends_with_enough_or_at_the_deadline() {
-    attached(|| {
-        let queue = Arc::new(queue(4));
-        assert_eq!(queue.wait(0), 0);
-        assert_eq!(queue.wait_deadline(1, soon(5)), 0);
-        queue.post(1, 0);
-        assert_eq!(queue.wait(1), 1);
-        assert_eq!(queue.wait_deadline(2, soon(5)), 1, "what is there is said");
-        let waiter = {
-            let queue = Arc::clone(&queue);
-            thread::spawn(move || queue.wait_deadline(6, late()))
-        };
-        for number in 0..5 {
-            let pipe = Pipe::new();
-            let _ = queued(send(&queue, number, read_of(&pipe)));
-            assert!(!waiter.is_finished(), "it wants six");
-            pipe.put(1);
-            assert!(eventually(|| queue.len() as u64 == number + 2));
-        }
-        assert!(waiter.join().expect("waits") >= 6);
-        assert_eq!(queue.len(), 6, "waiting takes nothing");
-    });
-}
-
-#[test]
-fn each_completion_wakes_a_thread_that_waits() {
-    const WAITERS: usize = 6;
-    bounded(LIMIT, || {
-        let queue = queue(2);
-        for _ in 0..200 {
-            thread::scope(|scope| {
-                let waiters: Vec<_> =
-                    (0..WAITERS).map(|_| scope.spawn(|| next_of_many(&queue))).collect();
-                (0..WAITERS).for_each(|number| queue.post(number as u64, 0));
-                let got: HashSet<_> =
-                    waiters.into_iter().map(|w| w.join().expect("waits").user_data).collect();
-                assert_eq!(got.len(), WAITERS);
-            });
-        }
-    });
-}
-
-/// Notes that it was woken.
-#[derive(Default)]
-struct Flag(AtomicUsize);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-#[test]
-fn every_task_that_waits_is_woken_and_dropping_one_loses_nothing() {
-    attached(|| {
-        let queue = queue(4);
-        let flags = [Arc::new(Flag::default()), Arc::new(Flag::default())];
-        let wakers = flags.each_ref().map(|flag| Waker::from(Arc::clone(flag)));
-        for waker in &wakers {
-            assert_eq!(queue.poll_pop(&mut Context::from_waker(waker)), Poll::Pending);
-            assert_eq!(queue.poll_pop(&mut Context::from_waker(waker)), Poll::Pending);
-        }
-        let pipe = Pipe::new();
-        let _ = send(&queue, 9, read_of(&pipe));
-        assert!(flags.iter().all(|flag| flag.0.load(Ordering::SeqCst) == 0));
-        pipe.put(1);
-        assert!(eventually(|| flags.iter().all(|flag| flag.0.load(Ordering::SeqCst) == 1)));
-        let mut dropped = Box::pin(queue.next());
-        queue.post(10, 0);
-        assert!(dropped.as_mut().poll(&mut Context::from_waker(&wakers[0])).is_ready());
-        drop(dropped);
-        let unpolled = queue.next();
-        drop(unpolled);
-        assert_eq!(block_on(queue.next()).user_data, 10);
-        assert_eq!(flags.each_ref().map(|flag| flag.0.load(Ordering::SeqCst)), [1, 1], "told once");
-    });
-}
-
-#[test]
-fn a_waker_that_panics_disturbs_nobody() {
-    struct Panics;
-    impl Wake for Panics {
-        fn wake(self: Arc<Self>) {
-            panic!("a waker panics, as intended");
-        }
-    }
-    attached(|| {
-        let queue = queue(4);
-        let (bad, flag) = (Waker::from(Arc::new(Panics)), Arc::new(Flag::default()));
-        let good = Waker::from(Arc::clone(&flag));
-        assert!(queue.poll_pop(&mut Context::from_waker(&bad)).is_pending());
-        assert!(queue.poll_pop(&mut Context::from_waker(&good)).is_pending());
-        queue.post(1, 0);
-        assert_eq!(flag.0.load(Ordering::SeqCst), 1);
-        assert_eq!(next(&queue).user_data, 1);
-    });
-}
-
-#[test]
-fn an_eventfd_counts_completions_while_it_is_attached() {
-    attached(|| {
-        let queue = queue(2);
-        queue.post(0, 0);
-        let own = Arc::new(Counter::new().into_inner());
-        let counter = || Counter::from_inner(own.try_clone().expect("a copy can be made"));
-        queue.attach_eventfd(Arc::clone(&own)).expect("an eventfd can be attached");
-        assert_eq!(counter().take(), 1, "something is there already");
-        let pipe = Pipe::new();
-        for number in 0..5 {
-            let _ = send(&queue, number, read_of(&pipe));
-        }
-        assert_eq!(counter().take(), 0);
-        (0..5).for_each(|_| pipe.put(1));
-        assert!(queue.wait_deadline(6, late()) >= 6);
-        let mut sum = 0;
-        assert!(eventually(|| {
-            sum += counter().take();
-            sum == 5
-        }));
-        queue.detach_eventfd();
-        assert_eq!(Arc::strong_count(&own), 1, "it is given back");
-        queue.post(1, 1);
-        assert_eq!(counter().take(), 0);
-        let file = memory_file();
-        let refused = queue.attach_eventfd(file).expect_err("not an eventfd");
-        assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
-    });
-}
-
-#[test]
-fn an_eventfd_whose_number_stands_for_another_file_is_left_alone() {
-    let path = "queue::an_eventfd_whose_number_stands_for_another_file_is_left_alone";
-    let ended = Child::new().run(path, || {
-        attached(|| {
-            let queue = queue(2);
-            let eventfd = Counter::new().into_inner();
-            let number = eventfd.as_raw_fd();
-            queue.attach_eventfd(eventfd).expect("an eventfd can be attached");
-            let pipe = Pipe::new();
-            replace_descriptor(number, pipe.write_end());
-            queue.post(1, 1);
-            let _ = send(&queue, 2, read_of(&Pipe::new()));
-            assert_eq!(pipe.filled(), 0, "it was written to the pipe");
-            assert_eq!(next(&queue).user_data, 1);
-        });
-    });
-    ended.expect("this is the parent").expect_done();
-}
-
 #[test]
 fn a_closure_that_panics_says_so() {
     attached(|| {
@@ -489,78 +280,6 @@ fn a_handle_is_sent_to_a_queue() {
         assert_eq!((next(&queue).user_data, queue.pop()), (5, None));
         assert_eq!(flag.0.load(Ordering::SeqCst), 0);
     });
-}
-
-#[test]
-fn dropping_the_queue_closes_what_its_calls_make() {
-    attached(|| {
-        let listener = listener();
-        // In the queue, also beyond the ring, when it is dropped.
-        let full = queue(2);
-        for number in 0..5 {
-            let _ = send(&full, number, accept_of(&listener));
-        }
-        let early: Vec<_> = (0..5).map(|_| connect(&listener)).collect();
-        assert!(full.wait_deadline(5, late()) >= 5);
-        let popped = accepted(full.pop().expect("five are there").res);
-        drop(full);
-        let port = popped.peer_addr().expect("connected").port();
-        for stream in &early {
-            let is_popped = stream.local_addr().expect("connected").port() == port;
-            assert!(is_popped || is_closed(stream), "a descriptor is left");
-        }
-        // Away when it is dropped.
-        let away = queue(2);
-        for number in 0..3 {
-            let _ = queued(send(&away, number, accept_of(&listener)));
-        }
-        drop(away);
-        let late: Vec<_> = (0..3).map(|_| connect(&listener)).collect();
-        assert!(late.iter().all(is_closed), "a descriptor is left");
-        drop(popped);
-    });
-}
-
-#[test]
-fn descriptors_that_only_some_operations_make_are_closed() {
-    attached(|| {
-        let (listener, queue) = (listener(), queue(4).always_queue(true));
-        let mut client = connect(&listener);
-        let (server, _) = listener.accept().expect("somebody has come");
-        let number = server.as_raw_fd() as usize;
-        for op in [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD] {
-            let _ = queued(send(&queue, 1, number_call(libc::SYS_fcntl, [number, op as usize, 3])));
-        }
-        assert!(queue.wait_deadline(3, late()) >= 3);
-        drop(server);
-        client.set_nonblocking(true).expect("it can be set");
-        let kind = |result: std::io::Result<usize>| result.map_err(|error| error.kind());
-        assert_eq!(kind(client.read(&mut [0])), Err(std::io::ErrorKind::WouldBlock));
-        drop(queue);
-        assert_eq!(kind(client.read(&mut [0])), Ok(0), "a descriptor is left");
-    });
-}
-
-#[test]
-fn pairs_of_descriptors_that_nobody_pops_are_closed() {
-    let path = "queue::pairs_of_descriptors_that_nobody_pops_are_closed";
-    let ended = Child::new().run(path, || {
-        attached(|| {
-            let before = open_descriptors();
-            let queue = queue(2).always_queue(true);
-            for number in 0..4 {
-                let _ = send(&queue, number, socketpair_call().0);
-            }
-            assert!(queue.wait_deadline(4, late()) >= 4);
-            assert_eq!(open_descriptors(), before + 8);
-            assert_eq!(next(&queue).res, 0);
-            drop(queue);
-            // Who has delivered the last one may hold the queue a moment longer.
-            let closed = eventually(|| open_descriptors() == before + 2);
-            assert!(closed, "only the popped pair stays: {} and {before}", open_descriptors());
-        });
-    });
-    ended.expect("this is the parent").expect_done();
 }
 
 #[test]

@@ -5,26 +5,17 @@ use std::sync::Arc;
 
 use syslet::{Call, CancelOutcome, Completion, CompletionQueue, OpId, Queued};
 
-use crate::util::calls::{
-    Landing, accepted, number_call, read_call, send, sleep_call, taking_call, write_call,
-};
+use crate::util::calls::{accepted, number_call, send, sleep_call, taking_call, write_call};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
+use crate::util::queue::{queue, read_of};
 use crate::util::{LIMIT, attached, bounded, eventually, late};
-
-fn queue() -> CompletionQueue {
-    CompletionQueue::new(4).expect("a queue can be made")
-}
 
 fn away(queue: &CompletionQueue, user_data: u64, call: Call) -> OpId {
     match send(queue, user_data, call) {
         Queued::Queued(id) => id,
         Queued::Done(ret) => panic!("the call is over: {ret:?}"),
     }
-}
-
-fn read_of(pipe: &Pipe) -> Call {
-    read_call(pipe.read_end(), Landing::leak())
 }
 
 /// The next `count` completions, by their numbers.
@@ -57,7 +48,7 @@ fn told(outcome: CancelOutcome) -> bool {
 #[test]
 fn cancel_by_id_ends_that_operation_only() {
     attached(|| {
-        let queue = queue();
+        let queue = queue(4);
         for round in 0..100 {
             let pipe = Pipe::new();
             // Parked, or with a thread each.
@@ -85,7 +76,7 @@ fn cancel_by_id_ends_that_operation_only() {
 #[test]
 fn an_old_id_does_not_hit_a_new_operation() {
     attached(|| {
-        let queue = queue();
+        let queue = queue(4);
         let pipe = Pipe::new();
         let old = away(&queue, 1, read_of(&pipe));
         pipe.put(1);
@@ -118,7 +109,7 @@ fn cancel_of_what_waits_for_room_in_the_queue_is_too_late() {
 #[test]
 fn cancel_by_number_ends_all_that_have_it() {
     attached(|| {
-        let queue = queue();
+        let queue = queue(4);
         let pipe = Pipe::new();
         for number in [5, 6, 5, 7, 5] {
             away(&queue, number, read_of(&pipe));
@@ -137,7 +128,7 @@ fn cancel_by_number_ends_all_that_have_it() {
 #[test]
 fn cancel_by_descriptor_ends_all_that_use_it() {
     attached(|| {
-        let queue = queue();
+        let queue = queue(4);
         let (one, other) = (Pipe::new(), Pipe::new());
         let (full, sink) = (Pipe::new(), Pipe::new());
         full.fill();
@@ -167,7 +158,7 @@ fn cancel_by_descriptor_ends_all_that_use_it() {
 #[test]
 fn a_closure_that_runs_is_not_disturbed() {
     attached(|| {
-        let queue = queue();
+        let queue = queue(4);
         let pipe = Pipe::new();
         let id = running(&queue, 1, &pipe);
         assert_eq!(queue.cancel(id), CancelOutcome::Running);
@@ -182,7 +173,7 @@ fn a_call_that_has_not_begun_does_not_run() {
     let path = "queue_cancel::a_call_that_has_not_begun_does_not_run";
     let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
         bounded(LIMIT, || {
-            let queue = queue();
+            let queue = queue(4);
             let (blocker, untouched) = (Pipe::new(), Pipe::new());
             untouched.put(1);
             for _ in 0..2 {
@@ -204,7 +195,7 @@ fn a_closure_that_has_not_begun_does_not_run() {
     let path = "queue_cancel::a_closure_that_has_not_begun_does_not_run";
     let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
         bounded(LIMIT, || {
-            let queue = queue();
+            let queue = queue(4);
             let (blocker, value) = (Pipe::new(), Arc::new(()));
             for _ in 0..2 {
                 running(&queue, 0, &blocker);
@@ -231,7 +222,7 @@ fn a_closure_that_has_not_begun_does_not_run() {
 fn a_success_that_is_too_late_to_cancel_is_handed_back() {
     const ROUNDS: usize = 200;
     attached(|| {
-        let queue = queue();
+        let queue = queue(4);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port can be had");
         let address = listener.local_addr().expect("it is bound");
         let (mut cancelled, mut made) = (0, 0);

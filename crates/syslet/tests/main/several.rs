@@ -7,10 +7,11 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use syslet::{Call, CancelOutcome, Pending, stats};
+use syslet::{Call, CancelOutcome, stats};
 
 use crate::util::calls::{Words, go, limit, number_call, open_descriptors, pending, plain};
 use crate::util::child::Child;
+use crate::util::parking::parked;
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually};
 
@@ -66,14 +67,6 @@ impl Select {
     fn left(&self) -> Duration {
         Duration::from_secs(self.time.get(0)) + Duration::from_micros(self.time.get(1))
     }
-}
-
-/// A call that must be parked.
-fn parked(call: Call) -> Pending {
-    let before = stats().parked_in_all;
-    let pending = pending(go(call));
-    assert!(eventually(|| stats().parked_in_all > before), "{call:?} is away, not parked");
-    pending
 }
 
 const LONG: i32 = 60_000;

@@ -106,3 +106,8 @@ pub(crate) const CONDITIONS: [(When, &[isize]); 5] = [
     (When::NonPositive, &[-1, 0]),
     (When::Always, &[-1, 0, 1]),
 ];
+
+/// A step that closes no descriptor and fails.
+pub(crate) fn close_nothing(chain: &mut Chain) -> StepId {
+    step(chain, libc::SYS_close, [usize::MAX.into()])
+}

@@ -3,7 +3,9 @@
 pub(crate) mod calls;
 pub(crate) mod chain;
 pub(crate) mod child;
+pub(crate) mod parking;
 pub(crate) mod pipe;
+pub(crate) mod queue;
 pub(crate) mod temp;
 
 use std::io::Write;

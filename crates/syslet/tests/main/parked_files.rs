@@ -1,0 +1,183 @@
+//! A call goes on with the file that it named, whatever the program does to the number.
+
+#![allow(unsafe_code, reason = "system calls; see `util::calls`")]
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use syslet::stats;
+
+use crate::container::sandbox;
+use crate::util::calls::{Landing, go, limit, number_call, pending, read_call, sleep_call};
+use crate::util::child::Child;
+use crate::util::parking::{eventually_held, parked, skip_without_pidfd_getfd};
+use crate::util::pipe::Pipe;
+use crate::util::{attached, eventually, late, skip};
+
+/// Closes all descriptors from 3 on.
+fn close_all() {
+    // SAFETY: numbers. This process uses none of them any more.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }, 0);
+}
+
+/// A thread with a descriptor table of its own, where these stay open; it writes a byte to each when
+/// told to.
+fn writer_elsewhere(writers: Vec<RawFd>) -> (impl FnOnce(), thread::JoinHandle<()>) {
+    let (start, wait) = channel();
+    let (copied, ready) = channel();
+    let thread = thread::spawn(move || {
+        let top = u32::MAX - 1;
+        const UNSHARE: u32 = 2;
+        // SAFETY: numbers; nothing is open up there.
+        let own = unsafe { libc::syscall(libc::SYS_close_range, top, top, UNSHARE) };
+        assert_eq!(own, 0);
+        copied.send(()).expect("the test waits");
+        wait.recv().expect("the test tells");
+        for writer in writers {
+            // SAFETY: one byte, live.
+            assert_eq!(unsafe { libc::write(writer, [7u8].as_ptr().cast(), 1) }, 1);
+        }
+    });
+    ready.recv().expect("the thread has its table");
+    (move || start.send(()).expect("the thread waits"), thread)
+}
+
+#[test]
+fn closing_every_descriptor_loses_no_call() {
+    if skip_without_pidfd_getfd() {
+        return;
+    }
+    let path = "parked_files::closing_every_descriptor_loses_no_call";
+    let ended = Child::new().run(path, || {
+        limit(libc::RLIMIT_NOFILE, 8192);
+        attached(|| {
+            let pipes: Vec<_> = (0..1000).map(|_| Pipe::new()).collect();
+            let landings: Vec<_> = pipes.iter().map(|_| Landing::leak()).collect();
+            let (write, thread) = writer_elsewhere(pipes.iter().map(Pipe::write_end).collect());
+            let reads: Vec<_> = pipes
+                .iter()
+                .zip(&landings)
+                .map(|(pipe, landing)| parked(read_call(pipe.read_end(), landing)))
+                .collect();
+            if !eventually_held(1000) {
+                return;
+            }
+            std::mem::forget(pipes);
+            close_all();
+            write();
+            for (read, landing) in reads.into_iter().zip(landings) {
+                let answer = read.wait_deadline(late()).expect("it ends").raw();
+                assert_eq!((answer, landing.byte()), (1, 7));
+            }
+            assert!(eventually(|| stats().held == 0), "{} are held still", stats().held);
+            // And all goes on.
+            let pipe = Pipe::new();
+            let read = parked(read_call(pipe.read_end(), Landing::leak()));
+            pipe.put(1);
+            assert_eq!(read.wait().raw(), 1);
+            thread.join().expect("it has written");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn where_files_cannot_be_held_a_closed_descriptor_is_the_answer() {
+    if sandbox().is_none() {
+        return skip("files can be held");
+    }
+    let path = "parked_files::where_files_cannot_be_held_a_closed_descriptor_is_the_answer";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
+            let read = parked(read_call(mine.as_raw_fd(), Landing::leak()));
+            // Beyond the time after which files are held where they can be.
+            assert!(pending(go(sleep_call(Duration::from_millis(100)))).wait().raw() == 0);
+            assert_eq!(stats().held, 0);
+            drop(mine);
+            // Whatever this says: the other end becomes ready, or is at its end.
+            let _ = (&theirs).write(&[1]);
+            let answer = read.wait_deadline(late()).expect("it ends");
+            assert_eq!(answer.errno(), Some(libc::EBADF));
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn descriptor_that_is_used_again_is_not_read_by_the_call_before() {
+    number_changes_hands(Duration::ZERO);
+}
+
+#[test]
+fn descriptor_that_was_used_again_before_files_are_held_is_not_read_either() {
+    // Longer than what has to be parked for to have its file held.
+    number_changes_hands(Duration::from_millis(150));
+}
+
+fn number_changes_hands(before: Duration) {
+    attached(move || {
+        let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
+        let landing = Landing::leak();
+        let number = mine.as_raw_fd();
+        let read = parked(read_call(number, landing));
+        // Another file takes the number, with something to read.
+        let (other, mut writer) = UnixStream::pair().expect("a pair can be made");
+        writer.write_all(b"not yours").expect("there is room");
+        // SAFETY: both are open, and `mine` goes on owning its number.
+        assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+        assert_eq!(go(sleep_call(before)).wait().raw(), 0);
+        (&theirs).write_all(b"y").expect("there is room");
+        let answer = read.wait_deadline(late()).expect("it ends").raw();
+        // With its file held it goes on; else it says that there is no such file any more.
+        match answer {
+            1 => assert_eq!(landing.byte(), b'y'),
+            error => assert_eq!(error, -(libc::EBADF as isize)),
+        }
+        let mut left = [0; 9];
+        (&other).read_exact(&mut left).expect("all is there");
+        assert_eq!(&left, b"not yours");
+    });
+}
+
+#[test]
+fn counters_that_change_numbers_are_told_apart_once_held() {
+    let path = "parked_files::counters_that_change_numbers_are_told_apart_once_held";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let counter = |value| {
+                // SAFETY: numbers.
+                let number = unsafe { libc::eventfd(value, 0) };
+                assert!(number >= 0);
+                number
+            };
+            // All of these are one inode to the kernel.
+            let (mine, other) = (counter(0), counter(5));
+            // SAFETY: ours.
+            let kept = unsafe { libc::dup(mine) };
+            let value: &'static mut u64 = Box::leak(Box::new(0));
+            let address = std::ptr::from_mut(value) as usize;
+            let read = parked(number_call(libc::SYS_read, [mine as usize, address, 8]));
+            if !eventually_held(1) {
+                return;
+            }
+            // SAFETY: ours.
+            assert_eq!(unsafe { libc::dup2(other, mine) }, mine);
+            // SAFETY: live.
+            let written = unsafe { libc::write(kept, std::ptr::from_ref(&7u64).cast(), 8) };
+            assert_eq!(written, 8);
+            assert_eq!(read.wait_deadline(late()).expect("it ends").raw(), 8);
+            // SAFETY: leaked; the call has ended.
+            assert_eq!(unsafe { *(address as *const u64) }, 7);
+            let mut left = 0u64;
+            // SAFETY: live.
+            let got = unsafe { libc::read(other, std::ptr::from_mut(&mut left).cast(), 8) };
+            assert_eq!((got, left), (8, 5));
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}

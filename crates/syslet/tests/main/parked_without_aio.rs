@@ -1,0 +1,142 @@
+//! Where the system has no kernel AIO left, the keeper does it.
+
+#![allow(unsafe_code, reason = "system calls; see `util::calls`")]
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use syslet::{CancelOutcome, stats};
+
+use crate::util::calls::{Landing, limit, number_call, read_call};
+use crate::util::child::Child;
+use crate::util::parking::{eventually_held, parked, skip_without_pidfd_getfd};
+use crate::util::pipe::Pipe;
+use crate::util::{attached, eventually, late};
+
+/// Uses up what the system allows of kernel AIO.
+fn use_up_aio() -> bool {
+    let number = |name: &str| -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/sys/fs/{name}")).expect("it is there");
+        text.trim().parse().expect("a number")
+    };
+    let mut left = number("aio-max-nr") - number("aio-nr");
+    while left > 0 {
+        let mut context = 0usize;
+        // SAFETY: the kernel writes the word, which is live.
+        if unsafe { libc::syscall(libc::SYS_io_setup, left, &mut context) } != 0 {
+            left /= 2;
+        }
+    }
+    true
+}
+
+#[test]
+fn without_kernel_aio_the_second_way_does_it() {
+    if skip_without_pidfd_getfd() {
+        return;
+    }
+    let path = "parked_without_aio::without_kernel_aio_the_second_way_does_it";
+    let ended = Child::new().run(path, || {
+        limit(libc::RLIMIT_NOFILE, 4096);
+        attached(|| {
+            use_up_aio();
+            let pairs: Vec<_> = (0..500).map(|_| UnixStream::pair().expect("a pair")).collect();
+            let landings: Vec<_> = pairs.iter().map(|_| Landing::leak()).collect();
+            for round in 0..3 {
+                let reads: Vec<_> = pairs
+                    .iter()
+                    .zip(&landings)
+                    .map(|((mine, _), landing)| parked(read_call(mine.as_raw_fd(), landing)))
+                    .collect();
+                if !eventually_held(500) {
+                    return;
+                }
+                pairs.iter().for_each(|(_, theirs)| {
+                    let _ = (&*theirs).write(&[round]).expect("there is room");
+                });
+                for (read, landing) in reads.into_iter().zip(&landings) {
+                    let answer = read.wait_deadline(late()).expect("it ends").raw();
+                    assert_eq!((answer, landing.byte()), (1, round));
+                }
+                assert!(eventually(|| stats().held == 0));
+            }
+            let read = parked(read_call(pairs[0].0.as_raw_fd(), landings[0]));
+            assert_eq!(read.cancel(), CancelOutcome::Asked);
+            assert!(read.wait().is_cancelled());
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn without_kernel_aio_connections_are_accepted_in_the_programs_table() {
+    let path =
+        "parked_without_aio::without_kernel_aio_connections_are_accepted_in_the_programs_table";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            use_up_aio();
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+            let address = listener.local_addr().expect("it is bound");
+            let mut accepting = syslet::net::accept(&listener);
+            assert!(!accepting.is_done());
+            let client = std::net::TcpStream::connect(address).expect("somebody listens");
+            let (server, _) = accepting.wait().expect("somebody has come");
+            (&client).write_all(b"x").expect("it is connected");
+            assert_eq!(syslet::net::recv(&server, vec![0; 1]).wait().1, b"x");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+/// A message of one byte, with room for one descriptor.
+struct Message {
+    header: libc::msghdr,
+    vector: libc::iovec,
+    byte: u8,
+    /// `struct cmsghdr`, and the descriptor in half of the last word.
+    control: [u64; 3],
+}
+
+impl Message {
+    fn leak() -> &'static mut Self {
+        // SAFETY: all zeros is a value.
+        let message: &'static mut Self = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
+        message.vector = libc::iovec { iov_base: (&raw mut message.byte).cast(), iov_len: 1 };
+        message.header.msg_iov = &raw mut message.vector;
+        message.header.msg_iovlen = 1;
+        message.header.msg_control = (&raw mut message.control).cast();
+        message.header.msg_controllen = size_of_val(&message.control);
+        message
+    }
+}
+
+#[test]
+fn without_kernel_aio_descriptors_are_received_in_the_programs_table() {
+    let path =
+        "parked_without_aio::without_kernel_aio_descriptors_are_received_in_the_programs_table";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            use_up_aio();
+            let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
+            let pipe = Pipe::new();
+            let got = Message::leak();
+            let at = &raw const got.header as usize;
+            let receive =
+                parked(number_call(libc::SYS_recvmsg, [mine.as_raw_fd() as usize, at, 0]));
+            let sent = Message::leak();
+            let rights = (libc::SCM_RIGHTS as u64) << 32 | libc::SOL_SOCKET as u64;
+            sent.control = [20, rights, pipe.write_end() as u64]; // CMSG_LEN of one
+            // SAFETY: leaked.
+            assert_eq!(unsafe { libc::sendmsg(theirs.as_raw_fd(), &sent.header, 0) }, 1);
+            assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 1);
+            // SAFETY: leaked; the call has ended.
+            let control = unsafe { std::ptr::read_volatile(&raw const got.control) };
+            assert_eq!(control[..2], [20, rights]);
+            // SAFETY: a number, and one byte that is live.
+            let put = unsafe { libc::write(control[2] as i32, [9u8].as_ptr().cast(), 1) };
+            assert_eq!((put, pipe.get()), (1, 9), "the descriptor is the pipe's");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}

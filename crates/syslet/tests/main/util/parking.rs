@@ -1,0 +1,54 @@
+//! Calls that are parked, and files that are held for them.
+
+#![allow(unsafe_code, reason = "asks whether descriptors may be taken, by calls of numbers")]
+
+use std::os::fd::RawFd;
+
+use syslet::{Call, Pending, stats};
+
+use super::calls::{go, number_call, pending};
+use super::{eventually, skip};
+use crate::container::sandbox;
+
+/// A call parked, which is what the counters must say: at once, or soon if it was preempted while it
+/// was tried.
+pub(crate) fn parked(call: Call) -> Pending {
+    let before = stats().parked_in_all;
+    let pending = pending(go(call));
+    assert!(eventually(|| stats().parked_in_all > before), "{call:?} is away, not parked");
+    pending
+}
+
+/// True, with a skip line, where the library may not take files of the program for itself.
+#[track_caller]
+pub(crate) fn skip_without_pidfd_getfd() -> bool {
+    let denied = sandbox().is_some();
+    if denied {
+        skip("the sandbox denies pidfd_getfd, by which files are held");
+    }
+    denied
+}
+
+/// Waits until so many files are held; false, with a skip line, where that is not allowed.
+#[track_caller]
+pub(crate) fn eventually_held(files: usize) -> bool {
+    // SAFETY: numbers.
+    let process = unsafe { libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0) };
+    // SAFETY: as above.
+    let taken = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, -1, 0) };
+    let allowed =
+        taken == -1 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF);
+    // SAFETY: ours.
+    unsafe { libc::close(process as i32) };
+    if !allowed {
+        skip("pidfd_getfd is not allowed here");
+        return false;
+    }
+    assert!(eventually(|| stats().held == files), "{} of {files} files are held", stats().held);
+    true
+}
+
+/// An accept.
+pub(crate) fn accept_call(listener: RawFd) -> Call {
+    number_call(libc::SYS_accept4, [listener as usize, 0, 0, libc::SOCK_CLOEXEC as usize])
+}
