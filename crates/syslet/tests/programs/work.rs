@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "submits raw calls")]
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use syslet::{
@@ -52,11 +52,14 @@ pub(crate) fn try_make(call: Call) -> Result<Submitted, syslet::SubmitError<Call
 
 /// A receive that is away. It looks at all bytes that it asks for, which cannot be done in parts: so it is
 /// not parked, but has a thread.
+///
+/// Dropped, it closes its writer, so that the receive comes to an end, but leaves its reader open for good:
+/// the receive may not have begun yet, and would find another file under the number.
 #[derive(Debug)]
 pub(crate) struct AwayRead {
     pending: Pending,
     writer: OwnedFd,
-    _reader: OwnedFd,
+    reader: RawFd,
     buffer: &'static std::sync::atomic::AtomicU8,
 }
 
@@ -76,7 +79,9 @@ impl AwayRead {
         let fd = reader.as_raw_fd() as usize;
         let flags = (libc::MSG_WAITALL | libc::MSG_PEEK) as usize;
         match make(libc::SYS_recvfrom, [fd, address, 1, flags, 0, 0]) {
-            Submitted::Pending(pending) => Some(Self { pending, writer, _reader: reader, buffer }),
+            Submitted::Pending(pending) => {
+                Some(Self { pending, writer, reader: reader.into_raw_fd(), buffer })
+            }
             Submitted::Done(ret) if ret.errno() == Some(libc::EINTR) => None,
             Submitted::Done(ret) => panic!("a receive from an empty socket said {ret:?}"),
         }
@@ -95,6 +100,8 @@ impl AwayRead {
         let ret = self.pending.wait_deadline(deadline).expect("the read ends");
         assert_eq!(ret.raw(), 1, "what the read answered");
         assert_eq!(self.buffer.load(std::sync::atomic::Ordering::SeqCst), byte);
+        // SAFETY: this read's own, and the call is over.
+        drop(unsafe { OwnedFd::from_raw_fd(self.reader) });
     }
 }
 
