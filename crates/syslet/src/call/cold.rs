@@ -4,12 +4,12 @@
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
 use syslet_sys::arch;
-use syslet_sys::uapi::{RWF_NOWAIT, RingRequest};
+use syslet_sys::uapi::{RWF_NOWAIT, RingRequest, nr};
 
 use super::kinds::{Kind, has_no_twin};
 use super::number::Call;
 use super::progress::Progress;
-use super::twin::{Answer, nr, read_transfer};
+use super::twin::{Answer, read_transfer};
 
 /// True if the transfer `call` names a sound position; else it is at the file's own, or an error.
 pub(super) fn has_position(call: &Call) -> bool {

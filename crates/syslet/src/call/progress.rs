@@ -3,10 +3,9 @@
 
 #![allow(unsafe_code, reason = "reads the vectors of a call")]
 
-use syslet_sys::uapi::MSG_WAITALL;
+use syslet_sys::uapi::{MSG_WAITALL, nr};
 
 use super::number::Call;
-use super::twin::nr;
 
 /// Most bytes of one transfer, whatever it asks for: the kernel's MAX_RW_COUNT, on pages of 4 KiB.
 const MOST: usize = 0x7fff_f000;

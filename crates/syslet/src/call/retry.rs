@@ -4,14 +4,14 @@
 //! thread of an away call, so it is made again, with the time that is left if its limit counts from
 //! the beginning.
 
-#![allow(unsafe_code, reason = "reads and replaces the time limit among a call's arguments")]
+#![allow(unsafe_code, reason = "makes calls again, with what is left of their time limits")]
 
-use syslet_catalog::Timeout;
-use syslet_sys::uapi::{ECANCELED, EINTR, TIMER_ABSTIME, Timespec};
+use syslet_sys::uapi::{ECANCELED, EINTR, Timespec};
 use syslet_sys::{arch, call as kernel};
 
 use super::number::Call;
 use super::progress::{Progress, Remainder};
+use super::timeout::{Limit, is_updated, limit, shorten};
 use crate::crew::Crew;
 
 /// When a relative time limit runs out, in nanoseconds of CLOCK_MONOTONIC.
@@ -19,10 +19,6 @@ use crate::crew::Crew;
 pub(crate) struct Clockwork {
     end: Option<u64>,
 }
-
-/// Futex operations whose time limit is relative: FUTEX_WAIT only (futex(2)).
-const FUTEX_WAIT: usize = 0;
-const FUTEX_COMMAND: usize = 0x7f;
 
 impl Clockwork {
     /// No limit, or one that needs no counting.
@@ -36,9 +32,16 @@ impl Clockwork {
     ///
     /// The time argument of `call`, if it has one, is NULL or readable, as the kernel wants it.
     pub(super) unsafe fn start(call: &Call) -> Self {
+        if is_updated(call) {
+            return Self::none(); // the kernel itself writes back what is left
+        }
         // SAFETY: the duty of this function.
-        let limit = unsafe { limit_of(call) };
-        Self { end: limit.map(|nanos| kernel::monotonic_nanos().saturating_add(nanos)) }
+        match unsafe { limit(call) } {
+            Limit::After(nanos) => {
+                Self { end: Some(kernel::monotonic_nanos().saturating_add(nanos)) }
+            }
+            Limit::Never | Limit::Unsound => Self::none(),
+        }
     }
 
     /// Of a call that was parked, whose limit runs out at `deadline`.
@@ -101,50 +104,4 @@ impl Clockwork {
             std::hint::black_box(&left);
         }
     }
-}
-
-fn timeout(call: &Call) -> Timeout {
-    syslet_catalog::lookup(call.nr() as u32).map_or(Timeout::None, |entry| entry.timeout)
-}
-
-/// The relative limit of `call` in nanoseconds, if it has one that we must count down ourselves.
-///
-/// # Safety
-///
-/// As [`Clockwork::start`].
-unsafe fn limit_of(call: &Call) -> Option<u64> {
-    let arg = |at: u8| call.args()[usize::from(at)];
-    let at = match timeout(call) {
-        // The kernel itself writes back what is left.
-        Timeout::RelTimespec { updated: true, .. } | Timeout::RelTimeval { .. } => return None,
-        Timeout::None | Timeout::AbsTimespec { .. } => return None,
-        Timeout::RelMillis { arg: at } => {
-            let millis = arg(at) as i32;
-            return u64::try_from(millis).ok().map(|millis| millis * 1_000_000);
-        }
-        Timeout::ByFlags { arg: _ } if call.args()[1] & TIMER_ABSTIME != 0 => return None,
-        Timeout::ByOp { arg: _ } if call.args()[1] & FUTEX_COMMAND != FUTEX_WAIT => return None,
-        Timeout::RelTimespec { arg, .. } | Timeout::ByFlags { arg } | Timeout::ByOp { arg } => arg,
-    };
-    let pointer = arg(at) as *const Timespec;
-    if pointer.is_null() || !pointer.is_aligned() {
-        return None;
-    }
-    // SAFETY: the duty of this function.
-    Some(unsafe { pointer.read() }.as_nanos())
-}
-
-/// Replaces the limit of `call` by what is left.
-fn shorten(call: &mut Call, left: &Timespec) {
-    let (at, value) = match timeout(call) {
-        // Rounded up: not earlier than asked for.
-        Timeout::RelMillis { arg } => (arg, left.as_nanos().div_ceil(1_000_000) as usize),
-        // A point on a clock stays where it is.
-        Timeout::ByFlags { .. } if call.args()[1] & TIMER_ABSTIME != 0 => return,
-        Timeout::RelTimespec { arg, .. } | Timeout::ByFlags { arg } | Timeout::ByOp { arg } => {
-            (arg, std::ptr::from_ref(left) as usize)
-        }
-        _ => return,
-    };
-    call.0[usize::from(at) + 1] = value;
 }

@@ -7,8 +7,8 @@ use syslet_catalog::{Entry, Events, Makes, Twin, Waits};
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{
     AF_INET, AF_INET6, CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EINPROGRESS, MSG_DONTWAIT,
-    MSG_PEEK, MSG_WAITALL, O_NONBLOCK, P_PID, POLLIN, POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, Timespec,
-    Timeval, WEXITED, WNOWAIT,
+    MSG_PEEK, MSG_WAITALL, O_NONBLOCK, P_PID, POLLIN, POLLOUT, RWF_NOWAIT, TIMER_ABSTIME, WEXITED,
+    WNOWAIT, nr,
 };
 
 use super::cold::{Found, found, is_read_at};
@@ -18,7 +18,8 @@ use super::pending::Pending;
 use super::progress::Progress;
 use super::several::{ask, is_too_large};
 use super::submit::{Submitted, Tried, in_place, try_as_guest};
-use super::twin::{Answer, Attempt, nr, read_transfer};
+use super::timeout::{Limit, limit, time_of_sleep};
+use super::twin::{Answer, Attempt, read_transfer};
 use crate::SubmitError;
 use crate::crew::{Busy, Engine, Guest, Settings, engine_of_guest, start};
 use crate::park::{Clock, NEVER, Order, Way};
@@ -133,31 +134,15 @@ fn done(answer: isize) -> Routed {
     Some(Ok(Submitted::Done(Ret::new(answer))))
 }
 
-/// The time that `call` names with its argument `at`; none if the kernel is to find the fault in it.
-///
-/// # Safety
-///
-/// The argument is NULL or readable.
-unsafe fn time_at(call: &Call, at: usize) -> Option<u64> {
-    let time = call.args()[at] as *const Timespec;
-    if time.is_null() || !time.is_aligned() {
-        return None;
-    }
-    // SAFETY: the duty of this function.
-    let time = unsafe { time.read() };
-    let sound = time.sec >= 0 && (0..1_000_000_000).contains(&time.nsec);
-    sound.then(|| time.as_nanos())
-}
-
 /// `nanosleep` and `clock_nanosleep`.
 ///
 /// # Safety
 ///
 /// Those of `submit`.
 unsafe fn sleep(asker: Asker, call: &Call) -> Routed {
-    let (clock, absolute, at) = match call.nr() {
-        nr::NANOSLEEP => (CLOCK_MONOTONIC, false, 0),
-        nr::CLOCK_NANOSLEEP => (call.args()[0], call.args()[1] & TIMER_ABSTIME != 0, 2),
+    let (clock, absolute) = match call.nr() {
+        nr::NANOSLEEP => (CLOCK_MONOTONIC, false),
+        nr::CLOCK_NANOSLEEP => (call.args()[0], call.args()[1] & TIMER_ABSTIME != 0),
         _ => return None,
     };
     let clock = match clock {
@@ -167,62 +152,13 @@ unsafe fn sleep(asker: Asker, call: &Call) -> Routed {
         _ => return None,
     };
     // SAFETY: the caller's duties.
-    let time = unsafe { time_at(call, at) }?;
+    let time = unsafe { time_of_sleep(call) }?;
     let now = clock.now();
     let deadline = if absolute { time } else { now.saturating_add(time).min(NEVER - 1) };
     if deadline <= now {
         return done(0);
     }
     asker.park(Order { call: *call, way: Way::Sleep, file: 0, done: 0, deadline, clock })
-}
-
-/// When the time limit of a wait for events is over.
-///
-/// # Safety
-///
-/// Those of `submit`.
-unsafe fn limit(call: &Call) -> Option<u64> {
-    let (arg, by_address) = match call.nr() {
-        nr::EPOLL_WAIT | nr::EPOLL_PWAIT => (3, false),
-        nr::EPOLL_PWAIT2 => (3, true),
-        nr::POLL => (2, false),
-        nr::PPOLL => (2, true),
-        nr::PSELECT6 => (4, true),
-        // SAFETY: the caller's duties.
-        nr::SELECT => return unsafe { select_limit(call) },
-        _ => return Some(NEVER),
-    };
-    let value = call.args()[arg];
-    let nanos = match (by_address, value) {
-        (true, 0) => return Some(NEVER),
-        // SAFETY: the caller's duties.
-        (true, _) => unsafe { time_at(call, arg) }?,
-        (false, _) => match u64::try_from(value as i32) {
-            Ok(millis) => millis * 1_000_000,
-            Err(_) => return Some(NEVER),
-        },
-    };
-    Some(from_now(nanos))
-}
-
-fn from_now(nanos: u64) -> u64 {
-    Clock::Monotonic.now().saturating_add(nanos).min(NEVER - 1)
-}
-
-/// The same of `select`.
-///
-/// # Safety
-///
-/// Those of `submit`.
-unsafe fn select_limit(call: &Call) -> Option<u64> {
-    let time = call.args()[4] as *const Timeval;
-    if time.is_null() {
-        return Some(NEVER);
-    }
-    // SAFETY: the caller's duties.
-    let time = unsafe { time.read_unaligned() };
-    let (sec, usec) = (u64::try_from(time.sec).ok()?, u64::try_from(time.usec).ok()?);
-    Some(from_now(sec.saturating_mul(1_000_000_000).saturating_add(usec.saturating_mul(1000))))
 }
 
 /// `poll` and `ppoll`, `select` and `pselect6`.
@@ -286,7 +222,11 @@ unsafe fn connect(asker: Asker, call: &Call) -> Routed {
 /// Those of `submit`.
 unsafe fn wait_for_events(asker: Asker, call: &Call, way: Way) -> Routed {
     // SAFETY: the caller's duties.
-    let deadline = unsafe { limit(call) }?;
+    let deadline = match unsafe { limit(call) } {
+        Limit::Never => NEVER,
+        Limit::After(nanos) => Clock::Monotonic.now().saturating_add(nanos).min(NEVER - 1),
+        Limit::Unsound => return None,
+    };
     let over = deadline <= Clock::Monotonic.now();
     if way == Way::Several && over {
         return None; // does not wait

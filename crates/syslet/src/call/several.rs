@@ -3,10 +3,10 @@
 #![allow(unsafe_code, reason = "reads and writes the sets of a call")]
 
 use syslet_sys::arch;
-use syslet_sys::uapi::{POLLIN, POLLOUT, POLLPRI, Timespec, Timeval};
+use syslet_sys::uapi::{POLLIN, POLLOUT, POLLPRI, Timeval, nr};
 
 use super::number::Call;
-use super::twin::{Attempt, nr};
+use super::twin::Attempt;
 
 /// Most descriptors that are waited for without a thread: `FD_SETSIZE`.
 const MOST: usize = 1024;
@@ -109,32 +109,6 @@ pub(crate) unsafe fn store_nothing(call: &Call) {
         let bytes = call.args()[0].div_ceil(64) * 8;
         // SAFETY: the duty of this function.
         unsafe { Sets { words: [[0; WORDS]; 3], bytes }.store(call) };
-    }
-}
-
-/// Writes what is left of the time limit where the kernel would.
-///
-/// # Safety
-///
-/// The call may be made.
-pub(crate) unsafe fn store_time_left(call: &Call, nanos: u64) {
-    let args = call.args();
-    let left = Timespec::from_nanos(nanos);
-    match call.nr() {
-        nr::SELECT if args[4] != 0 => {
-            let left = Timeval { sec: left.sec, usec: left.nsec / 1000 };
-            // SAFETY: the duty of this function: the time is the call's to write.
-            unsafe { (args[4] as *mut Timeval).write_unaligned(left) };
-        }
-        nr::PSELECT6 if args[4] != 0 => {
-            // SAFETY: as above.
-            unsafe { (args[4] as *mut Timespec).write_unaligned(left) };
-        }
-        nr::PPOLL if args[2] != 0 => {
-            // SAFETY: as above.
-            unsafe { (args[2] as *mut Timespec).write_unaligned(left) };
-        }
-        _ => {}
     }
 }
 

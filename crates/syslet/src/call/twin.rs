@@ -2,43 +2,14 @@
 
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
-use syslet_catalog::{Entry, Twin};
+use syslet_catalog::{Entry, Timeout, Twin};
 use syslet_sys::arch;
 use syslet_sys::uapi::{
-    EAGAIN, EINVAL, ENOTSOCK, EOPNOTSUPP, ETIMEDOUT, MSG_DONTWAIT, RWF_NOWAIT, WNOHANG,
+    EAGAIN, EINVAL, ENOTSOCK, EOPNOTSUPP, ETIMEDOUT, MSG_DONTWAIT, RWF_NOWAIT, WNOHANG, nr,
 };
 
 use super::number::Call;
-
-/// Numbers of calls (asm/unistd_64.h). The headers' test of the catalogue checks the names.
-pub(super) mod nr {
-    pub(crate) const READ: usize = 0;
-    pub(crate) const WRITE: usize = 1;
-    pub(crate) const POLL: usize = 7;
-    pub(crate) const PREAD64: usize = 17;
-    pub(crate) const PWRITE64: usize = 18;
-    pub(crate) const READV: usize = 19;
-    pub(crate) const WRITEV: usize = 20;
-    pub(crate) const SELECT: usize = 23;
-    pub(crate) const NANOSLEEP: usize = 35;
-    pub(crate) const CONNECT: usize = 42;
-    pub(crate) const SENDTO: usize = 44;
-    pub(crate) const RECVFROM: usize = 45;
-    pub(crate) const SENDMSG: usize = 46;
-    pub(crate) const RECVMSG: usize = 47;
-    pub(crate) const WAIT4: usize = 61;
-    pub(crate) const WAITID: usize = 247;
-    pub(crate) const CLOCK_NANOSLEEP: usize = 230;
-    pub(crate) const EPOLL_WAIT: usize = 232;
-    pub(crate) const PSELECT6: usize = 270;
-    pub(crate) const PPOLL: usize = 271;
-    pub(crate) const EPOLL_PWAIT: usize = 281;
-    pub(crate) const PREADV: usize = 295;
-    pub(crate) const PWRITEV: usize = 296;
-    pub(crate) const PREADV2: usize = 327;
-    pub(crate) const PWRITEV2: usize = 328;
-    pub(crate) const EPOLL_PWAIT2: usize = 441;
-}
+use super::timeout::timeout;
 
 /// sys/file.h, fcntl.h, sys/ipc.h, sys/random.h.
 const LOCK_NB: usize = 4;
@@ -134,15 +105,18 @@ impl Attempt {
 
     /// With a time limit of zero: `epoll_wait` and its kin, `poll`, `ppoll`.
     pub(crate) fn zero(call: &Call) -> Option<Self> {
-        let (arg, by_address) = match call.nr() {
-            nr::EPOLL_WAIT | nr::EPOLL_PWAIT => (3, false),
-            nr::EPOLL_PWAIT2 => (3, true),
-            nr::POLL => (2, false),
-            nr::PPOLL => (2, true),
-            _ => return None,
-        };
+        if !matches!(
+            call.nr(),
+            nr::EPOLL_WAIT | nr::EPOLL_PWAIT | nr::EPOLL_PWAIT2 | nr::POLL | nr::PPOLL
+        ) {
+            return None;
+        }
+        let timeout = timeout(call);
+        let arg = timeout.arg()?;
         let mut twin = Self::changed(call, arg, 0);
-        twin.points_here = if by_address { arg + 1 } else { 0 };
+        // A limit in memory is this attempt's own zero.
+        let in_memory = !matches!(timeout, Timeout::RelMillis { .. });
+        twin.points_here = if in_memory { arg + 1 } else { 0 };
         Some(twin)
     }
 

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
 use syslet_catalog::{Entry, Twin};
+use syslet_sys::uapi::nr;
 
 use super::cold::{has_position, is_read_at};
 use super::kinds::{Kind, has_no_twin};
@@ -12,7 +13,7 @@ use super::pending::Pending;
 use super::progress::Progress;
 use super::route::order;
 use super::submit::Submitted;
-use super::twin::{Answer, Attempt, nr, read_flagged, read_transfer};
+use super::twin::{Answer, Attempt, read_flagged, read_transfer};
 use crate::crew::{Settings, start};
 use crate::park::Way;
 use crate::sync::{AtomicU8, Ordering};
