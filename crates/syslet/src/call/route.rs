@@ -11,13 +11,14 @@ use syslet_sys::uapi::{
     WNOWAIT, nr,
 };
 
+use super::attempt::{Tried, try_as_guest};
 use super::cold::{Found, found, is_read_at};
 use super::kinds::{Kind, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
 use super::progress::Progress;
 use super::several::{ask, is_too_large};
-use super::submit::{Submitted, Tried, in_place, try_as_guest};
+use super::submit::{Submitted, in_place};
 use super::timeout::{Limit, limit, time_of_sleep};
 use super::twin::{Answer, Attempt, read_transfer};
 use crate::SubmitError;

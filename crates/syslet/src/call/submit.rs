@@ -12,15 +12,13 @@ use super::kinds::Kind;
 use super::number::{Call, Ret};
 use super::pending::{Pending, outcome_of};
 use super::retry::Clockwork;
-use super::route::{Decision, decide, submit_waiting};
-use super::twin::Attempt;
+use super::route::submit_waiting;
 use super::unattached::try_unattached;
 use crate::complete::Slot;
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest,
     engine_of_guest, generation, start,
 };
-use crate::park::Way;
 use crate::{Refusal, SubmitError};
 
 /// How a submission went.
@@ -162,11 +160,23 @@ unsafe fn route(
 }
 
 /// What a call needs, above the crew's stack top: the guest may go on while it is used.
-struct Frame {
+pub(super) struct Frame {
     call: Call,
     guest: *const Guest,
     crew: *const Crew,
     engine: *const Engine,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub(super) const fn new(
+        call: &Call,
+        guest: &'static Guest,
+        crew: &'static Crew,
+        engine: &'static Engine,
+    ) -> Self {
+        Self { call: *call, guest, crew, engine }
+    }
 }
 
 /// # Safety
@@ -179,7 +189,7 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
     let frame: *mut Frame = guest.room(room).cast();
     let (crew, engine) = (guest.carrier(), engine_of_guest());
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { frame.write(Frame { call: *call, guest, crew, engine }) };
+    unsafe { frame.write(Frame::new(call, guest, crew, engine)) };
     // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
     match unsafe { guest.cross(room, run, frame.cast(), |value| value as isize) } {
         Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
@@ -211,7 +221,9 @@ fn note_cold(call: &Call) {
 ///
 /// `data` is a [`Frame`] on this very stack, of the guest that was just left.
 #[inline(always)]
-unsafe fn parts(data: *mut u8) -> (&'static Call, &'static Guest, &'static Crew, &'static Engine) {
+pub(super) unsafe fn parts(
+    data: *mut u8,
+) -> (&'static Call, &'static Guest, &'static Crew, &'static Engine) {
     // SAFETY: the duty of this function; the stack outlives this use of it.
     let frame = unsafe { &*data.cast::<Frame>() };
     // SAFETY: records are never freed.
@@ -265,108 +277,6 @@ unsafe extern "C" fn run_timed(data: *mut u8) -> Verdict {
     unsafe { finish_away(crew, *call, answer, &clock) }
 }
 
-/// What became of an attempt.
-#[derive(Debug)]
-pub(super) enum Tried {
-    /// Its answer.
-    Here(isize),
-    /// Even the attempt slept: the call itself is away.
-    Away(Pending),
-}
-
-/// What an attempt needs, above the crew's stack top.
-struct AttemptFrame {
-    attempt: Attempt,
-    way: Way,
-    frame: Frame,
-}
-
-/// Makes an attempt at `call` as the guest that the running code is.
-///
-/// # Safety
-///
-/// Those of [`submit`], and the guest is ready.
-pub(super) unsafe fn try_as_guest(
-    guest: &'static Guest,
-    attempt: &Attempt,
-    call: &Call,
-    way: Way,
-) -> Tried {
-    let room = size_of::<AttemptFrame>();
-    let data: *mut AttemptFrame = guest.room(room).cast();
-    let (crew, engine) = (guest.carrier(), engine_of_guest());
-    let frame = Frame { call: *call, guest, crew, engine };
-    // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { data.write(AttemptFrame { attempt: *attempt, way, frame }) };
-    // SAFETY: the guest is ready; the function begins and finishes as asked and does not unwind.
-    match unsafe { guest.cross(room, run_attempt, data.cast(), |value| value as isize) } {
-        Crossing::Inline(answer) => Tried::Here(answer),
-        Crossing::Away(slot) => Tried::Away(Pending::new(slot)),
-    }
-}
-
-/// As [`run_plain`] for an attempt.
-///
-/// # Safety
-///
-/// `data` is an [`AttemptFrame`] on this very stack, of the guest that was just left; and the duties
-/// of [`submit`].
-unsafe extern "C" fn run_attempt(data: *mut u8) -> Verdict {
-    // SAFETY: the duty of this function; the stack outlives this use of it.
-    let AttemptFrame { attempt, way, frame } = unsafe { &*data.cast::<AttemptFrame>() };
-    // SAFETY: as above: the frame is a part of it.
-    let (call, guest, crew, engine) = unsafe { parts(std::ptr::from_ref(frame).cast_mut().cast()) };
-    let words = attempt.words();
-    let number = guest.begin(engine, crew);
-    // SAFETY: the duties of `submit`; the attempt stands where its words say.
-    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &words) };
-    if guest.finish(engine, crew, number) {
-        return Verdict::stay(answer as usize);
-    }
-    // SAFETY: as above.
-    unsafe { finish_attempt(engine, crew, call, *way, answer) }
-}
-
-/// The guest is gone, though the attempt did not wait: it was preempted, or something had to be
-/// fetched. Goes on as if it were not.
-///
-/// # Safety
-///
-/// The duties of [`submit`].
-#[cold]
-#[inline(never)]
-unsafe fn finish_attempt(
-    engine: &'static Engine,
-    crew: &Crew,
-    call: &Call,
-    way: Way,
-    answer: isize,
-) -> Verdict {
-    let none = Clockwork::none();
-    if answer == arch::CANCELLED {
-        // SAFETY: the duties of `submit`.
-        return unsafe { finish_away(crew, *call, answer, &none) };
-    }
-    // SAFETY: as above.
-    let answer = match unsafe { decide(call, way, answer) } {
-        Decision::Over(answer) => answer,
-        Decision::Park(order) => {
-            engine.park_away(order, crew.give_up_slot());
-            return Verdict::leave(crew.context());
-        }
-        Decision::Rest(order) => {
-            // SAFETY: as above.
-            let more = unsafe { none.make_rest(crew, order.call, order.done) };
-            order.done as isize + more.max(0)
-        }
-        // SAFETY: as above.
-        Decision::Run => unsafe { none.make_rest(crew, *call, 0) },
-    };
-    // SAFETY: it has just ended.
-    crew.complete(unsafe { outcome_of(call, answer) });
-    Verdict::leave(crew.context())
-}
-
 /// The guest is gone: repeats what the kernel broke off unasked, stores the answer, and goes on with
 /// the crew thread.
 ///
@@ -375,7 +285,12 @@ unsafe fn finish_attempt(
 /// The duties of [`submit`].
 #[cold]
 #[inline(never)]
-unsafe fn finish_away(crew: &Crew, call: Call, answer: isize, clock: &Clockwork) -> Verdict {
+pub(super) unsafe fn finish_away(
+    crew: &Crew,
+    call: Call,
+    answer: isize,
+    clock: &Clockwork,
+) -> Verdict {
     // SAFETY: the duties of `submit`.
     let answer = unsafe { clock.persist(crew, call, answer) };
     // SAFETY: it has just ended.

@@ -1,0 +1,117 @@
+//! Making an attempt as the guest that asks: even a call that does not wait may touch memory that has to be
+//! fetched, so it is protected like any other, and the call itself goes on from there if the guest is taken.
+
+#![allow(unsafe_code, reason = "makes system calls, on the crew's stack")]
+
+use syslet_sys::arch::{self, Verdict};
+
+use super::number::Call;
+use super::pending::{Pending, outcome_of};
+use super::retry::Clockwork;
+use super::route::{Decision, decide};
+use super::submit::{Frame, finish_away, parts};
+use super::twin::Attempt;
+use crate::crew::{Crew, Crossing, Engine, Guest, engine_of_guest};
+use crate::park::Way;
+
+/// What became of an attempt.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// Its answer.
+    Here(isize),
+    /// Even the attempt slept: the call itself is away.
+    Away(Pending),
+}
+
+/// What an attempt needs, above the crew's stack top.
+struct AttemptFrame {
+    attempt: Attempt,
+    way: Way,
+    frame: Frame,
+}
+
+/// Makes an attempt at `call` as the guest that the running code is.
+///
+/// # Safety
+///
+/// Those of [`submit`], and the guest is ready.
+pub(super) unsafe fn try_as_guest(
+    guest: &'static Guest,
+    attempt: &Attempt,
+    call: &Call,
+    way: Way,
+) -> Tried {
+    let room = size_of::<AttemptFrame>();
+    let data: *mut AttemptFrame = guest.room(room).cast();
+    let (crew, engine) = (guest.carrier(), engine_of_guest());
+    let frame = Frame::new(call, guest, crew, engine);
+    // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
+    unsafe { data.write(AttemptFrame { attempt: *attempt, way, frame }) };
+    // SAFETY: the guest is ready; the function begins and finishes as asked and does not unwind.
+    match unsafe { guest.cross(room, run_attempt, data.cast(), |value| value as isize) } {
+        Crossing::Inline(answer) => Tried::Here(answer),
+        Crossing::Away(slot) => Tried::Away(Pending::new(slot)),
+    }
+}
+
+/// On the crew's stack.
+///
+/// # Safety
+///
+/// `data` is an [`AttemptFrame`] on this very stack, of the guest that was just left; and the duties
+/// of [`submit`].
+unsafe extern "C" fn run_attempt(data: *mut u8) -> Verdict {
+    // SAFETY: the duty of this function; the stack outlives this use of it.
+    let AttemptFrame { attempt, way, frame } = unsafe { &*data.cast::<AttemptFrame>() };
+    // SAFETY: as above: the frame is a part of it.
+    let (call, guest, crew, engine) = unsafe { parts(std::ptr::from_ref(frame).cast_mut().cast()) };
+    let words = attempt.words();
+    let number = guest.begin(engine, crew);
+    // SAFETY: the duties of `submit`; the attempt stands where its words say.
+    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &words) };
+    if guest.finish(engine, crew, number) {
+        return Verdict::stay(answer as usize);
+    }
+    // SAFETY: as above.
+    unsafe { finish_attempt(engine, crew, call, *way, answer) }
+}
+
+/// The guest is gone, though the attempt did not wait: it was preempted, or something had to be
+/// fetched. Goes on as if it were not.
+///
+/// # Safety
+///
+/// The duties of [`submit`].
+#[cold]
+#[inline(never)]
+unsafe fn finish_attempt(
+    engine: &'static Engine,
+    crew: &Crew,
+    call: &Call,
+    way: Way,
+    answer: isize,
+) -> Verdict {
+    let none = Clockwork::none();
+    if answer == arch::CANCELLED {
+        // SAFETY: the duties of `submit`.
+        return unsafe { finish_away(crew, *call, answer, &none) };
+    }
+    // SAFETY: as above.
+    let answer = match unsafe { decide(call, way, answer) } {
+        Decision::Over(answer) => answer,
+        Decision::Park(order) => {
+            engine.park_away(order, crew.give_up_slot());
+            return Verdict::leave(crew.context());
+        }
+        Decision::Rest(order) => {
+            // SAFETY: as above.
+            let more = unsafe { none.make_rest(crew, order.call, order.done) };
+            order.done as isize + more.max(0)
+        }
+        // SAFETY: as above.
+        Decision::Run => unsafe { none.make_rest(crew, *call, 0) },
+    };
+    // SAFETY: it has just ended.
+    crew.complete(unsafe { outcome_of(call, answer) });
+    Verdict::leave(crew.context())
+}
