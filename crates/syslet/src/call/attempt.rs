@@ -5,10 +5,10 @@
 
 use syslet_sys::arch::{self, Verdict};
 
+use super::decide::{Decision, decide};
 use super::number::Call;
 use super::pending::{Pending, outcome_of};
 use super::retry::Clockwork;
-use super::route::{Decision, decide};
 use super::submit::{Frame, finish_away, parts};
 use super::twin::Attempt;
 use crate::crew::{Crew, Crossing, Engine, Guest, engine_of_guest};

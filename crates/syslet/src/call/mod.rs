@@ -3,6 +3,7 @@
 mod attempt;
 mod chain;
 mod cold;
+mod decide;
 mod kinds;
 mod number;
 mod pending;
@@ -14,6 +15,7 @@ mod submit;
 mod timeout;
 mod twin;
 mod unattached;
+mod wait;
 mod writers;
 
 pub use chain::{
