@@ -8,24 +8,8 @@ use syslet_sys::uapi::{RWF_NOWAIT, RingRequest, nr};
 
 use super::kinds::{Kind, has_no_twin};
 use super::number::Call;
-use super::progress::Progress;
+use super::transfer::{bytes, is_read_at};
 use super::twin::{Answer, read_transfer};
-
-/// True if the transfer `call` names a sound position; else it is at the file's own, or an error.
-pub(super) fn has_position(call: &Call) -> bool {
-    let positioned = matches!(
-        call.nr(),
-        nr::PREAD64 | nr::PWRITE64 | nr::PREADV | nr::PWRITEV | nr::PREADV2 | nr::PWRITEV2
-    );
-    positioned && (call.args()[3] as isize) >= 0
-}
-
-/// True if `call` reads at a position, and may wait for it: io_uring can make it.
-#[inline(always)]
-pub(super) fn is_read_at(call: &Call) -> bool {
-    let reads = matches!(call.nr(), nr::PREAD64 | nr::PREADV | nr::PREADV2);
-    reads && has_position(call) && !(call.nr() == nr::PREADV2 && call.args()[5] & RWF_NOWAIT != 0)
-}
 
 /// The request that makes `call`, which [`is_read_at`] a position.
 pub(crate) fn ring_read(call: &Call) -> Option<RingRequest> {
@@ -50,7 +34,7 @@ pub(crate) fn ring_read(call: &Call) -> Option<RingRequest> {
 /// The call was just made: its memory is there.
 pub(crate) unsafe fn is_at_end(call: &Call, answer: isize) -> bool {
     // SAFETY: the duty of this function.
-    let asked = unsafe { Progress::bytes(call) };
+    let asked = unsafe { bytes(call) };
     if answer <= 0 || answer as usize >= asked {
         return true;
     }

@@ -13,6 +13,7 @@ mod route;
 mod several;
 mod submit;
 mod timeout;
+mod transfer;
 mod twin;
 mod unattached;
 mod wait;

@@ -1,17 +1,12 @@
-//! How far a write has come: a plain write on a pipe or a stream socket waits until all is written, so
-//! what its twin has written is only a part of the answer.
+//! How far a transfer has come: a plain write on a pipe or a stream socket waits until all is written, and a
+//! receive with `MSG_WAITALL` until all is there, so what the twin has done is only a part of the answer.
 
 #![allow(unsafe_code, reason = "reads the vectors of a call")]
 
 use syslet_sys::uapi::{MSG_WAITALL, nr};
 
 use super::number::Call;
-
-/// Most bytes of one transfer, whatever it asks for: the kernel's MAX_RW_COUNT, on pages of 4 KiB.
-const MOST: usize = 0x7fff_f000;
-
-/// `struct iovec`.
-type Vector = [usize; 2];
+use super::transfer::{MOST, Vector, total, vectors};
 
 /// What is left of a call that answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +27,11 @@ impl Progress {
         }
         let (args, part) = (call.args(), answer as usize);
         match call.nr() {
-            nr::WRITE | nr::SENDTO if part < args[2].min(MOST) => {
-                let mut rest = *call;
-                rest.0[2] += part;
-                rest.0[3] = args[2].min(MOST) - part;
-                Self::Rest(rest)
-            }
-            // All of it was asked for.
-            nr::RECVFROM if args[3] & MSG_WAITALL != 0 && part < args[2].min(MOST) => {
+            // Of what is received only if all of it was asked for.
+            nr::WRITE | nr::SENDTO | nr::RECVFROM
+                if (call.nr() != nr::RECVFROM || args[3] & MSG_WAITALL != 0)
+                    && part < args[2].min(MOST) =>
+            {
                 let mut rest = *call;
                 rest.0[2] += part;
                 rest.0[3] = args[2].min(MOST) - part;
@@ -55,21 +47,6 @@ impl Progress {
         }
     }
 
-    /// Bytes that a transfer asks for, as far as it may have them.
-    ///
-    /// # Safety
-    ///
-    /// Its vectors, if it has any, are readable.
-    pub(crate) unsafe fn bytes(call: &Call) -> usize {
-        match call.nr() {
-            nr::READV | nr::WRITEV | nr::PREADV | nr::PWRITEV | nr::PREADV2 | nr::PWRITEV2 => {
-                // SAFETY: the duty of this function.
-                unsafe { total(call) }
-            }
-            _ => call.args()[2].min(MOST),
-        }
-    }
-
     /// True if `call` writes or sends.
     pub(crate) fn writes(call: &Call) -> bool {
         matches!(call.nr(), nr::WRITE | nr::SENDTO | nr::WRITEV | nr::PWRITEV2 | nr::SENDMSG)
@@ -79,39 +56,6 @@ impl Progress {
     pub(crate) fn has_vectors(call: &Call) -> bool {
         matches!(call.nr(), nr::READV | nr::WRITEV | nr::PREADV2 | nr::PWRITEV2 | nr::SENDMSG)
     }
-}
-
-/// The vectors of a call that has some.
-///
-/// # Safety
-///
-/// They are readable for as long as the slice is used.
-unsafe fn vectors(call: &Call) -> &'static [Vector] {
-    let args = call.args();
-    let (at, count) = if call.nr() == nr::SENDMSG {
-        let message = args[1] as *const [usize; 7]; // struct msghdr
-        // SAFETY: the duty of this function.
-        let message = unsafe { message.read_unaligned() };
-        (message[2], message[3])
-    } else {
-        (args[1], args[2])
-    };
-    if count == 0 {
-        return &[];
-    }
-    // SAFETY: the duty of this function.
-    unsafe { std::slice::from_raw_parts(at as *const Vector, count) }
-}
-
-/// Bytes that they name, as far as one transfer may have them.
-///
-/// # Safety
-///
-/// As [`vectors`].
-unsafe fn total(call: &Call) -> usize {
-    // SAFETY: the duty of this function.
-    let vectors = unsafe { vectors(call) };
-    vectors.iter().fold(0, |sum, vector| vector[1].saturating_add(sum).min(MOST))
 }
 
 /// A call that transfers what is left after `done` bytes, and the memory that it needs.
@@ -161,6 +105,7 @@ impl Remainder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::transfer::bytes;
     use super::*;
 
     const ASKED: usize = 5 << 30;
@@ -182,7 +127,7 @@ mod tests {
         assert_eq!(Progress::of(&call, MOST as isize), Progress::Over);
         assert_eq!(Progress::of(&call, 100), Progress::Vectors);
         // SAFETY: they are read while they live.
-        assert_eq!(unsafe { Progress::bytes(&call) }, MOST);
+        assert_eq!(unsafe { bytes(&call) }, MOST);
         // SAFETY: as above.
         let rest = unsafe { Remainder::of(&call, half + 4) };
         assert_eq!(rest._vectors, [[0x2004, 6], [0x3000, MOST - half - 10]]);

@@ -8,12 +8,13 @@ use syslet_sys::descriptor;
 use syslet_sys::uapi::{MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, POLLIN, POLLOUT, RWF_NOWAIT, nr};
 
 use super::attempt::{Tried, try_as_guest};
-use super::cold::{Found, found, is_read_at};
+use super::cold::{Found, found};
 use super::decide::{Decision, decide, wait_for_readiness};
 use super::kinds::{Kind, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
 use super::submit::Submitted;
+use super::transfer::is_read_at;
 use super::twin::Attempt;
 use super::wait::{connect, poll, sleep, wait_for_child, wait_for_events};
 use crate::SubmitError;

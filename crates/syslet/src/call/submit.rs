@@ -7,12 +7,12 @@ use std::sync::Arc;
 use syslet_catalog::{Class, Waits};
 use syslet_sys::arch::{self, Verdict};
 
-use super::cold::is_read_at;
 use super::kinds::Kind;
 use super::number::{Call, Ret};
 use super::pending::{Pending, outcome_of};
 use super::retry::Clockwork;
 use super::route::submit_waiting;
+use super::transfer::is_read_at;
 use super::unattached::try_unattached;
 use crate::complete::Slot;
 use crate::crew::{

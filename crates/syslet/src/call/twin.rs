@@ -10,6 +10,7 @@ use syslet_sys::uapi::{
 
 use super::number::Call;
 use super::timeout::timeout;
+use super::transfer::{Position, Transfer};
 
 /// sys/file.h, fcntl.h, sys/ipc.h, sys/random.h.
 const LOCK_NB: usize = 4;
@@ -58,25 +59,19 @@ impl Attempt {
 
     /// As `RWF_NOWAIT`, for the calls that can be turned into `preadv2` and `pwritev2`.
     pub(crate) fn nowait(call: &Call) -> Option<Self> {
-        let [fd, at, len, low, high, flags]: [usize; 6] = call.args().try_into().ok()?;
-        let here = usize::MAX; // -1: the file's own position
-        let (one, position) = match call.nr() {
-            nr::READ | nr::WRITE => (true, (here, 0)),
-            nr::READV | nr::WRITEV => (false, (here, 0)),
-            // A negative position is an error that the call itself must find.
-            nr::PREAD64 | nr::PWRITE64 if (low as isize) >= 0 => (true, (low, 0)),
-            nr::PREADV | nr::PWRITEV if (low as isize) >= 0 => (false, (low, high)),
-            nr::PREADV2 | nr::PWRITEV2 => (false, (low, high)),
-            _ => return None,
+        let [fd, at, len, ..] = *call.args() else { return None };
+        let transfer = Transfer::of(call)?;
+        let position = match transfer.position {
+            Position::Own => usize::MAX, // -1
+            Position::At(position) => position,
+            Position::Unsound => return None,
         };
-        let reads =
-            matches!(call.nr(), nr::READ | nr::READV | nr::PREAD64 | nr::PREADV | nr::PREADV2);
-        let other = if reads { nr::PREADV2 } else { nr::PWRITEV2 };
-        let flags =
-            if matches!(call.nr(), nr::PREADV2 | nr::PWRITEV2) { flags } else { 0 } | RWF_NOWAIT;
-        let vector = if one { (0, 1) } else { (at, len) };
-        let mut twin = Self::new(other, [fd, vector.0, vector.1, position.0, position.1, flags]);
-        if one {
+        let nr = if transfer.reads { nr::PREADV2 } else { nr::PWRITEV2 };
+        let vector = if transfer.has_vectors { (at, len) } else { (0, 1) };
+        let flags = transfer.flags | RWF_NOWAIT;
+        // The lower half of the position has all 64 bits: preadv2(2).
+        let mut twin = Self::new(nr, [fd, vector.0, vector.1, position, 0, flags]);
+        if !transfer.has_vectors {
             twin.extra = [at, len];
             twin.points_here = 2;
         }

@@ -4,15 +4,13 @@
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
 use syslet_catalog::{Entry, Twin};
-use syslet_sys::uapi::nr;
 
-use super::cold::{has_position, is_read_at};
 use super::kinds::{Kind, has_no_twin};
 use super::number::{Call, Ret};
 use super::pending::Pending;
-use super::progress::Progress;
 use super::route::order;
 use super::submit::Submitted;
+use super::transfer::{Transfer, bytes, is_read_at};
 use super::twin::{Answer, Attempt, read_flagged, read_transfer};
 use crate::crew::{Settings, start};
 use crate::park::Way;
@@ -27,7 +25,7 @@ pub(super) unsafe fn try_unattached(call: &Call) -> Option<Submitted> {
     let entry = syslet_catalog::lookup(call.nr() as u32)?;
     match entry.twin? {
         // SAFETY: the caller's duties.
-        Twin::RwfNowait => unsafe { transfer(call, entry) },
+        Twin::RwfNowait => unsafe { transfer(call) },
         // Done by the routing of what waits for readiness.
         Twin::MsgDontwait { .. } | Twin::ZeroTimeout { .. } => None,
         // SAFETY: as above.
@@ -40,9 +38,9 @@ pub(super) unsafe fn try_unattached(call: &Call) -> Option<Submitted> {
 /// # Safety
 ///
 /// Those of `submit`.
-unsafe fn transfer(call: &Call, entry: &Entry) -> Option<Submitted> {
+unsafe fn transfer(call: &Call) -> Option<Submitted> {
     let descriptor = call.args()[0];
-    let writes = Progress::writes(call) || entry.name.starts_with("pwrite");
+    let writes = !Transfer::of(call)?.reads;
     let known = match Kind::guess(descriptor) {
         Kind::StorageReads => !writes,
         Kind::StorageWithoutTwin | Kind::Device => false,
@@ -88,7 +86,7 @@ fn done(answer: isize) -> Submitted {
 /// Those of `submit`.
 unsafe fn finished(call: &Call, answer: isize) -> Option<Submitted> {
     // SAFETY: the call has just read its vectors.
-    let asked = unsafe { Progress::bytes(call) };
+    let asked = unsafe { bytes(call) };
     if answer <= 0 || answer as usize >= asked {
         return Some(done(answer));
     }
@@ -96,11 +94,12 @@ unsafe fn finished(call: &Call, answer: isize) -> Option<Submitted> {
         return None; // done again as a whole
     }
     let mut part = answer as usize;
-    if Progress::has_vectors(call) && !has_position(call) {
-        return Some(finish_away(*call, part)); // a thread finds the rest, or the end of the file
-    }
-    if call.nr() != nr::READ && call.nr() != nr::WRITE {
+    let transfer = Transfer::of(call)?;
+    if transfer.has_position() {
         return Some(done(answer)); // a short write at a position is an answer
+    }
+    if transfer.has_vectors {
+        return Some(finish_away(*call, part)); // a thread finds the rest, or the end of the file
     }
     // The position has moved: only what is left may be done.
     loop {
