@@ -3,8 +3,9 @@
 use crate::crew::{Settings, start};
 
 /// Bounds on what may be outstanding in this process. At a bound [`try_submit`](crate::try_submit)
-/// hands the call back; [`submit`](crate::submit) waits until there is room for one more parked call, and
-/// queues a write behind those of its descriptor.
+/// hands the call back; [`submit`](crate::submit), and with it the operations of [`net`](crate::net),
+/// [`time`](crate::time) and [`process`](crate::process), waits until there is room for one more parked call,
+/// and queues a write behind those of its descriptor.
 ///
 /// The bound on crew threads is a setting of [`Attach`](crate::Attach).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,12 @@ impl Default for Limits {
     }
 }
 
-/// Sets the bounds for the process, from now on: what waits goes on if they are wider.
+/// Sets the bounds for the process, from now on: what waits goes on if they are wider. Where no thread can
+/// be made at all nothing waits, and nothing is bounded.
+///
+/// # Blocking
+///
+/// Not longer than it takes to start the crew.
 pub fn set_limits(limits: Limits) {
     if let Ok(engine) = start(Settings::default()) {
         engine.park.set_limit(limits.parked);

@@ -52,8 +52,11 @@ impl Submitted {
 
 /// Makes a system call, any that is not bound to the kernel thread. On an attached thread it is run
 /// where the caller stands: if it does not sleep the answer is there at once, and if it does the
-/// caller goes on within microseconds, with a [`Pending`]. On other threads it goes to the crew pool,
-/// unless it cannot wait.
+/// caller goes on within microseconds, with a [`Pending`]. On other threads what can be asked for without
+/// waiting is tried on the spot, and the rest goes to the crew pool; inside a threadlet, and in a signal
+/// handler that has interrupted a guest's call, it is the plain call.
+///
+/// What waits for readiness, a time or a child is parked where that is possible, and keeps no thread.
 ///
 /// If no crew thread is left, calls that wait for nothing or for a disk are made in place and may hold
 /// the caller up; others are queued. [`try_submit`] hands them back instead.
@@ -81,7 +84,8 @@ impl Submitted {
 ///
 /// # Blocking
 ///
-/// No, but for calls made in place.
+/// No, but for calls made in place, and where as many calls are parked as
+/// [`Limits::parked`](crate::Limits::parked) says: then until one of them is over.
 #[inline]
 pub unsafe fn submit(call: Call) -> Result<Submitted, SubmitError<Call>> {
     // SAFETY: the caller's duties.
@@ -92,11 +96,16 @@ pub unsafe fn submit(call: Call) -> Result<Submitted, SubmitError<Call>> {
 ///
 /// # Errors
 ///
-/// [`SubmitError::Busy`] if no crew thread is left, and those of [`submit`].
+/// [`SubmitError::Busy`] if no crew thread is left, or a bound of [`Limits`](crate::Limits) is reached; and
+/// those of [`submit`].
 ///
 /// # Safety
 ///
 /// As [`submit`].
+///
+/// # Blocking
+///
+/// No, but for calls made in place.
 #[inline]
 pub unsafe fn try_submit(call: Call) -> Result<Submitted, SubmitError<Call>> {
     // SAFETY: the caller's duties.

@@ -74,11 +74,16 @@ impl CompletionQueue {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::Busy`] if no crew thread is left, and those of [`submit`](Self::submit).
+    /// [`SubmitError::Busy`] if no crew thread is left, or a bound of [`Limits`](crate::Limits) is reached;
+    /// and those of [`submit`](Self::submit).
     ///
     /// # Safety
     ///
     /// As [`submit`](Self::submit).
+    ///
+    /// # Blocking
+    ///
+    /// As [`try_submit`](crate::try_submit()).
     #[inline]
     pub unsafe fn try_submit(
         &self,
@@ -264,11 +269,17 @@ impl CompletionQueue {
 }
 
 impl Pending {
-    /// Sends the answer to `queue`, in place of this handle.
+    /// Sends the answer to `queue`, in place of this handle, with `user_data`; gives the id by which the call
+    /// can be cancelled there. A waker that was registered is not woken any more. For calls that
+    /// were submitted before it was known where their answers should go.
     ///
     /// # Panics
     ///
     /// If it was ready before.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn send_to(self, queue: &CompletionQueue, user_data: u64) -> OpId {
         queue.adopt(user_data, [-1; 2], self)
     }

@@ -31,8 +31,9 @@
 //! are dropped, and cannot be cancelled; opening, reading, writing and locking can.
 //!
 //! **Blocking**: on an attached thread, none of the functions waits for a disk or for others. If no
-//! crew thread is left, those that wait for nothing but a disk are made in place. On other threads all
-//! goes to the crew pool; inside a threadlet all is made in place. Dropping the last reference to a
+//! crew thread is left, those that wait for nothing but a disk are made in place. On other threads reads
+//! and writes of a [`File`] are tried without waiting first, and the rest goes to the crew pool; inside a
+//! threadlet all is made in place. Dropping the last reference to a
 //! [`File`] closes it in place, as in `std`.
 
 mod again;

@@ -14,7 +14,7 @@
 //! The clock is that of [`Instant`](std::time::Instant), CLOCK_MONOTONIC, which stands still while the
 //! machine is suspended. A sleep ends at its time or after it, never before, unless it is cancelled.
 //!
-//! **Blocking**: no.
+//! **Blocking**: no, but at the bound [`Limits::parked`](crate::Limits::parked).
 
 mod sleep;
 

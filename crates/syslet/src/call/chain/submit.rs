@@ -85,6 +85,10 @@ pub unsafe fn submit_chain(chain: Chain) -> Result<SubmittedChain, SubmitError<C
 /// # Safety
 ///
 /// As [`submit_chain`].
+///
+/// # Blocking
+///
+/// As [`submit_chain`].
 #[inline]
 pub unsafe fn try_submit_chain(chain: Chain) -> Result<SubmittedChain, SubmitError<Chain>> {
     // SAFETY: the caller's duties.
