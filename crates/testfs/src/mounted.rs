@@ -1,0 +1,150 @@
+//! Mounting and unmounting.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use fuser::{BackgroundSession, Config, MountOption, Session};
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::delayed::Delayed;
+use crate::faults::{Answer, Fault, Request};
+use crate::session::Served;
+
+/// Threads that answer the kernel. What is delayed needs none.
+const THREADS: usize = 2;
+
+/// A file of the file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name in the root directory.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A mounted file system. Dropping it unmounts.
+#[derive(Debug)]
+pub struct TestFs {
+    session: Option<BackgroundSession>,
+    at: PathBuf,
+    counters: Arc<Counters>,
+}
+
+impl TestFs {
+    /// Mounts it at a directory that exists.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be mounted: there is no `/dev/fuse`, it may not be opened, mounting is not allowed and
+    /// there is no `fusermount3` to do it. Tests that need it are skipped then, with a line that says so.
+    pub fn mount(
+        at: impl AsRef<Path>,
+        files: Vec<File>,
+        script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let at = at.as_ref().canonicalize()?;
+        let counters = Arc::new(Counters::default());
+        let served = Served {
+            files,
+            script: Box::new(script),
+            counters: Arc::clone(&counters),
+            delayed: Delayed::start()?,
+            // Whole seconds: what is made up of it has no fractions to lose.
+            born: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        };
+        let mut config = Config::default();
+        let name = MountOption::FSName("syslet-testfs".to_owned());
+        config.mount_options = vec![name, MountOption::RO, MountOption::NoDev, MountOption::NoSuid];
+        config.n_threads = Some(THREADS);
+        let session = Session::new(served, &at, &config)?.spawn()?;
+        Ok(Self { session: Some(session), at, counters })
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+
+    /// What has been asked for so far.
+    pub fn counts(&self) -> Counts {
+        self.counters.now()
+    }
+}
+
+impl Drop for TestFs {
+    fn drop(&mut self) {
+        let unmounted = unmount(&self.at, UnmountFlags::empty());
+        if unmounted == Err(rustix::io::Errno::BUSY) {
+            // Somebody has a file open: its name goes now, the rest when that is closed.
+            let _ = unmount(&self.at, UnmountFlags::DETACH); // nothing more can be done
+        }
+        let Some(session) = self.session.take() else { return };
+        match unmounted {
+            Err(rustix::io::Errno::BUSY) => drop(session),
+            // fuser unmounts what we may not, and waits for its threads.
+            _ => drop(session.umount_and_join()),
+        }
+    }
+}
+
+/// How often something has happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Openings that were asked for.
+    pub opens: u64,
+    /// Reads that were asked for.
+    pub reads: u64,
+    /// Of both, those that were delayed.
+    pub delayed: u64,
+    /// Of both, those that failed.
+    pub failed: u64,
+    /// Reads that were too short.
+    pub shorter: u64,
+    /// Files that are open now. The kernel tells of a closing a little later.
+    pub open: u64,
+}
+
+/// [`Counts`] in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    opens: AtomicU64,
+    reads: AtomicU64,
+    delayed: AtomicU64,
+    failed: AtomicU64,
+    shorter: AtomicU64,
+    pub(crate) open: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn count(&self, request: &Request, delay: Duration, fault: Option<Fault>) {
+        let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        match request {
+            Request::Open { .. } => add(&self.opens),
+            Request::Read { .. } => add(&self.reads),
+        };
+        if !delay.is_zero() {
+            add(&self.delayed);
+        }
+        match fault {
+            Some(Fault::Failed) => drop(add(&self.failed)),
+            Some(Fault::Shorter(_)) => drop(add(&self.shorter)),
+            None => {}
+        }
+    }
+
+    fn now(&self) -> Counts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            opens: get(&self.opens),
+            reads: get(&self.reads),
+            delayed: get(&self.delayed),
+            failed: get(&self.failed),
+            shorter: get(&self.shorter),
+            open: get(&self.open),
+        }
+    }
+}
