@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use syslet::{Limits, Placement};
 
+pub(crate) use self::file::bytes_read_by;
 use self::file::{Buffers, ColdFile};
 use self::threads::Pool;
 use self::uring::{Handing, Ring};

@@ -7,6 +7,7 @@
 mod calls;
 mod cold;
 mod cost;
+mod dice;
 mod error;
 mod guest;
 mod handoff;
@@ -18,6 +19,7 @@ mod parked;
 mod queue;
 mod report;
 mod samples;
+mod server;
 mod sparse;
 mod upkeep;
 
@@ -44,6 +46,9 @@ fn main() -> ExitCode {
 
 /// True if every measure took the path that it claims.
 fn run(cli: &Cli) -> Result<bool, Trouble> {
+    if let Command::Serve(options) = &cli.command {
+        return server::serve(options).map(|()| true);
+    }
     let common = cli.command.common();
     let before = Before::now();
     let (name, rows) = match &cli.command {
@@ -53,6 +58,8 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Queue(options) => ("queue", queue::run(options)?),
         Command::Cold(options) => ("cold", cold::run(options)?),
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
+        Command::Server(options) => ("server", server::run(options)?),
+        Command::Serve(_) => unreachable!("it has no report"),
     };
     let machine = Machine::describe(&common.dir(), before)?;
     let report = Report::new(name, common.quick, machine, rows);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use file_server::Files;
 
 /// Measures what syslet costs, against the plain call in the same loop.
 #[derive(Debug, Parser)]
@@ -27,6 +28,11 @@ pub(crate) enum Command {
     Cold(ColdOptions),
     /// Cached work in tokio tasks beside tokio::fs and spawn_blocking; how long other tasks wait.
     Tokio(TokioOptions),
+    /// A static-file server in each way, over hot, cold and slow files; a soak with faults.
+    Server(ServerOptions),
+    /// The server that `bench server` starts.
+    #[command(hide = true)]
+    Serve(ServeOptions),
 }
 
 impl Command {
@@ -38,6 +44,8 @@ impl Command {
             Self::Queue(options) => &options.common,
             Self::Cold(options) => &options.common,
             Self::Tokio(options) => &options.common,
+            Self::Server(options) => &options.common,
+            Self::Serve(options) => &options.common,
         }
     }
 }
@@ -282,6 +290,91 @@ impl TokioOptions {
     pub(crate) fn ticks(&self) -> usize {
         if self.common.quick { 5 } else { 400 }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these works only
+    #[arg(long = "work")]
+    works: Vec<ServerWork>,
+    /// Measure these ways to files only
+    #[arg(long = "way", value_enum)]
+    ways: Vec<Files>,
+    /// Segments of each way and work [default: 10]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Length of a segment of the hot set and the mix [default: 1000]
+    #[arg(long, value_name = "MS")]
+    segment: Option<u64>,
+    /// Connections that ask for hot files, one request after the other
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    connections: u16,
+    /// Threads of each server
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) workers: u16,
+    /// Size of the hot files
+    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    pub(crate) size: u64,
+    /// Instead of measuring: requests of all kinds for so long, of files that are slow, fail and end early
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) soak: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServerWork {
+    /// A hundred files that are cached
+    Hot,
+    /// The same, while one request in a hundred waits for 50 ms
+    Mix,
+    /// Files that are fetched from the disk
+    Cold,
+}
+
+impl ServerOptions {
+    /// The works that are asked for: all if none is named.
+    pub(crate) fn works(&self) -> &[ServerWork] {
+        if self.works.is_empty() { ServerWork::value_variants() } else { &self.works }
+    }
+
+    /// The ways that are asked for: all if none is named; for a soak that of `syslet_tokio::fs`.
+    pub(crate) fn ways(&self) -> Vec<Files> {
+        match (self.ways.is_empty(), self.soak) {
+            (false, _) => self.ways.clone(),
+            (true, None) => Files::value_variants().to_vec(),
+            (true, Some(_)) => vec![Files::SysletFs],
+        }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 2 } else { 10 }).max(1)
+    }
+
+    pub(crate) fn segment(&self) -> Duration {
+        let usual = if self.common.quick { 100 } else { 1000 };
+        Duration::from_millis(self.segment.unwrap_or(usual).max(1))
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        usize::from(self.connections)
+    }
+
+    /// Files of the cold set.
+    pub(crate) fn cold(&self) -> usize {
+        if self.common.quick { 64 } else { 2000 }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    #[command(flatten)]
+    common: Common,
+    pub(crate) root: PathBuf,
+    #[arg(long, value_enum)]
+    pub(crate) files: Files,
+    #[arg(long)]
+    pub(crate) workers: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

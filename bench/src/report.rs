@@ -60,6 +60,15 @@ pub(crate) struct More {
     /// Calls that the library counts as parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<u64>,
+    /// The slowest in a thousand begin here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p999_ns: Option<f64>,
+    /// Median of the ratios of p99 to that of the segment beside it, in which nothing was slow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p99_ratio_median: Option<f64>,
+    /// What else is to be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remark: Option<String>,
     /// Calls submitted, and calls that were woken, in a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) per_second: Option<f64>,
@@ -95,9 +104,14 @@ impl Row {
         let extra = samples.paired(reference, |ours, theirs| ours - theirs);
         let ratio = samples.paired(reference, |ours, theirs| ours / theirs.max(f64::MIN_POSITIVE));
         self.more.extra_ns_median = Some(rounded(extra.median()));
-        self.more.ratio_median = Some((ratio.median() * 1000.0).round() / 1000.0);
+        self.more.ratio_median = Some(thousandths(ratio.median()));
         self
     }
+}
+
+/// As many digits as a ratio has that mean anything.
+pub(crate) fn thousandths(ratio: f64) -> f64 {
+    (ratio * 1000.0).round() / 1000.0
 }
 
 /// To tenths: a nanosecond has no more digits that mean anything.
@@ -111,6 +125,8 @@ pub(crate) struct Report {
     command: &'static str,
     quick: bool,
     machine: Machine,
+    /// What one must know of this command's figures.
+    note: &'static str,
     rows: Vec<Row>,
     faults: Vec<String>,
 }
@@ -124,7 +140,14 @@ impl Report {
     ) -> Self {
         let fault = |row: &Row| Some(format!("{} {}: {}", row.work, row.way, row.fault.as_ref()?));
         let faults = rows.iter().filter_map(fault).collect();
-        Self { command, quick, machine, rows, faults }
+        let note = match command {
+            "server" => {
+                "servers and load generator share the CPUs; latencies are those that the generator \
+                 sees with all its connections busy; ratio is of requests in a second, to tokio_fs"
+            }
+            _ => "extra and ratio are medians over neighbouring pairs",
+        };
+        Self { command, quick, machine, note, rows, faults }
     }
 
     /// Measures that do not show what they claim.
@@ -141,7 +164,7 @@ impl Report {
     pub(crate) fn print_table(&self) -> io::Result<()> {
         let mut out = io::stdout().lock();
         writeln!(out, "{}", self.machine)?;
-        writeln!(out, "nanoseconds; extra and ratio are medians over neighbouring pairs\n")?;
+        writeln!(out, "nanoseconds; {}\n", self.note)?;
         let mut lines = vec![HEADINGS.map(String::from)];
         lines.extend(self.rows.iter().map(cells));
         let width: [usize; COLUMNS] =
@@ -211,6 +234,12 @@ fn remarks(row: &Row) -> String {
     if let Some(queued) = more.queued.filter(|&queued| queued > 0) {
         remarks.push(format!("{queued} queued"));
     }
+    if let Some(p999) = more.p999_ns {
+        remarks.push(format!("p99.9 {}", figure(p999)));
+    }
+    if let Some(ratio) = more.p99_ratio_median {
+        remarks.push(format!("p99 is {ratio:.3} of that without slow requests"));
+    }
     if let Some(cpu) = more.cpu_ns_per_call {
         let extra = more.extra_cpu_ns_per_call.map_or_else(String::new, |e| format!(" ({e:+.0})"));
         remarks.push(format!("CPU {cpu:.0} a call{extra}"));
@@ -234,6 +263,7 @@ fn remarks(row: &Row) -> String {
     if let Some(threads) = more.threads {
         remarks.push(format!("{threads} threads"));
     }
+    remarks.extend(more.remark.clone());
     if row.fault.is_some() {
         remarks.push("FAULT".to_owned());
     }

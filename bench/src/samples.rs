@@ -20,7 +20,16 @@ impl Samples {
     }
 
     pub(crate) fn median(&self) -> f64 {
-        rank(&self.sorted(), 0.5)
+        self.quantile(0.5)
+    }
+
+    pub(crate) fn quantile(&self, quantile: f64) -> f64 {
+        rank(&self.sorted(), quantile)
+    }
+
+    /// Adds those of another.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
     }
 
     /// `f(ours, theirs)` for figures that were taken next to each other.

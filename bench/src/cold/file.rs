@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::BLOCK;
+use crate::dice::Dice;
 use crate::error::Trouble;
 
 /// A file that goes when this is dropped, with its blocks in random order.
@@ -76,34 +77,24 @@ fn create(path: &Path, bytes: usize) -> io::Result<File> {
     Ok(file)
 }
 
-/// splitmix64: enough for an order of blocks, and the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 /// The offsets of all blocks, in random order.
 fn shuffled(blocks: usize) -> Vec<u64> {
     let mut offsets: Vec<u64> = (0..blocks as u64).map(|block| block * BLOCK as u64).collect();
-    let mut dice = Dice(2);
-    for at in (1..offsets.len()).rev() {
-        offsets.swap(at, (dice.roll() % (at as u64 + 1)) as usize);
-    }
+    Dice(2).shuffle(&mut offsets);
     offsets
 }
 
 /// Bytes that this process has had read from disks: proc_pid_io(5).
 pub(super) fn bytes_read() -> Result<u64, Trouble> {
-    let text = fs::read_to_string("/proc/self/io").map_err(Trouble::io("reading /proc/self/io"))?;
+    bytes_read_by(std::process::id())
+}
+
+/// The same of another process.
+pub(crate) fn bytes_read_by(process: u32) -> Result<u64, Trouble> {
+    let text = fs::read_to_string(format!("/proc/{process}/io"));
+    let text = text.map_err(Trouble::io("reading /proc/PID/io"))?;
     let value = text.lines().find_map(|line| line.strip_prefix("read_bytes:")?.trim().parse().ok());
-    value.ok_or(Trouble::Io("reading /proc/self/io", io::ErrorKind::InvalidData.into()))
+    value.ok_or(Trouble::Io("reading /proc/PID/io", io::ErrorKind::InvalidData.into()))
 }
 
 /// Memory for reads: leaked, so that it is there whatever becomes of them.

@@ -1,0 +1,353 @@
+//! A soak: requests of all kinds, of files that are slow, fail and end early, from clients that hang up.
+//!
+//! Every byte that is answered is compared. An error or a response that is cut off is right for the files that
+//! fail, and wrong for the files beside them. Before and after, when nobody is connected any more and threads
+//! that are not needed have had the time to end, the server must have the same descriptors and threads, and
+//! no file of the file system may be open.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use syslet_testfs::{Chances, TestFs, mismatch};
+use tokio::task::JoinSet;
+
+use super::child::{Child, Held};
+use super::load::{Connection, Load};
+use super::name;
+use super::places::{Scratch, contents};
+use crate::dice::Dice;
+use crate::error::Trouble;
+use crate::options::ServerOptions;
+use crate::report::{Row, rounded};
+use crate::samples::Samples;
+
+/// Connections that ask.
+const CLIENTS: usize = 32;
+
+/// Sizes of the files, of both kinds: around a page, around what the server reads at a time, and more.
+const SIZES: [u64; 10] = [0, 1, 4095, 4096, 70_000, 262_143, 262_144, 262_145, 600_000, 1_500_000];
+
+/// First number of the contents of the files that do not fail.
+const SOUND: usize = 100;
+
+/// How long a server may take to come to rest: threads of tokio's pool and of the crew end after ten idle
+/// seconds, one after the other.
+const REST: Duration = Duration::from_secs(60);
+/// A server is at rest when nothing has changed for so long.
+const STILL: Duration = Duration::from_secs(15);
+
+/// Threads by which two rests may differ: one that is about to end.
+const SLACK: usize = 2;
+
+/// Lets every way soak for so long.
+pub(super) fn run(options: &ServerOptions, time: Duration) -> Result<Vec<Row>, Trouble> {
+    options.ways().into_iter().map(|way| Soak::start(options, way)?.run(time, name(way))).collect()
+}
+
+struct Soak {
+    child: Child,
+    /// Unmounted when the server has gone.
+    mounted: TestFs,
+    load: Load,
+    _scratch: Scratch,
+    quick: bool,
+}
+
+impl Soak {
+    fn start(options: &ServerOptions, way: file_server::Files) -> Result<Self, Trouble> {
+        let scratch = Scratch::make(&options.common.dir())?;
+        let make = || {
+            for name in ["failing", "sound"] {
+                fs::create_dir(scratch.path().join(name))?;
+            }
+            for (at, &size) in SIZES.iter().enumerate() {
+                let path = scratch.path().join(format!("sound/{at}"));
+                fs::write(path, contents(SOUND + at, size))?;
+            }
+            let file =
+                |(at, &size): (usize, &u64)| syslet_testfs::File { name: at.to_string(), size };
+            let files = SIZES.iter().enumerate().map(file).collect();
+            let chances = Chances {
+                delayed: 200,
+                failed: 20,
+                shorter: 20,
+                delay: Duration::from_micros(100)..=Duration::from_millis(100),
+                state: AtomicU64::new(1),
+            };
+            let script = move |request: &syslet_testfs::Request| chances.answer(request);
+            TestFs::mount(scratch.path().join("failing"), files, script)
+        };
+        let mounted = make().map_err(Trouble::io("mounting the file system"))?;
+        let child = Child::start(way, scratch.path(), options)?;
+        let quick = options.common.quick;
+        Ok(Self { child, mounted, load: Load::new()?, _scratch: scratch, quick })
+    }
+
+    fn run(mut self, time: Duration, way: &'static str) -> Result<Row, Trouble> {
+        self.soak(time.min(Duration::from_secs(20)), 1)?;
+        let before = self.rest()?;
+        let seen = self.soak(time, 2)?;
+        let after = self.rest()?;
+        let mut row = Row::new("soak", way, &seen.latency);
+        row.more.p999_ns = Some(rounded(seen.latency.quantile(0.999)));
+        row.more.threads = Some(after.threads);
+        let counts = self.mounted.counts();
+        let outstanding = self.child.counts()?.outstanding;
+        row.more.remark = Some(format!(
+            "{} whole, {} parts, {} unchanged, {} heads, {} errors, {} cut off, {} hung up, {} bytes; \
+             {} reads failed, {} too short, {} openings and reads slow; threads {} -> {}, \
+             descriptors {} -> {}, {} -> {} KiB",
+            seen.whole,
+            seen.parts,
+            seen.unchanged,
+            seen.heads,
+            seen.errors,
+            seen.cut,
+            seen.hung_up,
+            seen.bytes,
+            counts.failed,
+            counts.shorter,
+            counts.delayed,
+            before.threads,
+            after.threads,
+            before.descriptors,
+            after.descriptors,
+            before.memory,
+            after.memory,
+        ));
+        row.fault = seen.fault.or_else(|| {
+            if before.descriptors != after.descriptors {
+                Some("descriptors are left".to_owned())
+            } else if counts.open > 0 {
+                Some(format!("{} files are left open", counts.open))
+            } else if outstanding > 0 {
+                Some(format!("{outstanding} closures are away"))
+            } else if after.threads > before.threads + SLACK && !self.quick {
+                Some("threads are left".to_owned())
+            } else {
+                None
+            }
+        });
+        self.child.end()?;
+        drop(self.mounted);
+        Ok(row)
+    }
+
+    /// Makes requests for a while.
+    fn soak(&self, time: Duration, seed: u64) -> Result<Seen, Trouble> {
+        let server = self.child.address;
+        self.load.run(async {
+            let seen = Rc::new(RefCell::new(Seen::default()));
+            let end = Instant::now() + time;
+            let mut tasks = JoinSet::new();
+            for at in 0..CLIENTS {
+                let seen = Rc::clone(&seen);
+                let dice = Dice(seed * 1000 + at as u64);
+                tasks.spawn_local(Client { server, dice, seen, tag: Default::default() }.run(end));
+            }
+            while let Some(ended) = tasks.join_next().await {
+                ended??;
+            }
+            Ok(seen.take())
+        })
+    }
+
+    /// What the server has when it has come to rest.
+    fn rest(&self) -> Result<Held, Trouble> {
+        let (start, mut since) = (Instant::now(), Instant::now());
+        let mut held = self.child.held()?;
+        let still = if self.quick { STILL / 15 } else { STILL };
+        while since.elapsed() < still && start.elapsed() < REST {
+            thread::sleep(Duration::from_millis(100)); // looks again now and then
+            let now = self.child.held()?;
+            if (now.threads, now.descriptors) != (held.threads, held.descriptors) {
+                since = Instant::now();
+            }
+            held = now;
+        }
+        Ok(held)
+    }
+}
+
+/// What the clients have seen.
+#[derive(Debug, Default)]
+struct Seen {
+    latency: Samples,
+    whole: u64,
+    parts: u64,
+    unchanged: u64,
+    heads: u64,
+    errors: u64,
+    cut: u64,
+    hung_up: u64,
+    bytes: u64,
+    /// The first thing that was wrong.
+    fault: Option<String>,
+}
+
+/// One client: one request after the other.
+struct Client {
+    server: SocketAddr,
+    dice: Dice,
+    seen: Rc<RefCell<Seen>>,
+    /// The last tag of each sound file.
+    tag: [Option<String>; SIZES.len()],
+}
+
+/// A request, and what is right for it.
+struct Wanted {
+    request: String,
+    fails: bool,
+    number: usize,
+    /// Where the bytes begin, how many there are, and the status with which they come.
+    offset: u64,
+    length: u64,
+    status: u16,
+    kind: Kind,
+    hang_up: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Whole,
+    Part,
+    Head,
+    Unchanged,
+}
+
+impl Client {
+    async fn run(mut self, end: Instant) -> io::Result<()> {
+        let mut connection = None;
+        while Instant::now() < end {
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => Connection::open(self.server).await?,
+            };
+            let wanted = self.wanted();
+            let start = Instant::now();
+            let goes_on = self.ask(&mut open, &wanted).await;
+            self.seen.borrow_mut().latency.push(start.elapsed().as_nanos() as f64);
+            match goes_on {
+                Ok(true) => connection = Some(open),
+                Ok(false) => {}
+                Err(error) => self.wrong(&wanted, &error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    fn wanted(&mut self) -> Wanted {
+        let dice = &mut self.dice;
+        let fails = dice.below(10) < 7;
+        let at = dice.below(SIZES.len() as u64) as usize;
+        let size = SIZES[at];
+        let (method, mut headers) = ("GET", String::new());
+        let (mut method, mut kind, mut offset, mut length, mut status) =
+            (method, Kind::Whole, 0, size, 200);
+        match dice.below(10) {
+            0..4 if size > 0 => {
+                offset = dice.below(size);
+                let last = offset + dice.below(size - offset);
+                length = last - offset + 1;
+                headers = format!("Range: bytes={offset}-{last}\r\n");
+                (kind, status) = (Kind::Part, 206);
+            }
+            4 => (method, kind) = ("HEAD", Kind::Head),
+            5 => {
+                if let Some(tag) = self.tag[at].as_ref().filter(|_| !fails) {
+                    headers = format!("If-None-Match: {tag}\r\n");
+                    (kind, status, length) = (Kind::Unchanged, 304, 0);
+                }
+            }
+            _ => {}
+        }
+        let folder = if fails { "failing" } else { "sound" };
+        let request = format!("{method} /{folder}/{at} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n");
+        let number = if fails { at } else { SOUND + at };
+        let hang_up = dice.below(20) == 0;
+        Wanted { request, fails, number, offset, length, status, kind, hang_up }
+    }
+
+    /// Makes the request. True if the connection can be used again; an error says what was wrong.
+    async fn ask(&mut self, open: &mut Connection, wanted: &Wanted) -> io::Result<bool> {
+        let head = open.ask_all(wanted.request.as_bytes()).await?;
+        if head.status == 500 && wanted.fails {
+            self.seen.borrow_mut().errors += 1;
+            if wanted.kind != Kind::Head {
+                self.skip(open, head.length).await?;
+            }
+            return Ok(true);
+        }
+        if head.status != wanted.status || head.length != wanted.length {
+            return Err(io::Error::other(format!("{} with {} bytes", head.status, head.length)));
+        }
+        if wanted.number >= SOUND {
+            self.tag[wanted.number - SOUND] = head.tag;
+        }
+        if matches!(wanted.kind, Kind::Head | Kind::Unchanged) {
+            let mut seen = self.seen.borrow_mut();
+            *(if wanted.kind == Kind::Head { &mut seen.heads } else { &mut seen.unchanged }) += 1;
+            return Ok(true);
+        }
+        let mut done = 0;
+        while done < wanted.length {
+            let bytes = match open.some(wanted.length - done).await {
+                Ok(bytes) => bytes,
+                Err(_) if wanted.fails => {
+                    self.seen.borrow_mut().cut += 1;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(at) = mismatch(wanted.number, wanted.offset + done, &bytes) {
+                return Err(io::Error::other(format!("a wrong byte at {}", done + at as u64)));
+            }
+            done += bytes.len() as u64;
+            let mut seen = self.seen.borrow_mut();
+            seen.bytes += bytes.len() as u64;
+            if wanted.hang_up && done * 2 >= wanted.length {
+                seen.hung_up += 1;
+                return Ok(false);
+            }
+        }
+        let mut seen = self.seen.borrow_mut();
+        *(if wanted.kind == Kind::Part { &mut seen.parts } else { &mut seen.whole }) += 1;
+        Ok(true)
+    }
+
+    /// Reads a body that does not matter.
+    async fn skip(&self, open: &mut Connection, mut left: u64) -> io::Result<()> {
+        while left > 0 {
+            left -= open.some(left).await?.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, wanted: &Wanted, what: &str) {
+        let line = wanted.request.lines().next().unwrap_or_default();
+        let range = format!("{} bytes from {}", wanted.length, wanted.offset);
+        let mut seen = self.seen.borrow_mut();
+        seen.fault.get_or_insert_with(|| format!("{line}, {range}: {what}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syslet_testfs::fill;
+
+    #[test]
+    fn contents_of_all_files_differ() {
+        let mut first = [0; 64];
+        fill(0, 0, &mut first);
+        for at in (1..SIZES.len()).chain(SOUND..SOUND + SIZES.len()) {
+            assert!(mismatch(at, 0, &first).is_some(), "{at}");
+        }
+    }
+}
