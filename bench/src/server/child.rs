@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::Path as FilePath;
+use std::path::Path;
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,6 @@ use tokio::sync::oneshot;
 
 use super::name;
 use crate::error::Trouble;
-use crate::guest::Path;
 use crate::options::{ServeOptions, ServerOptions};
 
 /// How long requests may take when the server is to end.
@@ -67,12 +66,6 @@ impl Counts {
     pub(super) fn calls(self) -> u64 {
         self.inline + self.handed_off + self.unprotected
     }
-
-    /// See [`Path::not_inline`].
-    pub(super) fn not_inline(self, calls: u64) -> Option<String> {
-        let Self { inline, handed_off, unprotected, rescued, .. } = self;
-        Path { inline, handed_off, unprotected, rescued, by_ring: 0 }.not_inline(calls)
-    }
 }
 
 /// A server that runs.
@@ -85,11 +78,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn start(
-        way: Files,
-        root: &FilePath,
-        options: &ServerOptions,
-    ) -> Result<Self, Trouble> {
+    pub(super) fn start(way: Files, root: &Path, options: &ServerOptions) -> Result<Self, Trouble> {
         let program = std::env::current_exe().map_err(Trouble::io("finding this program"))?;
         let mut process = Command::new(program)
             .args(["serve", "--files", name(way), "--workers", &options.workers.to_string()])

@@ -276,7 +276,15 @@ impl Client {
 
     /// Makes the request. True if the connection can be used again; an error says what was wrong.
     async fn ask(&mut self, open: &mut Connection, wanted: &Wanted) -> io::Result<bool> {
-        let head = open.ask_all(wanted.request.as_bytes()).await?;
+        let head = match open.ask_all(wanted.request.as_bytes()).await {
+            Ok(head) => head,
+            // The body may fail before the server has sent the head.
+            Err(_) if wanted.fails => {
+                self.seen.borrow_mut().cut += 1;
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
         if head.status == 500 && wanted.fails {
             self.seen.borrow_mut().errors += 1;
             if wanted.kind != Kind::Head {
