@@ -10,3 +10,7 @@ cargo run --quiet --release -p bench -- queue --quick >/dev/null
 cargo run --quiet --release -p bench -- tokio --quick >/dev/null || test $? -eq 1
 # Whether reads really came from a disk depends on the machine: if not, that is an answer (1), not trouble.
 cargo run --quiet --release -p bench -- cold --quick >/dev/null || test $? -eq 1
+# Whether hot requests were inline and cold ones from a disk depends on the machine too.
+cargo run --quiet --release -p bench -- server --quick >/dev/null || test $? -eq 1
+# Where FUSE cannot be used there is no soak, and a line that says so. A wrong byte or a leak is trouble.
+cargo run --quiet --release -p bench -- server --quick --soak 5 >/dev/null

@@ -190,6 +190,54 @@ fn tokio_measures_every_work_in_every_way_on_each_file_system() {
     assert_eq!(ways(&rows(&object, "timer")), ["alone", "unblock-metadata", "unblock-read1m"]);
 }
 
+const WAYS: [&str; 4] = ["syslet_fs", "tokio_fs", "unblock", "spawn_blocking"];
+
+#[test]
+fn server_measures_every_way_over_the_same_files() {
+    if skipped() {
+        return;
+    }
+    let object = json(&["server", "--segment", "50", "--connections", "4"]);
+    check_machine(&object);
+    assert_eq!(ways(&rows(&object, "hot")), WAYS);
+    assert_eq!(ways(&rows(&object, "cold")), WAYS);
+    for row in ["hot", "cold"].iter().flat_map(|work| rows(&object, work)) {
+        assert!(row["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
+        assert!(row["p999_ns"].as_f64() >= row["p99_ns"].as_f64(), "{row}");
+        let is_ours = ["syslet_fs", "unblock"].contains(&row["way"].as_str().expect("a way"));
+        assert_eq!(row["inline"].as_u64().is_some_and(|calls| calls > 0), is_ours, "{row}");
+        assert_eq!(row["ratio_median"].is_f64(), row["way"] != "tokio_fs", "{row}");
+    }
+    // Where there is no FUSE there is no mix: said on standard error.
+    for row in rows(&object, "mix-slow") {
+        assert!(row["min_ns"].as_f64().is_some_and(|nanos| nanos >= 50e6), "not slow: {row}");
+    }
+    for row in rows(&object, "mix") {
+        assert!(row["p99_ratio_median"].is_f64(), "{row}");
+    }
+}
+
+#[test]
+fn server_soaks_in_faults_without_a_wrong_byte() {
+    if skipped() {
+        return;
+    }
+    let output = bench(&["server", "--soak", "2", "--quick", "--json"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.contains("skipped: the soak") {
+        println!("{errors}");
+        return;
+    }
+    assert!(output.status.success(), "{errors}");
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let rows = rows(&object, "soak");
+    assert_eq!(ways(&rows), ["syslet_fs"]);
+    let remark = rows[0]["remark"].as_str().expect("a remark");
+    for none in [" 0 errors", " 0 cut off", " 0 hung up", " 0 reads failed"] {
+        assert!(!remark.contains(none), "nothing has gone wrong: {remark}");
+    }
+}
+
 fn way_begins(row: &Value, start: &str) -> bool {
     row["way"].as_str().is_some_and(|way| way.starts_with(start))
 }

@@ -25,7 +25,10 @@ const OTHERS: usize = 64;
 /// Longest head of a response that is understood.
 const HEAD: usize = 4096;
 
-/// A file that can be asked for.
+/// Files that can be asked for.
+pub(super) type Pages = Arc<[Page]>;
+
+/// One of them.
 #[derive(Debug, Clone)]
 pub(super) struct Page {
     pub(super) path: String,
@@ -67,7 +70,7 @@ impl Load {
         &self,
         server: SocketAddr,
         connections: usize,
-        pages: &Arc<[Page]>,
+        pages: &Pages,
         other: &Page,
         time: Duration,
     ) -> Result<Segment, Trouble> {
@@ -126,7 +129,7 @@ impl Load {
         &self,
         server: SocketAddr,
         connections: usize,
-        pages: &Arc<[Page]>,
+        pages: &Pages,
     ) -> Result<Segment, Trouble> {
         self.run(async {
             let segment = Rc::new(RefCell::new(Segment::default()));

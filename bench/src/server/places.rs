@@ -3,13 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{Advice, fadvise};
 use syslet_testfs::{Answer, Request, TestFs, fill};
 
 use super::SLOW;
-use super::load::Page;
+use super::load::{Page, Pages};
 use crate::dice::Dice;
 use crate::error::Trouble;
 use crate::options::{ServerOptions, ServerWork};
@@ -55,8 +54,8 @@ pub(super) struct Places {
     /// Before the directory: it is unmounted first.
     pub(super) slow: io::Result<TestFs>,
     scratch: Scratch,
-    pub(super) hot: Arc<[Page]>,
-    pub(super) cold: Arc<[Page]>,
+    pub(super) hot: Pages,
+    pub(super) cold: Pages,
     size: u64,
 }
 
@@ -96,7 +95,7 @@ impl Places {
     }
 }
 
-fn make(dir: &Path, size: u64, cold: usize) -> io::Result<(Arc<[Page]>, Arc<[Page]>)> {
+fn make(dir: &Path, size: u64, cold: usize) -> io::Result<(Pages, Pages)> {
     let make = |page: Page| {
         let path = dir.join(&page.path[1..]);
         let mut file = File::create_new(path)?;
@@ -109,7 +108,7 @@ fn make(dir: &Path, size: u64, cold: usize) -> io::Result<(Arc<[Page]>, Arc<[Pag
         fs::create_dir(dir.join(name))?;
     }
     make(Page::new("/hot/other", OTHER_NUMBER, size))?;
-    let hot: io::Result<Arc<_>> =
+    let hot: io::Result<Pages> =
         (0..HOT).map(|at| make(Page::new(&format!("/hot/{at}"), at, size))).collect();
     let page = |at| Page::new(&format!("/cold/{at}"), COLD_NUMBER + at, COLD_SIZE);
     let mut cold = (0..cold).map(|at| make(page(at))).collect::<io::Result<Vec<_>>>()?;

@@ -9,12 +9,14 @@ use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use syslet_testfs::{Chances, TestFs, mismatch};
+use file_server::Files;
+use syslet_testfs::{Chances, File, TestFs, mismatch};
 use tokio::task::JoinSet;
 
 use super::child::{Child, Held};
@@ -47,7 +49,14 @@ const SLACK: usize = 2;
 
 /// Lets every way soak for so long.
 pub(super) fn run(options: &ServerOptions, time: Duration) -> Result<Vec<Row>, Trouble> {
-    options.ways().into_iter().map(|way| Soak::start(options, way)?.run(time, name(way))).collect()
+    let mut rows = Vec::new();
+    for way in options.ways() {
+        match Soak::start(options, way)? {
+            Ok(soak) => rows.push(soak.run(time, name(way))?),
+            Err(error) => eprintln!("bench: skipped: the soak: FUSE cannot be used here: {error}"),
+        }
+    }
+    Ok(rows)
 }
 
 struct Soak {
@@ -60,7 +69,8 @@ struct Soak {
 }
 
 impl Soak {
-    fn start(options: &ServerOptions, way: file_server::Files) -> Result<Self, Trouble> {
+    /// The inner error: the file system cannot be mounted here.
+    fn start(options: &ServerOptions, way: Files) -> Result<io::Result<Self>, Trouble> {
         let scratch = Scratch::make(&options.common.dir())?;
         let make = || {
             for name in ["failing", "sound"] {
@@ -70,27 +80,20 @@ impl Soak {
                 let path = scratch.path().join(format!("sound/{at}"));
                 fs::write(path, contents(SOUND + at, size))?;
             }
-            let file =
-                |(at, &size): (usize, &u64)| syslet_testfs::File { name: at.to_string(), size };
-            let files = SIZES.iter().enumerate().map(file).collect();
-            let chances = Chances {
-                delayed: 200,
-                failed: 20,
-                shorter: 20,
-                delay: Duration::from_micros(100)..=Duration::from_millis(100),
-                state: AtomicU64::new(1),
-            };
-            let script = move |request: &syslet_testfs::Request| chances.answer(request);
-            TestFs::mount(scratch.path().join("failing"), files, script)
+            Ok(())
         };
-        let mounted = make().map_err(Trouble::io("mounting the file system"))?;
+        make().map_err(Trouble::io("making the files"))?;
+        let mounted = match mount(&scratch.path().join("failing")) {
+            Ok(mounted) => mounted,
+            Err(error) => return Ok(Err(error)),
+        };
         let child = Child::start(way, scratch.path(), options)?;
         let quick = options.common.quick;
-        Ok(Self { child, mounted, load: Load::new()?, _scratch: scratch, quick })
+        Ok(Ok(Self { child, mounted, load: Load::new()?, _scratch: scratch, quick }))
     }
 
     fn run(mut self, time: Duration, way: &'static str) -> Result<Row, Trouble> {
-        self.soak(time.min(Duration::from_secs(20)), 1)?;
+        let warm = self.soak(time.min(Duration::from_secs(20)), 1)?;
         let before = self.rest()?;
         let seen = self.soak(time, 2)?;
         let after = self.rest()?;
@@ -121,7 +124,7 @@ impl Soak {
             before.memory,
             after.memory,
         ));
-        row.fault = seen.fault.or_else(|| {
+        row.fault = warm.fault.or(seen.fault).or_else(|| {
             if before.descriptors != after.descriptors {
                 Some("descriptors are left".to_owned())
             } else if counts.open > 0 {
@@ -173,6 +176,20 @@ impl Soak {
         }
         Ok(held)
     }
+}
+
+/// Mounts the files that fail.
+fn mount(at: &Path) -> io::Result<TestFs> {
+    let file = |(at, &size): (usize, &u64)| File { name: at.to_string(), size };
+    let chances = Chances {
+        delayed: 200,
+        failed: 20,
+        shorter: 20,
+        delay: Duration::from_micros(100)..=Duration::from_millis(100),
+        state: AtomicU64::new(1),
+    };
+    let files = SIZES.iter().enumerate().map(file).collect();
+    TestFs::mount(at, files, move |request| chances.answer(request))
 }
 
 /// What the clients have seen.
