@@ -4,7 +4,7 @@
 //! of the ways take turns. One thread of this process makes the load: connections on the loopback that each have one
 //! request under way. It compares every byte.
 //!
-//! - `hot`: a hundred files that are cached. After every 99th request one more is made by other connections,
+//! - `hot`: a hundred files that are cached. For every 99 requests one more is made by other connections,
 //!   for one more such file.
 //! - `mix`: the same, but that request is for a file which takes 50 ms (FUSE, in this process). It is compared
 //!   with the segment of `hot` before it.

@@ -65,7 +65,7 @@ impl Load {
         Ok(Self(runtime.map_err(Trouble::io("building a runtime"))?))
     }
 
-    /// Asks for random pages for a while, and after every 99th for `other`.
+    /// Asks for random pages for a while, and after the first, and every 99 later, for `other`.
     pub(super) fn hot(
         &self,
         server: SocketAddr,
@@ -106,8 +106,7 @@ impl Load {
                     while start.elapsed() < time {
                         let nanos = connection.timed(dice.choose(&pages)).await?;
                         segment.borrow_mut().latency.push(nanos);
-                        count.set(count.get() + 1);
-                        if count.get() % (ONE_IN - 1) == 0 {
+                        if count.replace(count.get() + 1) % (ONE_IN - 1) == 0 {
                             let _ = ask.send(()); // received until all senders have gone
                         }
                     }
