@@ -54,6 +54,7 @@ pub use self::{
     stats::{GuestStats, Histogram, Stats, stats},
     threadlet::{
         Builder, Scope, ScopedThreadlet, Threadlet, drain, scope, threadlet, threadlet_into,
+        threadlet_or,
         try_threadlet,
     },
 };

@@ -151,6 +151,21 @@ impl CompletionQueue {
         self.shared.ring.capacity()
     }
 
+    /// Where the ring is, for programs in other languages that read it without a call: its memory is
+    /// laid out as `crates/syslet/src/complete/README.md` says, and stays where it is until the queue is
+    /// dropped.
+    pub fn ring_address(&self) -> *const () {
+        std::ptr::from_ref(&self.shared.ring).cast()
+    }
+
+    /// Lets completions that wait for room into the ring, as far as there is room now. Taking completions
+    /// out does that by itself; only who has read the ring without a call has to ask for it.
+    pub fn refill(&self) {
+        if !self.is_dead() {
+            self.shared.make_room();
+        }
+    }
+
     /// Takes the oldest completion out.
     ///
     /// # Blocking

@@ -167,10 +167,15 @@ impl Shared {
         if backlog { self.take_one_slowly(record) } else { record }
     }
 
+    /// There may be room in the ring for what waits.
+    pub(super) fn make_room(&self) {
+        self.refill(&mut lock(&self.registry));
+    }
+
     #[cold]
     fn take_one_slowly(&self, record: Option<Record>) -> Option<Record> {
         if record.is_some() {
-            self.refill(&mut lock(&self.registry));
+            self.make_room();
             return record;
         }
         self.take_behind(false)

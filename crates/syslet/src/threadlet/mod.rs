@@ -11,7 +11,7 @@ pub(crate) use run::{Launched, launch, launch_or_stay};
 pub use scope::{Scope, ScopedThreadlet, scope};
 
 use crate::SubmitError;
-use crate::complete::Outcome;
+use crate::complete::{Outcome, SlotHandle};
 
 /// Runs `f` where the caller stands, on another stack. If it finishes without sleeping its result is
 /// there when this returns; if it sleeps, the caller goes on within microseconds and `f` goes on
@@ -95,4 +95,49 @@ where
     T: Send + 'static,
 {
     launch(f, |_| (), true, Outcome::owned).map(Threadlet::new).map_err(SubmitError::Busy)
+}
+
+/// Runs `f` as [`threadlet`] does, without a handle: what it returns is the answer if it has finished
+/// inline. If not, the answer is `None`, and `late` is called with it, where and when `f` ends.
+///
+/// Which of the two is known to `late` alone: it runs on a crew thread, and only if the caller has gone
+/// on. A panic of `f` is resumed here if it was inline, else dropped and `late` is not called.
+///
+/// ```
+/// let (answer, wait) = std::sync::mpsc::channel();
+/// let inline = syslet::threadlet_or(|| 6 * 7, move |number| answer.send(number).unwrap_or(()));
+/// assert_eq!(inline.or_else(|| wait.recv().ok()), Some(42));
+/// ```
+///
+/// # Panics
+///
+/// If not even one crew thread can be made, and with the panic of `f`.
+///
+/// # Blocking
+///
+/// As [`threadlet`].
+#[inline]
+pub fn threadlet_or<T, F, L>(f: F, late: L) -> Option<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    L: FnOnce(T) + Send + 'static,
+    T: Send + 'static,
+{
+    let store = |result: std::thread::Result<T>| {
+        let work = || match result {
+            Ok(value) => late(value),
+            Err(payload) => drop(payload),
+        };
+        crate::complete::drop_caught(work);
+        Outcome::Number(0)
+    };
+    match launch(f, |_| (), false, store) {
+        Ok(Launched::Inline(Ok(value))) => Some(value),
+        Ok(Launched::Inline(Err(payload))) => std::panic::resume_unwind(payload),
+        Ok(Launched::Away(slot)) => {
+            drop(SlotHandle::new(slot));
+            None
+        }
+        Err(_) => unreachable!("only `try_threadlet` gives the closure back"),
+    }
 }
