@@ -1,0 +1,167 @@
+//! The headers are C and C++, each by itself, and say of every structure what the library says.
+
+use std::fmt::Write;
+use std::fs;
+use std::mem::{align_of, offset_of, size_of};
+use std::path::PathBuf;
+use std::process::Command;
+
+use syslet_capi::abi;
+
+use crate::util::{folder, has, run, skip};
+
+/// The headers, as programs name them.
+fn headers() -> Vec<String> {
+    let include = xtask::source().join("include");
+    let mut names = vec!["syslet.h".to_owned()];
+    for entry in fs::read_dir(include.join("syslet")).expect("the folder is there") {
+        let name = entry.expect("it can be read").file_name();
+        names.push(format!("syslet/{}", name.display()));
+    }
+    names.sort();
+    names
+}
+
+/// Writes a source file that includes one header, twice.
+fn including(header: &str, ending: &str) -> PathBuf {
+    let name = header.replace(['/', '.'], "-");
+    let file = folder().join(format!("only-{name}.{ending}"));
+    let text = format!("#include <{header}>\n#include <{header}>\nint unused;\n");
+    fs::write(&file, text).expect("a file can be written");
+    file
+}
+
+fn compiles(compiler: &str, standard: &str, ending: &str) {
+    for header in headers() {
+        let mut command = Command::new(compiler);
+        command.args([standard, "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]);
+        command.arg("-I").arg(xtask::source().join("include")).arg(including(&header, ending));
+        run(&mut command);
+    }
+}
+
+#[test]
+fn each_header_is_strict_c_by_itself() {
+    compiles("cc", "-std=c11", "c");
+}
+
+#[test]
+fn each_header_is_cpp_by_itself() {
+    if has("c++") {
+        compiles("c++", "-std=c++17", "cpp");
+    } else {
+        skip("there is no C++ compiler");
+    }
+}
+
+/// Adds what Rust knows of a structure to a C file, as assertions.
+macro_rules! same {
+    ($text:ident, $c:literal, $rust:ty, [$($field:ident),*]) => {
+        $text.push_str(&format!(
+            "_Static_assert(sizeof({c}) == {}, \"size of {c}\");\n\
+             _Static_assert(_Alignof({c}) == {}, \"alignment of {c}\");\n",
+            size_of::<$rust>(), align_of::<$rust>(), c = $c,
+        ));
+        $($text.push_str(&format!(
+            "_Static_assert(offsetof({c}, {f}) == {}, \"{f} of {c}\");\n",
+            offset_of!($rust, $field), c = $c, f = stringify!($field),
+        ));)*
+    };
+}
+
+/// Compiles assertions about what `header` declares.
+fn assert_in_c(header: &str, assertions: &str) {
+    let file = folder().join(format!("layout-{}.c", header.replace(['/', '.'], "-")));
+    let text = format!("#include <stddef.h>\n#include <{header}>\n{assertions}\nint unused;\n");
+    fs::write(&file, text).expect("a file can be written");
+    let mut command = Command::new("cc");
+    command.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]);
+    run(command.arg("-I").arg(xtask::source().join("include")).arg(&file));
+}
+
+/// Adds assertions that constants have these values.
+fn constants(text: &mut String, values: &[(&str, i64)]) {
+    for (name, value) in values {
+        writeln!(text, "_Static_assert((long long){name} == {value}, \"{name}\");")
+            .expect("a string can be written to");
+    }
+}
+
+#[test]
+fn the_library_and_syslet_h_agree() {
+    let mut text = String::new();
+    same!(
+        text,
+        "struct syslet_attach_options",
+        abi::AttachOptions,
+        [flags, cpu, max_crew, stack_size]
+    );
+    same!(text, "struct syslet_call", abi::SysCall, [nr, args]);
+    same!(text, "struct syslet_completion", abi::QueueCompletion, [user_data, res]);
+    same!(text, "struct syslet_queue", abi::QueueHead, [ring, life, born, reserved0]);
+    same!(text, "struct syslet_queue_stats", abi::QueueStats, [pushed, overflowed, outstanding]);
+    same!(text, "struct syslet_arg", abi::ChainArg, [kind, reserved0, value]);
+    same!(
+        text,
+        "struct syslet_stats",
+        abi::Stats,
+        [
+            inlined,
+            handed_off,
+            in_place,
+            queued,
+            false_handoffs,
+            rescued,
+            attached,
+            crew,
+            crew_limit,
+            outstanding,
+            parked,
+            spawn_failures
+        ]
+    );
+    same!(
+        text,
+        "struct syslet_probe",
+        abi::ProbeResult,
+        [attachable, membarrier, ring_reads, cpus, why]
+    );
+    // The ring's own offsets are asserted in crates/syslet/src/complete/ring.rs.
+    for (field, offset) in [
+        ("magic", 0),
+        ("entry_size", 4),
+        ("capacity", 8),
+        ("entries", 16),
+        ("backlog", 24),
+        ("tail", 128),
+        ("head", 256),
+    ] {
+        writeln!(text, "_Static_assert(offsetof(struct syslet_ring, {field}) == {offset}, \"\");")
+            .expect("a string can be written to");
+    }
+    for (field, offset) in [("turn", 0), ("user_data", 8), ("res", 16)] {
+        writeln!(text, "_Static_assert(offsetof(struct syslet_entry, {field}) == {offset}, \"\");")
+            .expect("a string can be written to");
+    }
+    constants(
+        &mut text,
+        &[
+            ("sizeof(struct syslet_entry)", 32),
+            ("SYSLET_DONE", abi::DONE.into()),
+            ("SYSLET_PENDING", abi::PENDING.into()),
+            ("SYSLET_ATTACHED", abi::ATTACHED.into()),
+            ("SYSLET_POOL", abi::POOL.into()),
+            ("SYSLET_ATTACH_PINNED", abi::ATTACH_PINNED.into()),
+            ("SYSLET_ATTACH_REQUIRE", abi::ATTACH_REQUIRE.into()),
+            ("SYSLET_QUEUE_ALWAYS", abi::QUEUE_ALWAYS.into()),
+            ("SYSLET_CANCEL_TOO_LATE", abi::CANCEL_TOO_LATE.into()),
+            ("SYSLET_CANCEL_NOT_BEGUN", abi::CANCEL_NOT_BEGUN.into()),
+            ("SYSLET_CANCEL_ASKED", abi::CANCEL_ASKED.into()),
+            ("SYSLET_CANCEL_RUNNING", abi::CANCEL_RUNNING.into()),
+            ("SYSLET_ARG_VALUE", abi::ARG_VALUE.into()),
+            ("SYSLET_ARG_RESULT", abi::ARG_RESULT.into()),
+            ("SYSLET_ARG_AT", abi::ARG_AT.into()),
+        ],
+    );
+    assert_in_c("syslet.h", &text);
+}

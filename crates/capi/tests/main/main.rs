@@ -1,0 +1,10 @@
+//! The C library as C programs have it: installed, compiled against, linked statically and shared, in each
+//! way of working.
+
+/// Headers: C and C++ compile them, and they say what the library does.
+mod headers;
+/// What is installed.
+mod installed;
+/// C programs, each in all ways.
+mod programs;
+mod util;

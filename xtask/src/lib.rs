@@ -1,0 +1,157 @@
+//! Chores of the project that are not the compiler's: installing the C library.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The shared library's file, its name for the loader, and that for the linker.
+const SHARED: [&str; 3] = [concat!("libsyslet.so.", "0.1.0"), "libsyslet.so.0", "libsyslet.so"];
+/// What Rust's library needs of the system, as `rustc --print native-static-libs` says it.
+pub const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-lm", "-ldl", "-lc"];
+
+/// Installing the C library: libraries, headers, manual pages, pkg-config.
+#[derive(Debug, Clone)]
+pub struct Install {
+    /// Where the files will be used.
+    pub prefix: PathBuf,
+    /// What stands before the prefix while they are copied.
+    pub destdir: Option<PathBuf>,
+    /// With optimisation.
+    pub release: bool,
+    /// Cargo's folder, if it is not the usual one.
+    pub target_dir: Option<PathBuf>,
+}
+
+impl Install {
+    /// An optimised build for `prefix`.
+    pub fn new(prefix: PathBuf) -> Self {
+        Self { prefix, destdir: None, release: true, target_dir: None }
+    }
+
+    /// Builds and copies.
+    ///
+    /// # Errors
+    ///
+    /// What the file system, cargo or the C compiler say.
+    pub fn run(&self) -> io::Result<()> {
+        let archive = self.build()?;
+        let (lib, include) = (self.place("lib"), self.place("include"));
+        fs::create_dir_all(lib.join("pkgconfig"))?;
+        copy(&archive, &lib.join("libsyslet.a"))?;
+        link(&archive, &lib)?;
+        copy_all(&source().join("include"), &include)?;
+        copy_all(&source().join("man"), &self.place("share/man/man3"))?;
+        let template = fs::read_to_string(source().join("syslet.pc.in"))?;
+        let prefix = self.prefix.display().to_string();
+        fs::write(lib.join("pkgconfig/syslet.pc"), template.replace("@PREFIX@", &prefix))
+    }
+
+    /// Where a folder of the prefix is while files are copied.
+    fn place(&self, folder: &str) -> PathBuf {
+        let Some(destdir) = &self.destdir else { return self.prefix.join(folder) };
+        destdir.join(self.prefix.strip_prefix("/").unwrap_or(&self.prefix)).join(folder)
+    }
+
+    /// Builds the static library and says where it is.
+    fn build(&self) -> io::Result<PathBuf> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.current_dir(root()).args(["build", "--quiet", "--package", "syslet-capi", "--lib"]);
+        if self.release {
+            build.arg("--release");
+        }
+        let folder = match &self.target_dir {
+            Some(folder) => folder.clone(),
+            None => {
+                let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+                named.map_or_else(
+                    || root().join("target"),
+                    |folder| std::path::absolute(&folder).unwrap_or(folder),
+                )
+            }
+        };
+        build.arg("--target-dir").arg(&folder);
+        run(&mut build)?;
+        let profile = if self.release { "release" } else { "debug" };
+        Ok(folder.join(profile).join("libsyslet_capi.a"))
+    }
+}
+
+/// The names that the shared library exports: those of the version script.
+///
+/// # Errors
+///
+/// If the script cannot be read.
+pub fn exported() -> io::Result<Vec<String>> {
+    let script = fs::read_to_string(script())?;
+    let globals = script.lines().skip_while(|line| line.trim() != "global:").skip(1);
+    let globals = globals.take_while(|line| line.trim() != "local:");
+    let name = |line: &str| line.trim().strip_suffix(';').map(str::to_owned);
+    Ok(globals.filter_map(name).collect())
+}
+
+/// Where the C library's sources are.
+pub fn source() -> PathBuf {
+    root().join("crates/capi")
+}
+
+fn script() -> PathBuf {
+    source().join("libsyslet.map")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is in the workspace").into()
+}
+
+/// Links the shared library: of the archive, what the exported functions need.
+fn link(archive: &Path, lib: &Path) -> io::Result<()> {
+    let [file, soname, name] = SHARED;
+    let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    cc.args(["-shared", "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,relro,-z,now"]);
+    cc.arg(format!("-Wl,-soname,{soname}"));
+    cc.arg(format!("-Wl,--version-script={}", script().display()));
+    cc.args(exported()?.iter().map(|symbol| format!("-Wl,-u,{symbol}")));
+    cc.arg("-o").arg(lib.join(file)).arg(archive).args(SYSTEM_LIBRARIES);
+    run(&mut cc)?;
+    for (link, to) in [(soname, file), (name, soname)] {
+        let link = lib.join(link);
+        let _ = fs::remove_file(&link);
+        symlink(to, link)?;
+    }
+    Ok(())
+}
+
+/// Copies the files of a folder, and of those in it.
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &to)?;
+        } else {
+            copy(&entry.path(), &to)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let text = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{} to {}: {error}", from.display(), to.display()))
+    };
+    fs::copy(from, to).map_err(text)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o644))
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let name = Path::new(command.get_program()).file_name().map(OsStr::to_owned);
+    let name = name.unwrap_or_default().display().to_string();
+    let status = command.status();
+    let status =
+        status.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{name}: {status}"))) }
+}
