@@ -152,13 +152,13 @@ int syslet_threadlet(syslet_function function, void *data, long *result,
 
 /* ---- the completion queue --------------------------------------------------------------------------- */
 
-struct syslet_completion {
+struct syslet_queue_completion {
     uint64_t user_data; /* as the operation was sent */
     int64_t res;        /* the answer; -errno if a call has failed */
 };
 
 /* An entry of the ring. `turn` is the low half of a position. */
-struct syslet_entry {
+struct syslet_queue_entry {
     uint32_t turn;
     uint32_t reserved0;
     uint64_t user_data;
@@ -169,11 +169,11 @@ struct syslet_entry {
 #define SYSLET_RING_MAGIC 0x31716c73u /* "slq1" */
 
 /* The ring that a queue's completions are in: memory that any thread may read without a call. */
-struct syslet_ring {
+struct syslet_queue_ring {
     uint32_t magic;
     uint32_t entry_size;
     uint64_t capacity; /* a power of two */
-    struct syslet_entry *entries;
+    struct syslet_queue_entry *entries;
     uint32_t backlog; /* not 0: completions wait for room in the ring */
     uint32_t reserved0[25];
     uint64_t tail; /* the next position to be filled */
@@ -184,7 +184,7 @@ struct syslet_ring {
 
 /* A queue. The fields are for the functions below; what comes after them is the library's. */
 struct syslet_queue {
-    struct syslet_ring *ring;
+    struct syslet_queue_ring *ring;
     const uint32_t *life; /* counts forks */
     uint32_t born;        /* *life when the queue was made: else it is the parent's */
     uint32_t reserved0;
@@ -243,7 +243,7 @@ long syslet_queue_cancel_fd(struct syslet_queue *queue, int fd);
 int syslet_queue_eventfd(struct syslet_queue *queue, int fd);
 
 /* The part of syslet_queue_pop that is not inline: 1 if there was a completion. */
-int syslet_queue_pop_slow(struct syslet_queue *queue, struct syslet_completion *completion);
+int syslet_queue_pop_slow(struct syslet_queue *queue, struct syslet_queue_completion *completion);
 
 /* Lets completions that wait for room into the ring. */
 void syslet_queue_refill(struct syslet_queue *queue);
@@ -252,9 +252,9 @@ void syslet_queue_refill(struct syslet_queue *queue);
  * Takes the oldest completion out: 1, or 0 if there is none. No system call, and no call of the library unless
  * completions wait for room. Handlers: no.
  */
-static inline int syslet_queue_pop(struct syslet_queue *queue, struct syslet_completion *completion)
+static inline int syslet_queue_pop(struct syslet_queue *queue, struct syslet_queue_completion *completion)
 {
-    struct syslet_ring *ring = queue->ring;
+    struct syslet_queue_ring *ring = queue->ring;
     uint32_t backlog;
     uint64_t at;
     if (__atomic_load_n(queue->life, __ATOMIC_RELAXED) != queue->born)
@@ -263,7 +263,7 @@ static inline int syslet_queue_pop(struct syslet_queue *queue, struct syslet_com
     backlog = __atomic_load_n(&ring->backlog, __ATOMIC_ACQUIRE);
     at = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
     for (;;) {
-        struct syslet_entry *entry = &ring->entries[at & (ring->capacity - 1)];
+        struct syslet_queue_entry *entry = &ring->entries[at & (ring->capacity - 1)];
         int32_t turn = (int32_t)(__atomic_load_n(&entry->turn, __ATOMIC_ACQUIRE) - (uint32_t)(at + 1));
         if (turn < 0)
             return backlog ? syslet_queue_pop_slow(queue, completion) : 0;

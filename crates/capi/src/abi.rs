@@ -29,7 +29,7 @@ pub struct SysCall {
     pub args: [usize; 6],
 }
 
-/// `struct syslet_completion`.
+/// `struct syslet_queue_completion`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct QueueCompletion {
@@ -43,7 +43,7 @@ pub struct QueueCompletion {
 #[repr(C)]
 #[derive(Debug)]
 pub struct QueueHead {
-    /// The ring, `struct syslet_ring`; its layout is asserted where it is defined.
+    /// The ring, `struct syslet_queue_ring`; its layout is asserted where it is defined.
     pub ring: *const (),
     /// Counts forks.
     pub life: *const u32,

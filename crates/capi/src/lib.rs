@@ -21,10 +21,14 @@
 
 pub mod abi;
 mod attach;
+mod bell;
 mod chain;
 mod errno;
 mod handle;
+mod historic;
 mod info;
+mod known;
+mod late;
 mod life;
 mod pointer;
 mod queue;

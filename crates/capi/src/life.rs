@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "an atfork handler")]
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -30,4 +30,40 @@ fn install() {
 
 unsafe extern "C" fn child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A value of the process, made when it is first asked for, and anew in a forked child: there, locks of the
+/// parent's may be held by threads that do not exist.
+#[derive(Debug)]
+pub(crate) struct PerLife<T: 'static>(AtomicPtr<(u32, T)>);
+
+impl<T: Default> PerLife<T> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// The value of this process.
+    pub(crate) fn get(&self) -> &'static T {
+        let life = now();
+        // Acquire: pairs with the release of the exchange below.
+        let mut known = self.0.load(Ordering::Acquire);
+        loop {
+            // SAFETY: null, or a box that was leaked.
+            if let Some((of, value)) = unsafe { known.as_ref() }
+                && *of == life
+            {
+                return value;
+            }
+            let fresh = Box::into_raw(Box::new((life, T::default())));
+            match self.0.compare_exchange(known, fresh, Ordering::AcqRel, Ordering::Acquire) {
+                // The parent's is left as it is: nothing of it may be locked or freed.
+                Ok(_) => known = fresh,
+                Err(other) => {
+                    // SAFETY: made above, and seen by nobody.
+                    drop(unsafe { Box::from_raw(fresh) });
+                    known = other;
+                }
+            }
+        }
+    }
 }

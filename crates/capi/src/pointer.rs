@@ -18,7 +18,7 @@ use syslet_sys::arch;
 const END: usize = 1 << 56;
 /// Nothing is ever mapped below (`vm.mmap_min_addr` is 64 KiB, one page at least).
 const START: usize = 4096;
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// See the module.
 #[derive(Debug)]

@@ -150,7 +150,7 @@ static void functions(void)
 static void queues(unsigned flags)
 {
     struct syslet_queue *queue = NULL;
-    struct syslet_completion completion;
+    struct syslet_queue_completion completion;
     struct syslet_queue_stats stats;
     struct syslet_call call;
     char bytes[64];
@@ -164,7 +164,7 @@ static void queues(unsigned flags)
     EQUAL(syslet_queue_new(NULL, 8, 0), -EFAULT);
     EQUAL(syslet_queue_new(&queue, 5, flags), 0);
     EQUAL(queue->ring->magic, SYSLET_RING_MAGIC);
-    EQUAL(queue->ring->entry_size, sizeof(struct syslet_entry));
+    EQUAL(queue->ring->entry_size, sizeof(struct syslet_queue_entry));
     EQUAL(queue->ring->capacity, 8);
 
     call = call3(SYS_getpid, 0, 0, 0);
@@ -401,7 +401,7 @@ static void telling(void)
 static void forking(void)
 {
     struct syslet_queue *queue;
-    struct syslet_completion completion;
+    struct syslet_queue_completion completion;
     struct syslet_pending *pending;
     struct syslet_call call;
     char byte;

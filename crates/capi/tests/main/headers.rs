@@ -97,7 +97,7 @@ fn the_library_and_syslet_h_agree() {
         [flags, cpu, max_crew, stack_size]
     );
     same!(text, "struct syslet_call", abi::SysCall, [nr, args]);
-    same!(text, "struct syslet_completion", abi::QueueCompletion, [user_data, res]);
+    same!(text, "struct syslet_queue_completion", abi::QueueCompletion, [user_data, res]);
     same!(text, "struct syslet_queue", abi::QueueHead, [ring, life, born, reserved0]);
     same!(text, "struct syslet_queue_stats", abi::QueueStats, [pushed, overflowed, outstanding]);
     same!(text, "struct syslet_arg", abi::ChainArg, [kind, reserved0, value]);
@@ -136,17 +136,17 @@ fn the_library_and_syslet_h_agree() {
         ("tail", 128),
         ("head", 256),
     ] {
-        writeln!(text, "_Static_assert(offsetof(struct syslet_ring, {field}) == {offset}, \"\");")
+        writeln!(text, "_Static_assert(offsetof(struct syslet_queue_ring, {field}) == {offset}, \"\");")
             .expect("a string can be written to");
     }
     for (field, offset) in [("turn", 0), ("user_data", 8), ("res", 16)] {
-        writeln!(text, "_Static_assert(offsetof(struct syslet_entry, {field}) == {offset}, \"\");")
+        writeln!(text, "_Static_assert(offsetof(struct syslet_queue_entry, {field}) == {offset}, \"\");")
             .expect("a string can be written to");
     }
     constants(
         &mut text,
         &[
-            ("sizeof(struct syslet_entry)", 32),
+            ("sizeof(struct syslet_queue_entry)", 32),
             ("SYSLET_DONE", abi::DONE.into()),
             ("SYSLET_PENDING", abi::PENDING.into()),
             ("SYSLET_ATTACHED", abi::ATTACHED.into()),

@@ -1,0 +1,273 @@
+//! acall, second generation.
+
+#![allow(unsafe_code, reason = "functions that C programs call")]
+
+use std::ffi::{c_int, c_long, c_ulong, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use syslet::{Call, CancelOutcome, Ret};
+
+use super::async_submit::deadline_of;
+use crate::bell::{self, Waited};
+use crate::known;
+use crate::late::Outstanding;
+use crate::life::{self, PerLife};
+
+/// `ACALL_SUBMIT_THREAD_POOL`: how calls are made here anyway.
+const THREAD_POOL: u32 = 1;
+/// `sizeof(struct acall_submission)`.
+const SUBMISSION_SIZE: usize = 88;
+/// `sizeof(struct acall_completion_ring)`, without completions, and its fields by offset.
+const RING_SIZE: usize = 8;
+const RING_HEAD: usize = 0;
+const RING_NR: usize = 4;
+const COMPLETION_SIZE: usize = 16;
+/// The kernel's signal masks.
+const MASK_SIZE: usize = 8;
+
+#[derive(Default)]
+struct Calls {
+    outstanding: Outstanding,
+    /// An id was given to the program.
+    used_ids: AtomicBool,
+}
+
+static ALL: PerLife<Calls> = PerLife::new();
+
+/// `struct acall_submission`, without its arguments.
+#[derive(Debug, Clone, Copy)]
+struct Submission {
+    cookie: u64,
+    ring: usize,
+    completion: usize,
+}
+
+/// The first half of an id: other processes and lives have others.
+fn mark() -> u64 {
+    u64::from(std::process::id()) << 32 | u64::from(life::now())
+}
+
+/// The bell of all who wait for ids.
+const BELL: usize = 1;
+
+/// `acall_submit(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn acall_submit(submissions: *const c_void, nr: c_ulong) -> c_long {
+    for number in 0..nr as usize {
+        let at = submissions.addr().wrapping_add(number * SUBMISSION_SIZE);
+        // SAFETY: the duty of this function.
+        if let Err(error) = unsafe { submit_one(at) } {
+            return if number == 0 { error.into() } else { number as c_long };
+        }
+    }
+    nr as c_long
+}
+
+/// # Safety
+///
+/// The header's duties.
+unsafe fn submit_one(at: usize) -> Result<(), c_int> {
+    // SAFETY: the duty of this function.
+    let words: [u64; SUBMISSION_SIZE / 8] = unsafe { known::read(at) }?;
+    let [both, cookie, ring, completion, id, args @ ..] = words;
+    let (nr, flags) = (both as u32, (both >> 32) as u32);
+    if flags & !THREAD_POOL != 0 {
+        return Err(-libc::EINVAL);
+    }
+    let (ring, completion, id) = (ring as usize, completion as usize, id as usize);
+    if ring != 0 {
+        known::place(ring, RING_SIZE, 8)?;
+    }
+    if completion != 0 {
+        known::place(completion, COMPLETION_SIZE, 8)?;
+    }
+    let all = ALL.get();
+    let number = all.outstanding.new_number();
+    if id != 0 {
+        all.used_ids.store(true, Ordering::Relaxed);
+        // Before the call is made: who is told of its end knows it.
+        // SAFETY: the duty of this function.
+        unsafe { known::write(id, [mark(), number]) }?;
+    }
+    let submission = Submission { cookie, ring, completion };
+    let call = Call::new(nr as usize, args.map(|arg| arg as usize));
+    // SAFETY: the header's duty: what was named stays until the call has ended.
+    let then = move |ret| unsafe { store(submission, ret) };
+    let end = move || tell(submission);
+    // SAFETY: the header's duties are those of `submit`.
+    if let Some(ret) = unsafe { all.outstanding.start(number, call, then, end) }? {
+        // SAFETY: as above.
+        unsafe { store(submission, ret) };
+        tell(submission);
+    }
+    Ok(())
+}
+
+/// # Safety
+///
+/// The header's duties.
+unsafe fn store(submission: Submission, ret: Ret) {
+    let Submission { cookie, ring, completion } = submission;
+    if completion != 0 {
+        // SAFETY: the duty of this function.
+        unsafe { store_at(completion, cookie, ret) };
+    }
+    if ring == 0 {
+        return;
+    }
+    // SAFETY: it was looked at.
+    let places = unsafe { known::word32(ring + RING_NR) }.load(Ordering::Relaxed);
+    if places == 0 {
+        return; // nowhere to store it
+    }
+    // SAFETY: as above.
+    let head = unsafe { known::word32(ring + RING_HEAD) };
+    let at = head.load(Ordering::Relaxed);
+    let place = ring + RING_SIZE + COMPLETION_SIZE * (at % places) as usize;
+    // SAFETY: the duty of this function.
+    unsafe { store_at(place, cookie, ret) };
+    // Release: who sees the head sees the completion.
+    head.store(at.wrapping_add(1), Ordering::Release);
+}
+
+/// # Safety
+///
+/// The header's duties.
+unsafe fn store_at(place: usize, cookie: u64, ret: Ret) {
+    if known::place(place, COMPLETION_SIZE, 8).is_err() {
+        return; // the program has taken it away
+    }
+    // SAFETY: it was looked at.
+    unsafe { known::word64(place) }.store(ret.raw() as u64, Ordering::Relaxed);
+    // Release: who sees the cookie sees the code.
+    // SAFETY: as above.
+    unsafe { known::word64(place + 8) }.store(cookie, Ordering::Release);
+}
+
+fn tell(submission: Submission) {
+    bell::ring(BELL);
+    if submission.ring != 0 {
+        bell::ring(submission.ring);
+    }
+}
+
+/// Waits as asked: for how long, and with which signals blocked.
+///
+/// # Safety
+///
+/// The header's duties.
+unsafe fn wait(
+    place: usize,
+    time: *const libc::timespec,
+    mask: *const c_void,
+    size: usize,
+    ready: impl Fn() -> bool,
+) -> Result<Waited, c_int> {
+    // SAFETY: the duty of this function.
+    let deadline = unsafe { deadline_of(time) }?;
+    if mask.is_null() {
+        return Ok(bell::wait(place, deadline, ready));
+    }
+    if size != MASK_SIZE && size != size_of::<libc::sigset_t>() {
+        return Err(-libc::EINVAL);
+    }
+    // SAFETY: as above.
+    let mask: u64 = unsafe { known::read(mask.addr()) }?;
+    Ok(bell::wait_masked(place, deadline, mask, ready))
+}
+
+/// `acall_comp_pwait(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn acall_comp_pwait(
+    ids: *const c_void,
+    nr: c_ulong,
+    time: *const libc::timespec,
+    mask: *const c_void,
+    size: usize,
+) -> c_long {
+    if nr == 0 {
+        return 0;
+    }
+    let all = ALL.get();
+    if !all.used_ids.load(Ordering::Relaxed) {
+        return (-libc::EINVAL).into();
+    }
+    let mut numbers = Vec::new();
+    for number in 0..nr as usize {
+        // SAFETY: the duty of this function.
+        match unsafe { known::read::<[u64; 2]>(ids.addr().wrapping_add(16 * number)) } {
+            Ok(id) => numbers.push(id),
+            Err(error) => return error.into(),
+        }
+    }
+    let is_over = |id: &[u64; 2]| id[0] != mark() || !all.outstanding.has(id[1]);
+    // SAFETY: as above.
+    match unsafe { wait(BELL, time, mask, size, || numbers.iter().any(is_over)) } {
+        Ok(Waited::Ready) => 1,
+        Ok(Waited::TimedOut) => 0,
+        Ok(Waited::Interrupted) => (-libc::EINTR).into(),
+        Ok(Waited::Failed(error)) => (-error).into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// `acall_ring_pwait(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn acall_ring_pwait(
+    ring: *mut c_void,
+    tail: u32,
+    min: u32,
+    time: *const libc::timespec,
+    mask: *const c_void,
+    size: usize,
+) -> c_long {
+    if min == 0 {
+        return 0;
+    }
+    let ring = ring.addr();
+    if let Err(error) = known::place(ring, RING_SIZE, 8) {
+        return error.into();
+    }
+    // SAFETY: it was looked at.
+    let head = unsafe { known::word32(ring + RING_HEAD) };
+    let ready = || head.load(Ordering::Acquire).wrapping_sub(tail) >= min;
+    // SAFETY: the duty of this function.
+    match unsafe { wait(ring, time, mask, size, ready) } {
+        Ok(Waited::Ready) => 0,
+        Ok(Waited::TimedOut) => (-libc::ETIMEDOUT).into(),
+        Ok(Waited::Interrupted) => (-libc::EINTR).into(),
+        Ok(Waited::Failed(error)) => (-error).into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// `acall_cancel(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn acall_cancel(id: *const c_void) -> c_long {
+    // SAFETY: the duty of this function.
+    let [of, number] = match unsafe { known::read::<[u64; 2]>(id.addr()) } {
+        Ok(id) => id,
+        Err(error) => return error.into(),
+    };
+    let told = if of == mark() { ALL.get().outstanding.cancel(number) } else { None };
+    match told {
+        None | Some(CancelOutcome::TooLate) => (-libc::EAGAIN).into(),
+        Some(_) => 0,
+    }
+}

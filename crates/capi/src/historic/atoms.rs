@@ -1,0 +1,485 @@
+//! Syslets of 2007: atoms, versions 3 to 5 and 6.
+//!
+//! A list of atoms is interpreted inside a threadlet: inline, if none of its calls sleeps, and to its end
+//! on the crew thread that was left with it, if one does. What an atom wants that a threadlet cannot do
+//! (to be queued without being tried, or never to leave the caller) ends the threadlet before it; if
+//! that was inline, the caller goes on with that atom in that atom's way.
+
+#![allow(unsafe_code, reason = "functions that C programs call; makes the calls that atoms name")]
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{c_int, c_long, c_ulong, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use syslet_sys::arch;
+
+use crate::bell::{self, Waited};
+use crate::known;
+use crate::late::lock;
+use crate::life::PerLife;
+
+const ASYNC: u64 = 0x01;
+const SYNC: u64 = 0x02;
+const NO_COMPLETE: u64 = 0x04;
+const STOP_ON_NONZERO: u64 = 0x08;
+const STOP_ON_ZERO: u64 = 0x10;
+const STOP_ON_NEGATIVE: u64 = 0x20;
+const STOP_ON_NON_POSITIVE: u64 = 0x40;
+const SKIP_TO_NEXT_ON_STOP: u64 = 0x80;
+const FLAGS: u64 = 0xff;
+
+/// `SYSLET_NR_UMEM_ADD`: `umem_add` as an atom. Its number of 2007 is another call's today.
+const NR_UMEM_ADD: u64 = 0x7379_0001;
+
+/// Fields of `struct async_head_user`, by offset.
+const KERNEL_RING_IDX: usize = 0;
+const COMPLETION_RING: usize = 16;
+const RING_SIZE_BYTES: usize = 24;
+const NEW_THREAD_STACK: usize = 48;
+const HEAD_SIZE: usize = 64;
+
+/// An atom of either version, without its arguments.
+struct Atom {
+    flags: u64,
+    nr: u64,
+    ret_ptr: usize,
+    next: usize,
+    /// Where the pointers to its arguments are.
+    arg_ptrs: usize,
+}
+
+/// How atoms are laid out.
+trait Layout: 'static {
+    /// `sizeof(struct syslet_uatom)`: where the linearly next one is.
+    const SIZE: usize;
+
+    /// # Safety
+    ///
+    /// The header's duties.
+    unsafe fn read(at: usize) -> Result<Atom, c_int>;
+}
+
+/// Versions 3 to 5.
+struct V5;
+
+impl Layout for V5 {
+    const SIZE: usize = 88;
+
+    #[inline]
+    unsafe fn read(at: usize) -> Result<Atom, c_int> {
+        // SAFETY: the duty of this function.
+        let [flags, nr, ret_ptr, next]: [u64; 4] = unsafe { known::read(at) }?;
+        let (ret_ptr, next) = (ret_ptr as usize, next as usize);
+        Ok(Atom { flags, nr, ret_ptr, next, arg_ptrs: at + 32 })
+    }
+}
+
+/// Version 6.
+struct V6;
+
+impl Layout for V6 {
+    const SIZE: usize = 80;
+
+    #[inline]
+    unsafe fn read(at: usize) -> Result<Atom, c_int> {
+        // SAFETY: the duty of this function.
+        let [both, ret_ptr, next]: [u64; 3] = unsafe { known::read(at) }?;
+        let (flags, nr) = (both & 0xffff_ffff, both >> 32);
+        let (ret_ptr, next) = (ret_ptr as usize, next as usize);
+        Ok(Atom { flags, nr, ret_ptr, next, arg_ptrs: at + 24 })
+    }
+}
+
+/// Where interpreting ended.
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    /// With this atom, which was made.
+    End { last: usize, queued: bool },
+    /// Before this one, which wants to be made in another way.
+    Before(usize),
+    /// At this one, which cannot be made.
+    Bad(usize, c_int),
+}
+
+/// What comes after an atom that was made.
+enum Next {
+    Atom(usize),
+    None { queued: bool },
+}
+
+/// Makes one atom.
+///
+/// # Safety
+///
+/// The header's duties.
+#[inline]
+unsafe fn make<L: Layout>(at: usize, atom: &Atom) -> Result<Next, c_int> {
+    let mut args = [0usize; 6];
+    for (number, arg) in args.iter_mut().enumerate() {
+        // An atom may end after its first null pointer.
+        // SAFETY: the duty of this function.
+        let pointer: usize = unsafe { known::read(atom.arg_ptrs + 8 * number) }?;
+        if pointer == 0 {
+            break;
+        }
+        // SAFETY: as above.
+        *arg = unsafe { known::read(pointer) }?;
+    }
+    if atom.ret_ptr != 0 {
+        known::writable(atom.ret_ptr, 8)?;
+    }
+    // SAFETY: as above.
+    let ret = unsafe { call(atom.nr, args) };
+    if atom.ret_ptr != 0 {
+        // SAFETY: as above.
+        unsafe { known::write(atom.ret_ptr, ret) }?;
+    }
+    let stops = |flag, holds| atom.flags & flag != 0 && holds;
+    let stopped = stops(STOP_ON_NONZERO, ret != 0)
+        || stops(STOP_ON_ZERO, ret == 0)
+        || stops(STOP_ON_NEGATIVE, ret < 0)
+        || stops(STOP_ON_NON_POSITIVE, ret <= 0);
+    let next = match stopped {
+        true if atom.flags & SKIP_TO_NEXT_ON_STOP != 0 => at + L::SIZE,
+        true => 0,
+        false => atom.next,
+    };
+    Ok(match next {
+        0 => Next::None { queued: atom.flags & NO_COMPLETE == 0 },
+        next => Next::Atom(next),
+    })
+}
+
+/// Makes a system call, if it may be made on any thread.
+///
+/// # Safety
+///
+/// The header's duties.
+#[inline]
+unsafe fn call(nr: u64, args: [usize; 6]) -> isize {
+    if nr == NR_UMEM_ADD {
+        // SAFETY: the duty of this function.
+        return unsafe { add(args[0], args[1] as u64) }.map_or_else(|e| e as isize, |n| n as isize);
+    }
+    let number = u32::try_from(nr).unwrap_or(u32::MAX);
+    if !syslet_catalog::class(number).movable() {
+        let Some(entry) = syslet_catalog::lookup(number) else { return -(libc::ENOSYS as isize) };
+        if entry.runs.reason_with(args.map(Some)).is_some() {
+            return -(libc::EPERM as isize);
+        }
+    }
+    // SAFETY: the duty of this function; the catalogue lets it run on any thread.
+    unsafe { arch::syscall(number as usize, args) }
+}
+
+/// Reads an atom and looks at its flags.
+///
+/// # Safety
+///
+/// The header's duties.
+#[inline]
+unsafe fn look<L: Layout>(at: usize) -> Result<Atom, c_int> {
+    if !at.is_multiple_of(8) {
+        return Err(-libc::EINVAL);
+    }
+    // SAFETY: the duty of this function.
+    let atom = unsafe { L::read(at) }?;
+    let both = atom.flags & (SYNC | ASYNC) == SYNC | ASYNC;
+    if atom.flags & !FLAGS != 0 || both { Err(-libc::EINVAL) } else { Ok(atom) }
+}
+
+/// Makes atoms from `at` on. With `free`, it does not matter how they want to be made: the caller is not
+/// waiting.
+///
+/// # Safety
+///
+/// The header's duties.
+unsafe fn run<L: Layout>(mut at: usize, free: bool) -> Stop {
+    loop {
+        // SAFETY: the duty of this function.
+        let atom = match unsafe { look::<L>(at) } {
+            Ok(atom) => atom,
+            Err(error) => return Stop::Bad(at, error),
+        };
+        if !free && atom.flags & (SYNC | ASYNC) != 0 {
+            return Stop::Before(at);
+        }
+        // SAFETY: as above.
+        match unsafe { make::<L>(at, &atom) } {
+            Ok(Next::Atom(next)) => at = next,
+            Ok(Next::None { queued }) => return Stop::End { last: at, queued },
+            Err(error) => return Stop::Bad(at, error),
+        }
+    }
+}
+
+/// The caller has gone on: makes what is left, and tells the ring.
+///
+/// # Safety
+///
+/// The header's duties.
+unsafe fn finish<L: Layout>(stop: Stop, head: usize) {
+    let stop = match stop {
+        // SAFETY: the duty of this function.
+        Stop::Before(at) => unsafe { run::<L>(at, true) },
+        other => other,
+    };
+    match stop {
+        Stop::End { last, queued: true } => complete(head, last),
+        Stop::End { .. } | Stop::Before(_) => {}
+        // The list has ended here; nobody else can be told.
+        Stop::Bad(at, _) => complete(head, at),
+    }
+}
+
+/// `async_exec`: the last atom, 0 if it went away, or why not.
+///
+/// # Safety
+///
+/// The header's duties.
+unsafe fn exec<L: Layout>(atom: usize, head: usize) -> Result<usize, c_int> {
+    check_head(head)?;
+    let mut at = atom;
+    loop {
+        // SAFETY: the duty of this function.
+        let first = unsafe { look::<L>(at) }?;
+        if first.flags & SYNC != 0 {
+            // SAFETY: as above.
+            match unsafe { make::<L>(at, &first) }? {
+                Next::Atom(next) => at = next,
+                Next::None { .. } => return Ok(at),
+            }
+            continue;
+        }
+        // SAFETY: as above.
+        match unsafe { launch::<L>(at, head, first.flags & ASYNC != 0) }? {
+            None => {
+                // The thread that goes on here has taken the stack.
+                // SAFETY: the head was looked at.
+                unsafe { known::word64(head + NEW_THREAD_STACK) }.store(0, Ordering::Release);
+                return Ok(0);
+            }
+            Some(Stop::End { last, .. }) => return Ok(last),
+            Some(Stop::Before(next)) => at = next,
+            Some(Stop::Bad(_, error)) => return Err(error),
+        }
+    }
+}
+
+/// Makes atoms in a threadlet. `None`: they are away.
+///
+/// # Safety
+///
+/// The header's duties.
+unsafe fn launch<L: Layout>(at: usize, head: usize, away: bool) -> Result<Option<Stop>, c_int> {
+    let go = || {
+        if away {
+            let work = move || {
+                // SAFETY: the header's duties.
+                let stop = unsafe { run::<L>(at, true) };
+                // SAFETY: as above.
+                unsafe { finish::<L>(stop, head) };
+            };
+            syslet::Builder::new().elsewhere().launch(work).detach();
+            return None;
+        }
+        // SAFETY: as above.
+        let work = move || unsafe { run::<L>(at, false) };
+        // SAFETY: as above.
+        let late = move |stop| unsafe { finish::<L>(stop, head) };
+        syslet::threadlet_or(work, late)
+    };
+    catch_unwind(AssertUnwindSafe(go)).map_err(|_no_thread| -libc::EAGAIN)
+}
+
+/// The head can be used, and its ring.
+#[inline]
+fn check_head(head: usize) -> Result<(), c_int> {
+    known::place(head, HEAD_SIZE, 8)?;
+    let (ring, bytes) = ring_of(head);
+    if bytes == 0 || !bytes.is_multiple_of(8) {
+        return Err(-libc::EINVAL);
+    }
+    // All of it where it is small; of a large one the ends.
+    known::place(ring, 8, 8)?;
+    known::place(ring.wrapping_add(bytes - 8), 8, 8)
+}
+
+/// Address and size of a head's ring.
+#[inline]
+fn ring_of(head: usize) -> (usize, usize) {
+    // SAFETY: the head was looked at, here and below.
+    let ring = unsafe { known::word64(head + COMPLETION_RING) };
+    // SAFETY: as above.
+    let bytes = unsafe { known::word64(head + RING_SIZE_BYTES) };
+    (ring.load(Ordering::Relaxed) as usize, bytes.load(Ordering::Relaxed) as usize)
+}
+
+/// Completions that found their ring full, by head. Its lock also makes one producer at a time.
+static FULL: PerLife<Mutex<HashMap<usize, VecDeque<usize>>>> = PerLife::new();
+
+/// Puts an atom into the ring of a head.
+fn complete(head: usize, atom: usize) {
+    let mut full = lock(FULL.get());
+    let waiting = full.entry(head).or_default();
+    waiting.push_back(atom);
+    fill(head, waiting);
+    if waiting.is_empty() {
+        full.remove(&head);
+    }
+    drop(full);
+    bell::ring(head);
+}
+
+/// Moves completions into the ring, as far as there is room.
+fn fill(head: usize, waiting: &mut VecDeque<usize>) {
+    // A program that has taken the ring away has its completions dropped.
+    if check_head(head).is_err() {
+        waiting.clear();
+    }
+    while let Some(atom) = waiting.front() {
+        let (ring, bytes) = ring_of(head);
+        // SAFETY: the head was looked at.
+        let index = unsafe { known::word64(head + KERNEL_RING_IDX) };
+        let entries = (bytes / 8) as u64;
+        let at = index.load(Ordering::Relaxed) % entries;
+        // SAFETY: within the ring, whose ends were looked at.
+        let place = unsafe { known::word64(ring + 8 * at as usize) };
+        // Acquire: pairs with the consumer's store of null.
+        if place.load(Ordering::Acquire) != 0 {
+            return;
+        }
+        // Release: who sees the atom sees what its calls have written.
+        place.store(*atom as u64, Ordering::Release);
+        index.store((at + 1) % entries, Ordering::Release);
+        waiting.pop_front();
+    }
+}
+
+/// Lets completions that wait for room into the ring.
+fn refill(head: usize) {
+    let mut full = lock(FULL.get());
+    if let Some(waiting) = full.get_mut(&head) {
+        fill(head, waiting);
+        if waiting.is_empty() {
+            full.remove(&head);
+        }
+    }
+}
+
+fn wait(min: usize, from: usize, head: usize) -> Result<(), c_int> {
+    check_head(head)?;
+    let (ring, bytes) = ring_of(head);
+    let entries = bytes / 8;
+    if min > entries || from >= entries {
+        return Err(-libc::EINVAL);
+    }
+    let ready = || {
+        refill(head);
+        (0..min).all(|number| {
+            let at = ring + 8 * ((from + number) % entries);
+            // SAFETY: within the ring, whose ends were looked at.
+            unsafe { known::word64(at) }.load(Ordering::Acquire) != 0
+        })
+    };
+    match bell::wait(head, None, ready) {
+        Waited::Ready => Ok(()),
+        _ => Err(-libc::EINTR),
+    }
+}
+
+/// # Safety
+///
+/// The header's duties.
+unsafe fn add(place: usize, increment: u64) -> Result<u64, c_int> {
+    known::place(place, 8, 8)?;
+    // SAFETY: it was looked at.
+    let word = unsafe { known::word64(place) };
+    Ok(word.fetch_add(increment, Ordering::AcqRel).wrapping_add(increment))
+}
+
+/// As system calls of libc answer: -1, and why in `errno`.
+pub(super) fn fail(error: c_int) -> c_long {
+    // SAFETY: the calling thread's own.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    unsafe { errno.write(-error) };
+    -1
+}
+
+fn answer(last: Result<usize, c_int>) -> *mut c_void {
+    last.map_or_else(|e| ptr::without_provenance_mut(fail(e) as usize), |at| at as *mut c_void)
+}
+
+/// `async_exec(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn async_exec(atom: *mut c_void, head: *mut c_void) -> *mut c_void {
+    // SAFETY: the duty of this function.
+    answer(unsafe { exec::<V5>(atom.addr(), head.addr()) })
+}
+
+/// `async_exec` of version 6.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn async_exec_v6(atom: *mut c_void, head: *mut c_void) -> *mut c_void {
+    // SAFETY: the duty of this function.
+    answer(unsafe { exec::<V6>(atom.addr(), head.addr()) })
+}
+
+/// `async_wait(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn async_wait(
+    min_wait_events: c_ulong,
+    user_ring_idx: c_ulong,
+    head: *mut c_void,
+) -> c_long {
+    let waited = wait(min_wait_events as usize, user_ring_idx as usize, head.addr());
+    waited.map_or_else(fail, |()| 0)
+}
+
+/// `async_thread(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn async_thread(event: *mut c_void, head: *mut c_void) -> c_long {
+    if event.is_null() && head.is_null() {
+        return fail(-libc::ENOSYS);
+    }
+    if event.is_null() {
+        return fail(-libc::EFAULT);
+    }
+    match check_head(head.addr()) {
+        Ok(()) => {
+            complete(head.addr(), event.addr());
+            0
+        }
+        Err(error) => fail(error),
+    }
+}
+
+/// `umem_add(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn umem_add(place: *mut c_ulong, increment: c_ulong) -> c_long {
+    // SAFETY: the duty of this function.
+    unsafe { add(place.addr(), increment) }.map_or_else(fail, |value| value as c_long)
+}

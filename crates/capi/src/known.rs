@@ -1,0 +1,104 @@
+//! Memory that C programs name in structures of the historic interfaces: looked at before it is used.
+//!
+//! The kernel's own copies find memory that is not there. Here, a system call that does nothing but read
+//! (or write) a word says whether it is, once for each page and thread; what is unmapped after
+//! that faults as it does in the program's own code.
+//!
+//! # Safety
+//!
+//! The header's duties: memory that is mapped is what the program says it is.
+
+#![allow(unsafe_code, reason = "reads and writes where C programs say; see the header")]
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+
+use crate::pointer::{PAGE, is_possible, is_readable, is_writable};
+
+const PAGES: usize = 32;
+
+thread_local! {
+    /// Pages that could be read, and written to; by the low bits of their number.
+    static READABLE: [Cell<usize>; PAGES] = const { [const { Cell::new(0) }; PAGES] };
+    static WRITABLE: [Cell<usize>; PAGES] = const { [const { Cell::new(0) }; PAGES] };
+}
+
+/// Checks that `len` bytes at `address` can be read.
+#[inline]
+pub(crate) fn readable(address: usize, len: usize) -> Result<(), c_int> {
+    READABLE.with(|pages| check(pages, address, len, is_readable))
+}
+
+/// Checks that `len` bytes at `address` can be written to.
+#[inline]
+pub(crate) fn writable(address: usize, len: usize) -> Result<(), c_int> {
+    WRITABLE.with(|pages| check(pages, address, len, is_writable))
+}
+
+#[inline]
+fn check(
+    pages: &[Cell<usize>; PAGES],
+    address: usize,
+    len: usize,
+    really: fn(usize, usize) -> bool,
+) -> Result<(), c_int> {
+    let page = address / PAGE;
+    let known = &pages[page % PAGES];
+    if known.get() == page && page == (address.wrapping_add(len.max(1)) - 1) / PAGE && page != 0 {
+        return Ok(());
+    }
+    if !is_possible(address, len) || !really(address, len) {
+        return Err(-libc::EFAULT);
+    }
+    known.set(page);
+    Ok(())
+}
+
+/// Reads a `T`, which may be at any address and have any bits.
+///
+/// # Safety
+///
+/// See the module; and every pattern of bits is a `T`.
+#[inline]
+pub(crate) unsafe fn read<T: Copy>(address: usize) -> Result<T, c_int> {
+    readable(address, size_of::<T>())?;
+    // SAFETY: it was looked at, and the duty of this function.
+    Ok(unsafe { (address as *const T).read_unaligned() })
+}
+
+/// Writes a `T`, at any address.
+///
+/// # Safety
+///
+/// See the module.
+#[inline]
+pub(crate) unsafe fn write<T: Copy>(address: usize, value: T) -> Result<(), c_int> {
+    writable(address, size_of::<T>())?;
+    // SAFETY: it was looked at, and the duty of this function.
+    unsafe { (address as *mut T).write_unaligned(value) };
+    Ok(())
+}
+
+/// Checks that a structure at `address` can be read and written, and is aligned to `align`.
+pub(crate) fn place(address: usize, len: usize, align: usize) -> Result<(), c_int> {
+    if address.is_multiple_of(align) { writable(address, len) } else { Err(-libc::EINVAL) }
+}
+
+macro_rules! atomic {
+    ($name:ident, $type:ty) => {
+        /// The word at `address`, which the program may look at and change at any time.
+        ///
+        /// # Safety
+        ///
+        /// It is aligned, was found writable, and stays while it is used.
+        pub(crate) unsafe fn $name<'a>(address: usize) -> &'a $type {
+            // SAFETY: the duty of this function.
+            unsafe { <$type>::from_ptr(address as *mut _) }
+        }
+    };
+}
+
+atomic!(word32, AtomicU32);
+atomic!(word64, AtomicU64);
+atomic!(number64, AtomicI64);
