@@ -1,4 +1,7 @@
-//! Chores of the project that are not the compiler's: installing the C library.
+//! Chores of the project that are not the compiler's: installing the C library, and making its manual
+//! pages.
+
+mod man;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -78,6 +81,32 @@ impl Install {
         let profile = if self.release { "release" } else { "debug" };
         Ok(folder.join(profile).join("libsyslet_capi.a"))
     }
+}
+
+/// Makes the manual pages of the headers anew, in the source tree.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn write_pages() -> io::Result<()> {
+    let folder = source().join("man");
+    fs::create_dir_all(&folder)?;
+    for entry in fs::read_dir(&folder)? {
+        fs::remove_file(entry?.path())?;
+    }
+    for (name, text) in pages()? {
+        fs::write(folder.join(name), text)?;
+    }
+    Ok(())
+}
+
+/// The manual pages as the headers have them: file name and text.
+///
+/// # Errors
+///
+/// If a header cannot be read.
+pub fn pages() -> io::Result<std::collections::BTreeMap<String, String>> {
+    man::pages(&source().join("include"))
 }
 
 /// The names that the shared library exports: those of the version script.

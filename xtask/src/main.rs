@@ -1,4 +1,5 @@
 //! `cargo xtask install [--debug] [--prefix DIR] [--destdir DIR]`: builds and installs the C library.
+//! `cargo xtask man`: makes its manual pages anew.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,11 +7,15 @@ use std::process::ExitCode;
 use xtask::Install;
 
 const USAGE: &str = "usage: cargo xtask install [--debug] [--prefix DIR] [--destdir DIR]
+       cargo xtask man
   --prefix DIR   where the files will be used; /usr/local, or what PREFIX says
   --destdir DIR  put before the prefix while copying; nothing, or what DESTDIR says
   --debug        without optimisation";
 
 fn main() -> ExitCode {
+    if std::env::args().skip(1).eq(["man"]) {
+        return end(xtask::write_pages());
+    }
     let install = match parse(std::env::args().skip(1)) {
         Some(install) => install,
         None => {
@@ -18,7 +23,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match install.run() {
+    end(install.run())
+}
+
+fn end(done: std::io::Result<()>) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error}");

@@ -96,10 +96,6 @@ impl Outstanding {
         self.last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(crate) fn count(&self) -> usize {
-        lock(&self.calls).len()
-    }
-
     pub(crate) fn has(&self, number: u64) -> bool {
         lock(&self.calls).contains_key(&number)
     }

@@ -35,17 +35,21 @@ const FIRST_COOKIE: u64 = 0x1000;
 /// Where cookies begin again, after two thousand million.
 const COOKIES: u64 = i32::MAX as u64 - FIRST_COOKIE;
 
-/// What has ended and was not fetched, by cookie.
+/// Cookies that are out: each in one of the two maps.
 #[derive(Debug, Default)]
-struct Ended {
-    answers: BTreeMap<c_int, (usize, Ret)>,
+struct Cookies {
+    /// Calls that are away, with their numbers.
+    away: BTreeMap<c_int, u64>,
+    /// Calls that have ended and were not fetched, with their messages.
+    ended: BTreeMap<c_int, (usize, Ret)>,
+    /// The same, in the order in which they have ended.
     order: VecDeque<c_int>,
 }
 
 #[derive(Default)]
 struct Messages {
     calls: Outstanding,
-    ended: Mutex<Ended>,
+    cookies: Mutex<Cookies>,
 }
 
 static ALL: PerLife<Messages> = PerLife::new();
@@ -131,38 +135,48 @@ unsafe fn start(message: usize, call: Call, asynchronous: bool) -> Result<c_int,
         return unsafe { answer(message, ret) };
     }
     let all = ALL.get();
-    let most = MOST.load(Ordering::Relaxed);
-    let held = all.calls.count() + lock(&all.ended).answers.len();
-    if most > 0 && held >= most as usize {
-        return Err(libc::E2BIG);
-    }
-    let number = new_number(all);
-    let cookie = cookie_of(number);
+    let (number, cookie) = new_cookie(all)?;
     let then = move |ret| {
-        let mut ended = lock(&all.ended);
-        ended.answers.insert(cookie, (message, ret));
-        ended.order.push_back(cookie);
+        let mut cookies = lock(&all.cookies);
+        cookies.away.remove(&cookie);
+        cookies.ended.insert(cookie, (message, ret));
+        cookies.order.push_back(cookie);
     };
+    // Before the call can end: that writes there too.
     // SAFETY: the duty of this function.
-    match unsafe { all.calls.start(number, call, then, || bell::ring(BELL)) } {
+    let before: i32 = unsafe { known::read(message + MS_ERROR) }.map_err(|_| libc::EFAULT)?;
+    // SAFETY: as above.
+    unsafe { known::write(message + MS_ERROR, EASYNC) }.map_err(|_| libc::EFAULT)?;
+    // SAFETY: as above.
+    let started = unsafe { all.calls.start(number, call, then, || bell::ring(BELL)) };
+    if !matches!(started, Ok(None)) {
+        lock(&all.cookies).away.remove(&cookie);
+    }
+    match started {
+        Ok(None) => Ok(cookie),
         // SAFETY: as above.
         Ok(Some(ret)) => unsafe { answer(message, ret) },
-        Ok(None) => {
+        Err(error) => {
             // SAFETY: as above.
-            unsafe { known::write(message + MS_ERROR, EASYNC) }.map_err(|_| libc::EFAULT)?;
-            Ok(cookie)
+            unsafe { known::write(message + MS_ERROR, before) }.map_err(|_| libc::EFAULT)?;
+            Err(-error)
         }
-        Err(error) => Err(-error),
     }
 }
 
-/// A number whose cookie nobody holds.
-fn new_number(all: &Messages) -> u64 {
+/// A number whose cookie nobody holds, with that cookie, which is out from here on.
+fn new_cookie(all: &Messages) -> Result<(u64, c_int), c_int> {
+    let mut cookies = lock(&all.cookies);
+    let most = MOST.load(Ordering::Relaxed);
+    if most > 0 && cookies.away.len() + cookies.ended.len() >= most as usize {
+        return Err(libc::E2BIG);
+    }
     loop {
         let number = all.calls.new_number();
-        let earlier = number.checked_sub(COOKIES).is_some_and(|earlier| all.calls.has(earlier));
-        if !earlier && !lock(&all.ended).answers.contains_key(&cookie_of(number)) {
-            return number;
+        let cookie = cookie_of(number);
+        if !cookies.away.contains_key(&cookie) && !cookies.ended.contains_key(&cookie) {
+            cookies.away.insert(cookie, number);
+            return Ok((number, cookie));
         }
     }
 }
@@ -208,17 +222,20 @@ pub(crate) unsafe extern "C" fn waitsys2(
 
 /// Blocks until a call has ended; 0 if none is outstanding.
 fn wait_for_any(all: &Messages) -> Result<c_int, c_int> {
+    let none_is_out = || {
+        let cookies = lock(&all.cookies);
+        cookies.away.is_empty() && cookies.ended.is_empty()
+    };
     loop {
         if let Some(cookie) = take_any(all) {
             return Ok(cookie);
         }
-        let ready = || all.calls.count() == 0 || !lock(&all.ended).order.is_empty();
-        match bell::wait(BELL, None, ready) {
-            Waited::Ready if all.calls.count() == 0 && lock(&all.ended).order.is_empty() => {
-                return Ok(0);
-            }
-            Waited::Ready => {}
-            _ => return Err(libc::EINTR),
+        if none_is_out() {
+            return Ok(0);
+        }
+        let ready = || !lock(&all.cookies).order.is_empty() || none_is_out();
+        if bell::wait(BELL, None, ready) != Waited::Ready {
+            return Err(libc::EINTR);
         }
     }
 }
@@ -226,10 +243,11 @@ fn wait_for_any(all: &Messages) -> Result<c_int, c_int> {
 /// Fetches what has ended first.
 fn take_any(all: &Messages) -> Option<c_int> {
     let (cookie, (message, ret)) = {
-        let mut ended = lock(&all.ended);
-        let cookie = ended.order.pop_front()?;
-        (cookie, ended.answers.remove(&cookie)?)
+        let mut cookies = lock(&all.cookies);
+        let cookie = cookies.order.pop_front()?;
+        (cookie, cookies.ended.remove(&cookie)?)
     };
+    bell::ring(BELL); // others may be waiting for it
     // A message that is not there any more is the program's doing; the cookie is used up all the same.
     // SAFETY: the header's duty: the message stays until its cookie was fetched.
     let _ = unsafe { answer(message, ret) };
@@ -239,18 +257,15 @@ fn take_any(all: &Messages) -> Option<c_int> {
 /// Fetches one, if it has ended: its cookie; 0 if it has not.
 fn look(all: &Messages, wanted: usize) -> Result<c_int, c_int> {
     let cookie = c_int::try_from(wanted).map_err(|_| libc::ENOENT)?;
-    let is_away = || {
-        let number = u64::try_from(cookie).ok()?.checked_sub(FIRST_COOKIE)?;
-        // Of the laps so far, one at most has it outstanding.
-        (0..4).map(|lap| number + lap * COOKIES).find(|number| all.calls.has(*number))
+    let (message, ret) = {
+        let mut cookies = lock(&all.cookies);
+        let Some(found) = cookies.ended.remove(&cookie) else {
+            return if cookies.away.contains_key(&cookie) { Ok(0) } else { Err(libc::ENOENT) };
+        };
+        cookies.order.retain(|listed| *listed != cookie);
+        found
     };
-    let away = is_away().is_some();
-    let mut ended = lock(&all.ended);
-    let Some((message, ret)) = ended.answers.remove(&cookie) else {
-        return if away { Ok(0) } else { Err(libc::ENOENT) };
-    };
-    ended.order.retain(|listed| *listed != cookie);
-    drop(ended);
+    bell::ring(BELL);
     // SAFETY: as in `take_any`.
     let _ = unsafe { answer(message, ret) };
     Ok(cookie)
@@ -259,9 +274,8 @@ fn look(all: &Messages, wanted: usize) -> Result<c_int, c_int> {
 /// `abortsys2(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn abortsys2(cookie: c_int) -> c_int {
-    let number = u64::try_from(cookie).ok().and_then(|cookie| cookie.checked_sub(FIRST_COOKIE));
     let all = ALL.get();
-    let told =
-        number.and_then(|number| (0..4).find_map(|lap| all.calls.cancel(number + lap * COOKIES)));
-    if told.is_some() { 0 } else { libc::ENOENT }
+    // The lock is not held while the call is told: it may end on the spot.
+    let number = lock(&all.cookies).away.get(&cookie).copied();
+    if number.and_then(|number| all.calls.cancel(number)).is_some() { 0 } else { libc::ENOENT }
 }

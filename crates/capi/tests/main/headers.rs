@@ -136,12 +136,18 @@ fn the_library_and_syslet_h_agree() {
         ("tail", 128),
         ("head", 256),
     ] {
-        writeln!(text, "_Static_assert(offsetof(struct syslet_queue_ring, {field}) == {offset}, \"\");")
-            .expect("a string can be written to");
+        writeln!(
+            text,
+            "_Static_assert(offsetof(struct syslet_queue_ring, {field}) == {offset}, \"\");"
+        )
+        .expect("a string can be written to");
     }
     for (field, offset) in [("turn", 0), ("user_data", 8), ("res", 16)] {
-        writeln!(text, "_Static_assert(offsetof(struct syslet_queue_entry, {field}) == {offset}, \"\");")
-            .expect("a string can be written to");
+        writeln!(
+            text,
+            "_Static_assert(offsetof(struct syslet_queue_entry, {field}) == {offset}, \"\");"
+        )
+        .expect("a string can be written to");
     }
     constants(
         &mut text,

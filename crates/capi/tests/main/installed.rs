@@ -53,6 +53,18 @@ fn every_exported_function_is_declared_and_has_a_manual_page() {
 }
 
 #[test]
+fn manual_pages_say_what_the_headers_say() {
+    let folder = xtask::source().join("man");
+    let pages = xtask::pages().expect("the headers can be read");
+    for (name, text) in &pages {
+        let written = fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert!(written == *text, "{name} is not of these headers: run `cargo xtask man`");
+    }
+    let there = fs::read_dir(folder).expect("it is there").count();
+    assert_eq!(there, pages.len(), "there are pages of nothing");
+}
+
+#[test]
 fn manual_pages_render_without_a_warning() {
     if !has("groff") {
         return skip("there is no groff");

@@ -16,3 +16,43 @@ fn in_all_ways(name: &str) {
 fn the_functions_of_syslet_h_answer_as_it_says() {
     in_all_ways("core.c");
 }
+
+#[test]
+fn async_submit_and_its_result_word() {
+    in_all_ways("async_submit.c");
+}
+
+#[test]
+fn syslets_of_versions_3_to_5() {
+    in_all_ways("syslets.c");
+}
+
+#[test]
+fn syslets_of_version_6() {
+    in_all_ways("syslets6.c");
+}
+
+#[test]
+fn threadlets_of_2007() {
+    in_all_ways("threadlets.c");
+}
+
+#[test]
+fn syslets_of_version_7() {
+    in_all_ways("indirect.c");
+}
+
+#[test]
+fn sendsys2_and_waitsys2() {
+    in_all_ways("dragonfly.c");
+}
+
+#[test]
+fn acall_of_the_second_generation() {
+    in_all_ways("acall.c");
+}
+
+#[test]
+fn fibrils_and_private_descriptors() {
+    in_all_ways("fibrils.c");
+}

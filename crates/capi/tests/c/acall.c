@@ -1,0 +1,211 @@
+/* acall, second generation. */
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <signal.h>
+#include <syslet/acall.h>
+#include <sys/mman.h>
+
+enum { PLACES = 4 };
+static struct {
+    struct acall_completion_ring ring;
+    struct acall_completion comps[PLACES];
+} memory;
+static int ends[2];
+static char byte;
+
+static struct acall_submission make(long nr, uint64_t cookie, long a, long b, long c)
+{
+    struct acall_submission made;
+    memset(&made, 0, sizeof made);
+    made.nr = (uint32_t)nr;
+    made.cookie = cookie;
+    made.args[0] = (uint64_t)a;
+    made.args[1] = (uint64_t)b;
+    made.args[2] = (uint64_t)c;
+    return made;
+}
+
+static struct acall_submission reading(uint64_t cookie)
+{
+    return make(SYS_read, cookie, ends[0], (long)&byte, 1);
+}
+
+static void reset(void)
+{
+    memset(&memory, 0, sizeof memory);
+    memory.ring.nr = PLACES;
+}
+
+static uint64_t cookie_of(struct acall_completion *completion)
+{
+    return __atomic_load_n(&completion->cookie, __ATOMIC_ACQUIRE);
+}
+
+/* No id was given yet. */
+static void before_the_first_id(void)
+{
+    struct acall_id id;
+    memset(&id, 0, sizeof id);
+    EQUAL(acall_comp_pwait(&id, 1, NULL, NULL, 0), -EINVAL);
+    EQUAL(acall_comp_pwait(NULL, 0, NULL, NULL, 0), 0);
+    EQUAL(acall_cancel(&id), -EAGAIN);
+}
+
+static void submitting(void)
+{
+    struct acall_completion done = {0, 0};
+    struct acall_submission both[2] = {make(SYS_getpid, 1, 0, 0, 0), reading(2)};
+    struct acall_id id, other;
+    reset();
+    EQUAL(acall_submit(NULL, 0), 0);
+    both[0].completion_pointer = (uint64_t)(uintptr_t)&done;
+    both[1].completion_ring_pointer = (uint64_t)(uintptr_t)&memory;
+    both[1].id_pointer = (uint64_t)(uintptr_t)&id;
+    both[1].flags = ACALL_SUBMIT_THREAD_POOL;
+    EQUAL(acall_submit(both, 2), 2);
+    memset(both, 0xff, sizeof both); /* not used any more */
+    EQUAL(cookie_of(&done), 1);
+    EQUAL(done.return_code, getpid());
+    EQUAL(memory.ring.head, 0);
+    CHECK(write(ends[1], "a", 1) == 1);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, NULL, NULL, 0), 0);
+    EQUAL(memory.ring.head, 1);
+    EQUAL(cookie_of(&memory.comps[0]), 2);
+    EQUAL(memory.comps[0].return_code, 1);
+    EQUAL(acall_comp_pwait(&id, 1, NULL, NULL, 0), 1);
+    EQUAL(acall_cancel(&id), -EAGAIN);
+    /* All pointers may be NULL: the call runs. */
+    both[0] = reading(3);
+    EQUAL(acall_submit(both, 1), 1);
+    byte = 0;
+    CHECK(write(ends[1], "b", 1) == 1);
+    while (__atomic_load_n(&byte, __ATOMIC_ACQUIRE) != 'b')
+        sched_yield();
+    /* Ids differ. */
+    both[0] = make(SYS_getpid, 4, 0, 0, 0);
+    both[0].id_pointer = (uint64_t)(uintptr_t)&other;
+    EQUAL(acall_submit(both, 1), 1);
+    CHECK(memcmp(&id, &other, sizeof id) != 0);
+    /* A bad one ends the submission, and those before it stand. */
+    both[0] = make(SYS_getpid, 5, 0, 0, 0);
+    both[1] = make(SYS_getpid, 6, 0, 0, 0);
+    both[1].flags = 2;
+    EQUAL(acall_submit(both, 2), 1);
+    EQUAL(acall_submit(both + 1, 1), -EINVAL);
+}
+
+static void waiting(void)
+{
+    struct timespec brief = {0, 1000000}, none = {0, 0}, bad = {0, -1};
+    struct acall_submission one = reading(7), two = reading(8);
+    struct acall_id ids[3];
+    reset();
+    one.id_pointer = (uint64_t)(uintptr_t)&ids[0];
+    two.id_pointer = (uint64_t)(uintptr_t)&ids[1];
+    one.completion_ring_pointer = two.completion_ring_pointer = (uint64_t)(uintptr_t)&memory;
+    EQUAL(acall_submit(&one, 1), 1);
+    EQUAL(acall_submit(&two, 1), 1);
+    EQUAL(acall_comp_pwait(ids, 2, &brief, NULL, 0), 0);
+    EQUAL(acall_comp_pwait(ids, 2, &none, NULL, 0), 0);
+    EQUAL(acall_comp_pwait(ids, 2, &bad, NULL, 0), -EINVAL);
+    EQUAL(acall_comp_pwait(ids, 2, (void *)8, NULL, 0), -EFAULT);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, &brief, NULL, 0), -ETIMEDOUT);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 0, NULL, NULL, 0), 0);
+    memset(&ids[2], 'x', sizeof ids[2]); /* never given */
+    EQUAL(acall_comp_pwait(ids, 3, NULL, NULL, 0), 1);
+    EQUAL(acall_cancel(&ids[1]), 0);
+    EQUAL(acall_comp_pwait(&ids[1], 1, NULL, NULL, 0), 1);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, NULL, NULL, 0), 0);
+    EQUAL(cookie_of(&memory.comps[0]), 8);
+    EQUAL((int64_t)memory.comps[0].return_code, -ECANCELED);
+    CHECK(write(ends[1], "c", 1) == 1);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 2, NULL, NULL, 0), 0);
+    EQUAL(cookie_of(&memory.comps[1]), 7);
+}
+
+static volatile sig_atomic_t handled;
+
+static void handler(int signal)
+{
+    handled = signal;
+}
+
+/* With a mask: signals that it does not block end the wait, those that it blocks do not. */
+static void masks(void)
+{
+    struct timespec brief = {0, 1000000};
+    struct sigaction action;
+    struct acall_submission one = reading(9);
+    struct acall_id id;
+    sigset_t blocked, open;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    sigemptyset(&open);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    one.id_pointer = (uint64_t)(uintptr_t)&id;
+    EQUAL(acall_submit(&one, 1), 1);
+    CHECK(pthread_sigmask(SIG_BLOCK, &blocked, NULL) == 0);
+    if (!way_is("pool"))
+        EQUAL(syslet_refresh(), 0);
+    CHECK(kill(getpid(), SIGUSR1) == 0);
+    EQUAL(acall_comp_pwait(&id, 1, &brief, &blocked, 8), 0);
+    EQUAL(handled, 0);
+    EQUAL(acall_comp_pwait(&id, 1, NULL, &open, sizeof open), -EINTR);
+    EQUAL(handled, SIGUSR1);
+    EQUAL(acall_comp_pwait(&id, 1, NULL, &open, 4), -EINVAL);
+    EQUAL(acall_comp_pwait(&id, 1, NULL, (void *)8, 8), -EFAULT);
+    CHECK(write(ends[1], "d", 1) == 1);
+    EQUAL(acall_comp_pwait(&id, 1, NULL, &open, 8), 1);
+    CHECK(pthread_sigmask(SIG_UNBLOCK, &blocked, NULL) == 0);
+    if (!way_is("pool"))
+        EQUAL(syslet_refresh(), 0);
+}
+
+static void bad_input(void)
+{
+    char *gone = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct acall_submission one = make(SYS_getpid, 1, 0, 0, 0);
+    struct acall_id id;
+    CHECK(munmap(gone, 4096) == 0);
+    reset();
+    EQUAL(acall_submit(NULL, 1), -EFAULT);
+    EQUAL(acall_submit((void *)gone, 1), -EFAULT);
+    one.completion_pointer = (uint64_t)(uintptr_t)gone;
+    EQUAL(acall_submit(&one, 1), -EFAULT);
+    one.completion_pointer = (uint64_t)(uintptr_t)&memory + 4;
+    EQUAL(acall_submit(&one, 1), -EINVAL);
+    one.completion_pointer = 0;
+    one.completion_ring_pointer = (uint64_t)(uintptr_t)gone;
+    EQUAL(acall_submit(&one, 1), -EFAULT);
+    one.completion_ring_pointer = 0;
+    one.id_pointer = (uint64_t)(uintptr_t)gone;
+    EQUAL(acall_submit(&one, 1), -EFAULT);
+    one.id_pointer = 0;
+    one.nr = SYS_fork;
+    EQUAL(acall_submit(&one, 1), -EPERM);
+    one.nr = 33333;
+    EQUAL(acall_submit(&one, 1), -ENOSYS);
+    EQUAL(acall_comp_pwait((void *)gone, 1, NULL, NULL, 0), -EFAULT);
+    EQUAL(acall_ring_pwait((void *)gone, 0, 1, NULL, NULL, 0), -EFAULT);
+    EQUAL(acall_ring_pwait(NULL, 0, 1, NULL, NULL, 0), -EFAULT);
+    EQUAL(acall_cancel(NULL), -EFAULT);
+    EQUAL(acall_cancel((void *)gone), -EFAULT);
+    memset(&id, 0, sizeof id);
+    EQUAL(acall_cancel(&id), -EAGAIN);
+}
+
+int main(void)
+{
+    CHECK(pipe(ends) == 0);
+    attach();
+    before_the_first_id();
+    submitting();
+    waiting();
+    masks();
+    bad_input();
+    EQUAL(syslet_detach(), 0);
+    return 0;
+}

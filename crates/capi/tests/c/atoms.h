@@ -1,0 +1,423 @@
+/* The tests of atoms, for both layouts: ATOMS6 chooses version 6. */
+#define _GNU_SOURCE
+#include "check.h"
+
+#ifdef ATOMS6
+#include <syslet/syslets6.h>
+#define PTR(pointer) ((uint64_t)(uintptr_t)(pointer))
+#define RING completion_ring_ptr
+#else
+#include <syslet/syslets.h>
+#define PTR(pointer) ((void *)(pointer))
+#define RING completion_ring
+#endif
+#include <sys/mman.h>
+
+typedef struct syslet_uatom atom;
+
+enum { ENTRIES = 4 };
+static atom *ring[ENTRIES];
+static struct async_head_user head;
+static int ends[2];
+
+static unsigned long zero = 0, one = 1;
+
+static atom make(unsigned long nr, unsigned long flags, long *ret, atom *next)
+{
+    atom made;
+    memset(&made, 0, sizeof made);
+    made.nr = (unsigned)nr;
+    made.flags = (unsigned)flags;
+    made.ret_ptr = PTR(ret);
+    made.next = PTR(next);
+    return made;
+}
+
+static void arg(atom *to, int number, const void *pointer)
+{
+    to->arg_ptr[number] = PTR(pointer);
+}
+
+static void reset(void)
+{
+    memset(ring, 0, sizeof ring);
+    memset(&head, 0, sizeof head);
+    head.RING = PTR(ring);
+    head.ring_size_bytes = sizeof ring;
+}
+
+/* Takes the next completion out, as fio did. */
+static atom *take(void)
+{
+    EQUAL(async_wait(1, head.user_ring_idx, &head), 0);
+    atom *done = __atomic_load_n(&ring[head.user_ring_idx], __ATOMIC_ACQUIRE);
+    CHECK(done != NULL);
+    __atomic_store_n(&ring[head.user_ring_idx], (atom *)NULL, __ATOMIC_RELEASE);
+    head.user_ring_idx = (head.user_ring_idx + 1) % ENTRIES;
+    return done;
+}
+
+static int empty(void)
+{
+    for (int n = 0; n < ENTRIES; n++)
+        if (__atomic_load_n(&ring[n], __ATOMIC_ACQUIRE))
+            return 0;
+    return 1;
+}
+
+/* Runs a list to its end, and answers its last atom; says where it ended. */
+static atom *run(atom *first)
+{
+    atom *last = async_exec(first, &head);
+    CHECK(last != (atom *)-1);
+    if (last == NULL)
+        return take();
+    CHECK(empty());
+    return last;
+}
+
+static void inline_or_not(void)
+{
+    char byte = 0;
+    unsigned long fd = (unsigned long)ends[0], place = (unsigned long)&byte;
+    long pid = 0, got = 0;
+    atom list[2];
+    reset();
+    list[0] = make(SYS_getpid, 0, &pid, NULL);
+    CHECK(run(&list[0]) == &list[0]);
+    EQUAL(pid, getpid());
+
+    /* The last atom of a list that went away is in the ring, once. */
+    reset();
+    list[0] = make(SYS_read, 0, &got, &list[1]);
+    arg(&list[0], 0, &fd);
+    arg(&list[0], 1, &place);
+    arg(&list[0], 2, &one);
+    pid = 0;
+    list[1] = make(SYS_getpid, 0, &pid, NULL);
+    head.new_thread_stack = 4711;
+    CHECK(async_exec(list, &head) == NULL);
+    EQUAL(head.new_thread_stack, 0);
+    CHECK(empty());
+    EQUAL(head.kernel_ring_idx, 0);
+    CHECK(write(ends[1], "a", 1) == 1);
+    CHECK(take() == &list[1]);
+    CHECK(byte == 'a' && got == 1 && pid == getpid());
+    EQUAL(head.kernel_ring_idx, 1);
+    CHECK(empty());
+
+    /* Without a place for the answer. */
+    list[0] = make(SYS_getpid, 0, NULL, NULL);
+    CHECK(run(&list[0]) == &list[0]);
+}
+
+static void flags(void)
+{
+    char byte = 0;
+    unsigned long fd = (unsigned long)ends[0], place = (unsigned long)&byte;
+    long first = 0, second = 0;
+    atom list[3];
+    reset();
+    /* SYSLET_ASYNC: not even tried here. */
+    list[0] = make(SYS_getpid, SYSLET_ASYNC, &first, NULL);
+    CHECK(async_exec(list, &head) == NULL);
+    CHECK(take() == list && first == getpid());
+    /* Also in the middle of a list: what comes before it is made here. */
+    first = second = 0;
+    list[0] = make(SYS_getpid, 0, &first, &list[1]);
+    list[1] = make(SYS_read, SYSLET_ASYNC, &second, NULL);
+    arg(&list[1], 0, &fd);
+    arg(&list[1], 1, &place);
+    arg(&list[1], 2, &one);
+    CHECK(async_exec(list, &head) == NULL);
+    if (!way_is("pool"))
+        EQUAL(first, getpid());
+    CHECK(empty());
+    CHECK(write(ends[1], "b", 1) == 1);
+    CHECK(take() == &list[1]);
+    EQUAL(second, 1);
+    EQUAL(first, getpid());
+    /* SYSLET_NO_COMPLETE: nothing is in the ring. */
+    list[1].flags |= SYSLET_NO_COMPLETE;
+    second = 0;
+    CHECK(async_exec(list, &head) == NULL);
+    CHECK(write(ends[1], "c", 1) == 1);
+    while (__atomic_load_n(&second, __ATOMIC_ACQUIRE) == 0)
+        sched_yield();
+    EQUAL(syslet_drain(-1), 0);
+    CHECK(empty());
+    /* Of the last atom: that of another one says nothing. */
+    list[0].flags = SYSLET_NO_COMPLETE;
+    list[1].flags = SYSLET_ASYNC;
+    CHECK(async_exec(list, &head) == NULL);
+    CHECK(write(ends[1], "d", 1) == 1);
+    CHECK(take() == &list[1]);
+    /* SYSLET_SYNC: the caller stays, though the call sleeps. */
+    struct timespec brief = {0, 3000000};
+    unsigned long time = (unsigned long)&brief;
+    list[0] = make(SYS_nanosleep, SYSLET_SYNC, &first, &list[1]);
+    arg(&list[0], 0, &time);
+    arg(&list[0], 1, &zero);
+    list[1] = make(SYS_getpid, SYSLET_SYNC, &second, NULL);
+    first = second = -1;
+    CHECK(async_exec(list, &head) == &list[1]);
+    EQUAL(first, 0);
+    EQUAL(second, getpid());
+    /* And after others that were made inline. */
+    list[2] = list[0];
+    list[2].next = PTR(&list[1]);
+    list[0] = make(SYS_getpid, 0, &first, &list[2]);
+    CHECK(run(list) == &list[1]);
+    CHECK(empty());
+}
+
+/* Makes an atom that answers `value`, as far as umem_add to 0 does. */
+static long condition(long value, unsigned long stop, long *after)
+{
+    long answer = 0;
+    unsigned long word = 0, increment = (unsigned long)value;
+    unsigned long at = (unsigned long)&word;
+    atom list[2];
+    list[0] = make(SYSLET_NR_UMEM_ADD, stop, &answer, &list[1]);
+    arg(&list[0], 0, &at);
+    arg(&list[0], 1, &increment);
+    list[1] = make(SYS_getpid, 0, after, NULL);
+    *after = 0;
+    atom *last = run(list);
+    EQUAL(answer, value);
+    return last == list; /* stopped */
+}
+
+static void stop_conditions(void)
+{
+    static const long values[] = {-5, 0, 5};
+    static const struct {
+        unsigned long flag;
+        int stops[3];
+    } rules[] = {
+        {0, {0, 0, 0}},
+        {SYSLET_STOP_ON_NONZERO, {1, 0, 1}},
+        {SYSLET_STOP_ON_ZERO, {0, 1, 0}},
+        {SYSLET_STOP_ON_NEGATIVE, {1, 0, 0}},
+        {SYSLET_STOP_ON_NON_POSITIVE, {1, 1, 0}},
+        {SYSLET_STOP_ON_ZERO | SYSLET_STOP_ON_NEGATIVE, {1, 1, 0}},
+        {SYSLET_STOP_MASK, {1, 1, 1}},
+    };
+    reset();
+    for (size_t rule = 0; rule < sizeof rules / sizeof *rules; rule++) {
+        for (int n = 0; n < 3; n++) {
+            long after;
+            EQUAL(condition(values[n], rules[rule].flag, &after), rules[rule].stops[n]);
+            CHECK((after == 0) == rules[rule].stops[n]);
+        }
+    }
+}
+
+/* The branch: on a stop, the atom that follows in memory, else `next`. */
+static void branches(void)
+{
+    for (int taken = 0; taken < 2; taken++) {
+        unsigned long word = 0, increment = taken ? 0 : 1, at = (unsigned long)&word;
+        long linear = 0, next = 0;
+        atom list[3];
+        reset();
+        list[0] = make(SYSLET_NR_UMEM_ADD, SYSLET_STOP_ON_ZERO | SYSLET_SKIP_TO_NEXT_ON_STOP, NULL,
+                       &list[2]);
+        arg(&list[0], 0, &at);
+        arg(&list[0], 1, &increment);
+        list[1] = make(SYS_getpid, 0, &linear, NULL);
+        list[2] = make(SYS_getpid, 0, &next, NULL);
+        CHECK(run(list) == &list[taken ? 1 : 2]);
+        CHECK((linear != 0) == taken && (next != 0) == !taken);
+    }
+}
+
+/* A loop, counted by umem_add; its calls share an argument. */
+static void loops(void)
+{
+    unsigned long counter = (unsigned long)-10l, at = (unsigned long)&counter;
+    unsigned long fd = (unsigned long)ends[1], text = (unsigned long)"xy", two = 2;
+    char bytes[32];
+    long written = 0;
+    atom list[3];
+    reset();
+    list[0] = make(SYS_write, SYSLET_STOP_ON_NEGATIVE, &written, &list[1]);
+    arg(&list[0], 0, &fd);
+    arg(&list[0], 1, &text);
+    arg(&list[0], 2, &two);
+    list[1] = make(SYSLET_NR_UMEM_ADD, SYSLET_STOP_ON_ZERO, NULL, &list[0]);
+    arg(&list[1], 0, &at);
+    arg(&list[1], 1, &one);
+    CHECK(run(list) == &list[1]);
+    EQUAL(counter, 0);
+    EQUAL(read(ends[0], bytes, sizeof bytes), 20);
+}
+
+/* The answer of one atom is the argument of another: open, read, close. */
+static void feeding(void)
+{
+    char buffer[32] = "";
+    unsigned long at = (unsigned long)AT_FDCWD, path = (unsigned long)"/proc/self/comm";
+    unsigned long how = O_RDONLY | O_CLOEXEC, place = (unsigned long)buffer, size = sizeof buffer;
+    long fd = -1, got = -1, closed = -1;
+    atom list[3];
+    reset();
+    list[0] = make(SYS_openat, SYSLET_STOP_ON_NEGATIVE, &fd, &list[1]);
+    arg(&list[0], 0, &at);
+    arg(&list[0], 1, &path);
+    arg(&list[0], 2, &how);
+    list[1] = make(SYS_read, 0, &got, &list[2]);
+    arg(&list[1], 0, &fd);
+    arg(&list[1], 1, &place);
+    arg(&list[1], 2, &size);
+    list[2] = make(SYS_close, 0, &closed, NULL);
+    arg(&list[2], 0, &fd);
+    CHECK(run(list) == &list[2]);
+    CHECK(fd > 2 && got > 0 && closed == 0 && buffer[got - 1] == '\n');
+    path = (unsigned long)"/no such file";
+    got = -1;
+    CHECK(run(list) == &list[0]);
+    EQUAL(fd, -ENOENT);
+    EQUAL(got, -1);
+}
+
+/* More lists are over than the ring has room for: none is lost, and none comes twice. */
+static void full_ring(void)
+{
+    enum { LISTS = 3 * ENTRIES };
+    atom lists[LISTS];
+    long got[LISTS];
+    int seen[LISTS] = {0};
+    char bytes[LISTS];
+    unsigned long fd = (unsigned long)ends[0], places[LISTS];
+    reset();
+    for (int n = 0; n < LISTS; n++) {
+        got[n] = 0;
+        places[n] = (unsigned long)&bytes[n];
+        lists[n] = make(SYS_read, 0, &got[n], NULL);
+        arg(&lists[n], 0, &fd);
+        arg(&lists[n], 1, &places[n]);
+        arg(&lists[n], 2, &one);
+        CHECK(async_exec(&lists[n], &head) == NULL);
+    }
+    memset(bytes, 0, sizeof bytes);
+    CHECK(write(ends[1], "123456789012", LISTS) == LISTS);
+    EQUAL(syslet_drain(-1), 0);
+    for (int n = 0; n < LISTS; n++) {
+        atom *done = take();
+        CHECK(done >= lists && done < lists + LISTS);
+        EQUAL(seen[done - lists]++, 0);
+        EQUAL(got[done - lists], 1);
+    }
+    CHECK(empty());
+}
+
+/* An atom that ends after its first NULL argument may end there in memory. */
+static void packed(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *memory = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t size = offsetof(atom, arg_ptr) + 8;
+    long pid = 0;
+    atom whole = make(SYS_getpid, 0, &pid, NULL);
+    atom *edge = (atom *)(void *)(memory + page - size);
+    CHECK(munmap(memory + page, page) == 0);
+    reset();
+    memcpy((void *)edge, &whole, size);
+    CHECK(run(edge) == edge);
+    EQUAL(pid, getpid());
+    munmap(memory, page);
+}
+
+#define FAILS(call, why)                                                                          \
+    do {                                                                                          \
+        errno = 0;                                                                                \
+        CHECK((long)(call) == -1);                                                                \
+        EQUAL(errno, why);                                                                        \
+    } while (0)
+
+static void bad_input(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *gone = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long answer = 9;
+    atom one_atom = make(SYS_getpid, 0, &answer, NULL);
+    unsigned long word = 5;
+    CHECK(munmap(gone, page) == 0);
+    reset();
+    FAILS(async_exec(NULL, &head), EFAULT);
+    FAILS(async_exec((atom *)(void *)gone, &head), EFAULT);
+    FAILS(async_exec((atom *)(void *)((char *)&one_atom + 4), &head), EINVAL);
+    FAILS(async_exec(&one_atom, NULL), EFAULT);
+    FAILS(async_exec(&one_atom, (void *)gone), EFAULT);
+    FAILS(async_exec(&one_atom, (void *)((char *)&head + 4)), EINVAL);
+    head.ring_size_bytes = 0;
+    FAILS(async_exec(&one_atom, &head), EINVAL);
+    head.ring_size_bytes = 12;
+    FAILS(async_exec(&one_atom, &head), EINVAL);
+    reset();
+    head.RING = PTR(gone);
+    FAILS(async_exec(&one_atom, &head), EFAULT);
+    head.RING = PTR((char *)ring + 4);
+    FAILS(async_exec(&one_atom, &head), EINVAL);
+    head.RING = 0;
+    FAILS(async_exec(&one_atom, &head), EFAULT);
+    FAILS(async_wait(1, 0, &head), EFAULT);
+    reset();
+    one_atom.flags = 0x100;
+    FAILS(async_exec(&one_atom, &head), EINVAL);
+    one_atom.flags = SYSLET_SYNC | SYSLET_ASYNC;
+    FAILS(async_exec(&one_atom, &head), EINVAL);
+    EQUAL(answer, 9);
+    one_atom = make(SYS_getpid, SYSLET_SYNC, (long *)(void *)gone, NULL);
+    FAILS(async_exec(&one_atom, &head), EFAULT);
+    one_atom = make(SYS_getpid, SYSLET_SYNC, &answer, (atom *)(void *)gone);
+    FAILS(async_exec(&one_atom, &head), EFAULT);
+    EQUAL(answer, getpid());
+    one_atom = make(SYS_close, SYSLET_SYNC, &answer, NULL);
+    arg(&one_atom, 0, gone);
+    FAILS(async_exec(&one_atom, &head), EFAULT);
+    /* Calls that are refused, or are none: the atom's own answer. */
+    one_atom = make(SYS_fork, 0, &answer, NULL);
+    CHECK(run(&one_atom) == &one_atom);
+    EQUAL(answer, -EPERM);
+    one_atom = make(66666, 0, &answer, NULL);
+    CHECK(run(&one_atom) == &one_atom);
+    EQUAL(answer, -ENOSYS);
+    /* A list that finds a bad atom when it is away ends there. */
+    one_atom = make(SYS_getpid, SYSLET_ASYNC, (long *)(void *)gone, NULL);
+    CHECK(async_exec(&one_atom, &head) == NULL);
+    CHECK(take() == &one_atom);
+
+    EQUAL(async_wait(0, 0, &head), 0);
+    FAILS(async_wait(ENTRIES + 1, 0, &head), EINVAL);
+    FAILS(async_wait(1, ENTRIES, &head), EINVAL);
+    FAILS(async_wait(1, 0, NULL), EFAULT);
+    FAILS(async_thread(NULL, NULL), ENOSYS);
+    FAILS(async_thread(NULL, &head), EFAULT);
+    FAILS(async_thread(&one_atom, NULL), EFAULT);
+    EQUAL(async_thread(&one_atom, &head), 0);
+    CHECK(take() == &one_atom);
+    EQUAL(umem_add(&word, 3), 8);
+    EQUAL(umem_add(&word, (unsigned long)-9l), -1);
+    FAILS(umem_add(NULL, 1), EFAULT);
+    FAILS(umem_add((void *)gone, 1), EFAULT);
+    FAILS(umem_add((void *)((char *)&word + 2), 1), EINVAL);
+}
+
+int main(void)
+{
+    CHECK(pipe(ends) == 0);
+    attach();
+    inline_or_not();
+    flags();
+    stop_conditions();
+    branches();
+    loops();
+    feeding();
+    full_ring();
+    packed();
+    bad_input();
+    EQUAL(syslet_detach(), 0);
+    return 0;
+}

@@ -1,0 +1,109 @@
+/* The calls of fibrils, and private descriptors. */
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <sys/resource.h>
+#include <syslet/fibrils.h>
+#include <syslet/nonseqfd.h>
+
+static int ends[2];
+
+/* Completions come in the order in which calls end, each with its cookie. */
+static void fibrils(void)
+{
+    char byte;
+    struct asys_completion done;
+    unsigned long reading[3] = {(unsigned long)ends[0], (unsigned long)&byte, 1};
+    unsigned long closing[1] = {(unsigned long)-1};
+    struct asys_input inputs[3] = {
+        {SYS_read, 11, 3, reading}, {SYS_getpid, 22, 0, NULL}, {SYS_close, 33, 1, closing}};
+    int pid = 0, bad = 0;
+    EQUAL(asys_await_completion(&done), -ENOENT);
+    EQUAL(asys_submit(NULL, 0), 0);
+    EQUAL(asys_submit(inputs, 3), 3);
+    for (int n = 0; n < 2; n++) {
+        EQUAL(asys_await_completion(&done), 0);
+        if (done.cookie == 22)
+            pid = (int)done.return_code;
+        if (done.cookie == 33)
+            bad = (int)done.return_code;
+    }
+    EQUAL(pid, getpid());
+    EQUAL(bad, -EBADF);
+    CHECK(write(ends[1], "f", 1) == 1);
+    EQUAL(asys_await_completion(&done), 0);
+    EQUAL(done.cookie, 11);
+    EQUAL(done.return_code, 1);
+    EQUAL(asys_await_completion(&done), -ENOENT);
+    /* The good ones before a bad one stand. */
+    inputs[0] = inputs[1];
+    inputs[1].syscall_nr = SYS_fork;
+    EQUAL(asys_submit(inputs, 2), 1);
+    EQUAL(asys_await_completion(&done), 0);
+    EQUAL(asys_submit(inputs + 1, 1), -EPERM);
+    inputs[1].syscall_nr = 22222;
+    EQUAL(asys_submit(inputs + 1, 1), -ENOSYS);
+    inputs[1].syscall_nr = -1;
+    EQUAL(asys_submit(inputs + 1, 1), -ENOSYS);
+    inputs[1] = inputs[2];
+    inputs[1].nr_args = 7;
+    EQUAL(asys_submit(inputs + 1, 1), -EINVAL);
+    inputs[2].args = NULL;
+    EQUAL(asys_submit(inputs + 2, 1), -EFAULT);
+    EQUAL(asys_submit(NULL, 1), -EFAULT);
+    EQUAL(asys_await_completion(NULL), -EFAULT);
+}
+
+static void *another_thread(void *unused)
+{
+    struct asys_completion done;
+    EQUAL(asys_await_completion(&done), -ENOENT);
+    fibrils();
+    return unused;
+}
+
+static void private_descriptors(void)
+{
+    struct rlimit limit;
+    int one, two, lowest, old;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    long middle = (long)(limit.rlim_cur < 65536 ? limit.rlim_cur : 65536) / 2;
+    one = nonseqfd(ends[1], 0);
+    two = nonseqfd(ends[1], 0);
+    CHECK(one >= middle && two >= middle && one != two);
+    EQUAL(fcntl(one, F_GETFD), FD_CLOEXEC);
+    CHECK(write(one, "n", 1) == 1);
+    char byte = 0;
+    CHECK(read(ends[0], &byte, 1) == 1 && byte == 'n');
+    lowest = dup(ends[0]);
+    CHECK(lowest < middle);
+    old = lowest;
+    close(one);
+    one = nonseqfd(old, NONSEQFD_CLOSE);
+    CHECK(one >= middle);
+    EQUAL(fcntl(old, F_GETFD), -1);
+    EQUAL(nonseqfd(old, 0), -EBADF);
+    EQUAL(nonseqfd(-1, 0), -EBADF);
+    EQUAL(nonseqfd(one, 2), -EINVAL);
+    close(one);
+    close(two);
+    /* No numbers to spare. */
+    struct rlimit low = limit;
+    low.rlim_cur = 8;
+    CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+    EQUAL(nonseqfd(ends[0], 0), -EMFILE);
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+int main(void)
+{
+    pthread_t thread;
+    CHECK(pipe(ends) == 0);
+    attach();
+    fibrils();
+    CHECK(pthread_create(&thread, NULL, another_thread, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    private_descriptors();
+    EQUAL(syslet_detach(), 0);
+    return 0;
+}

@@ -1,0 +1,199 @@
+/* Syslets, version 7. */
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <syslet/indirect.h>
+#include <sys/mman.h>
+
+enum { ELEMENTS = 4 };
+static struct {
+    struct syslet_ring ring;
+    struct syslet_completion comp[ELEMENTS];
+} memory;
+static int ends[2];
+static char bytes[16];
+
+static void reset(void)
+{
+    memset(&memory, 0, sizeof memory);
+    memory.ring.elements = ELEMENTS;
+}
+
+static struct indirect_registers registers(long nr, unsigned long a, unsigned long b,
+                                           unsigned long c)
+{
+    struct indirect_registers regs = {(uint64_t)nr, a, b, c, 0, 0, 0};
+    return regs;
+}
+
+static union indirect_params params(void *ring, uint64_t data)
+{
+    union indirect_params made;
+    memset(&made, 0, sizeof made);
+    made.syslet.completion_ring_ptr = (uint64_t)(uintptr_t)ring;
+    made.syslet.caller_data = data;
+    return made;
+}
+
+static long read_one(uint64_t data, char *place)
+{
+    struct indirect_registers regs =
+        registers(SYS_read, (unsigned long)ends[0], (unsigned long)place, 1);
+    union indirect_params par = params(&memory, data);
+    return indirect(&regs, &par, sizeof par, 0);
+}
+
+static struct syslet_completion take(void)
+{
+    EQUAL(syslet_ring_wait(&memory.ring, memory.ring.user_tail), 0);
+    CHECK(__atomic_load_n(&memory.ring.kernel_head, __ATOMIC_ACQUIRE) != memory.ring.user_tail);
+    struct syslet_completion done = memory.comp[memory.ring.user_tail & (ELEMENTS - 1)];
+    __atomic_store_n(&memory.ring.user_tail, memory.ring.user_tail + 1, __ATOMIC_RELEASE);
+    return done;
+}
+
+static void inline_and_away(void)
+{
+    struct indirect_registers regs = registers(SYS_getpid, 0, 0, 0);
+    union indirect_params par = params(&memory, 1);
+    reset();
+    EQUAL(indirect(&regs, NULL, 0, 0), getpid());
+    EQUAL(indirect(&regs, &par, sizeof par, 0), getpid());
+    EQUAL(memory.ring.kernel_head, 0);
+    EQUAL(read_one(42, bytes), -ESYSLETPENDING);
+    EQUAL(memory.ring.kernel_head, 0);
+    CHECK(write(ends[1], "q", 1) == 1);
+    struct syslet_completion done = take();
+    EQUAL(done.caller_data, 42);
+    EQUAL(done.status, 1);
+    CHECK(bytes[0] == 'q');
+    EQUAL(memory.ring.kernel_head, 1);
+    /* A shorter structure is filled up with 0. */
+    regs = registers(SYS_close, (unsigned long)-1, 0, 0);
+    par.syslet.completion_ring_ptr = 0;
+    EQUAL(indirect(&regs, &par, 8, 0), -EBADF);
+}
+
+/* Nothing is overwritten: what there is no room for is not begun. */
+static void full_ring(void)
+{
+    unsigned seen = 0;
+    reset();
+    memory.ring.kernel_head = memory.ring.user_tail = 0xfffffffe; /* and it wraps */
+    for (unsigned n = 0; n < ELEMENTS; n++)
+        EQUAL(read_one(n, bytes + n), -ESYSLETPENDING);
+    EQUAL(read_one(9, bytes + 9), -ENOBUFS);
+    CHECK(write(ends[1], "abcd", 4) == 4);
+    for (unsigned n = 0; n < ELEMENTS; n++) {
+        while (__atomic_load_n(&memory.ring.kernel_head, __ATOMIC_ACQUIRE) != 2)
+            sched_yield();
+        /* The ring is full of completions that nobody has read. */
+        if (n == 0)
+            EQUAL(read_one(9, bytes + 9), -ENOBUFS);
+        struct syslet_completion done = take();
+        EQUAL(done.status, 1);
+        CHECK(done.caller_data < ELEMENTS && !(seen & 1u << done.caller_data));
+        seen |= 1u << done.caller_data;
+    }
+    EQUAL(read_one(7, bytes), -ESYSLETPENDING);
+    CHECK(write(ends[1], "e", 1) == 1);
+    EQUAL(take().caller_data, 7);
+}
+
+static uint64_t framed;
+
+static void frame(void *sp)
+{
+    __atomic_store_n(&framed, *(uint64_t *)sp, __ATOMIC_RELEASE);
+}
+
+static void frames(void)
+{
+    uint64_t number = 99;
+    struct indirect_registers regs =
+        registers(SYS_read, (unsigned long)ends[0], (unsigned long)bytes, 1);
+    union indirect_params par = params(&memory, 5);
+    reset();
+    par.syslet.frame.ip = (uint64_t)(uintptr_t)frame;
+    par.syslet.frame.sp = (uint64_t)(uintptr_t)&number;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -ESYSLETPENDING);
+    EQUAL(framed, 0);
+    CHECK(write(ends[1], "f", 1) == 1);
+    EQUAL(take().caller_data, 5);
+    while (__atomic_load_n(&framed, __ATOMIC_ACQUIRE) != 99)
+        sched_yield();
+    par.syslet.frame.sp = 0;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
+    par.syslet.frame.ip = 0;
+    par.syslet.frame.sp = 1 << 20;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
+    par.syslet.frame.ip = ~0ull;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
+}
+
+static void file_flags(void)
+{
+    union indirect_params par;
+    struct indirect_registers regs =
+        registers(SYS_open, (unsigned long)"/dev/null", O_RDONLY, 0);
+    par.file_flags.flags = O_CLOEXEC;
+    long fd = indirect(&regs, &par, sizeof par.file_flags, 0);
+    CHECK(fd >= 0);
+    EQUAL(fcntl((int)fd, F_GETFD), FD_CLOEXEC);
+    close((int)fd);
+    par.file_flags.flags = 0;
+    fd = indirect(&regs, &par, sizeof par.file_flags, 0);
+    EQUAL(fcntl((int)fd, F_GETFD), 0);
+    close((int)fd);
+    par.file_flags.flags = O_APPEND;
+    EQUAL(indirect(&regs, &par, sizeof par.file_flags, 0), -EINVAL);
+    par.file_flags.flags = O_CLOEXEC;
+    regs = registers(SYS_getpid, 0, 0, 0);
+    EQUAL(indirect(&regs, &par, sizeof par.file_flags, 0), -EINVAL);
+}
+
+static void bad_input(void)
+{
+    char *gone = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct indirect_registers regs = registers(SYS_getpid, 0, 0, 0);
+    union indirect_params par = params(&memory, 1);
+    CHECK(munmap(gone, 4096) == 0);
+    reset();
+    EQUAL(indirect(&regs, &par, sizeof par, 1), -EINVAL);
+    EQUAL(indirect(&regs, &par, sizeof par + 1, 0), -EINVAL);
+    EQUAL(indirect(NULL, &par, sizeof par, 0), -EFAULT);
+    EQUAL(indirect((void *)gone, &par, sizeof par, 0), -EFAULT);
+    EQUAL(indirect(&regs, NULL, sizeof par, 0), -EFAULT);
+    EQUAL(indirect(&regs, gone, sizeof par, 0), -EFAULT);
+    regs.rax = SYS_fork;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
+    regs.rax = 55555;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
+    regs.rax = SYS_getpid;
+    memory.ring.elements = 3;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
+    memory.ring.elements = 0;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
+    reset();
+    par = params((char *)&memory + 4, 0);
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
+    par = params(gone, 0);
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -EFAULT);
+    EQUAL(syslet_ring_wait(NULL, 0), -EFAULT);
+    EQUAL(syslet_ring_wait((void *)gone, 0), -EFAULT);
+    EQUAL(syslet_ring_wait((void *)((char *)&memory + 4), 0), -EINVAL);
+    EQUAL(syslet_ring_wait(&memory.ring, 1), 0);
+}
+
+int main(void)
+{
+    CHECK(pipe(ends) == 0);
+    attach();
+    inline_and_away();
+    full_ring();
+    frames();
+    file_flags();
+    bad_input();
+    EQUAL(syslet_detach(), 0);
+    return 0;
+}

@@ -1,0 +1,2 @@
+/* Syslets, versions 3 to 5. */
+#include "atoms.h"

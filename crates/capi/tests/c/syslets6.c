@@ -1,0 +1,3 @@
+/* Syslets, version 6. */
+#define ATOMS6
+#include "atoms.h"
