@@ -56,3 +56,17 @@ fn acall_of_the_second_generation() {
 fn fibrils_and_private_descriptors() {
     in_all_ways("fibrils.c");
 }
+
+#[test]
+fn a_thousand_threads_share_a_queue_which_is_read_without_a_call() {
+    in_all_ways("threads.c");
+}
+
+#[test]
+fn the_library_may_be_loaded_when_there_are_threads() {
+    // It is linked with nothing, and names the library itself.
+    let path = compile(&source("loaded.c"), Linked::Loaded);
+    for way in WAYS {
+        succeed(program(&path, way));
+    }
+}

@@ -19,6 +19,8 @@ const STRICT: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-g", "-pthread"];
 pub(crate) enum Linked {
     Static,
     Shared,
+    /// Not at all: it loads the library itself.
+    Loaded,
 }
 
 /// Ways of working, by the name that the programs know them by.
@@ -73,12 +75,17 @@ pub(crate) fn compile(file: &Path, linked: Linked) -> PathBuf {
     let mut cc = Command::new("cc");
     cc.arg("-std=c11").args(STRICT).arg("-I").arg(tree.join("include")).arg("-o").arg(&program);
     cc.arg(file);
+    // As ci/asan.sh has them compiled with the sanitizer.
+    cc.args(std::env::var("SYSLET_TEST_CFLAGS").unwrap_or_default().split_whitespace());
     match linked {
         Linked::Static => {
             cc.arg(tree.join("lib/libsyslet.a")).args(xtask::SYSTEM_LIBRARIES);
         }
         Linked::Shared => {
             cc.arg("-L").arg(tree.join("lib")).arg("-lsyslet");
+        }
+        Linked::Loaded => {
+            cc.arg("-ldl");
         }
     }
     run(&mut cc);
