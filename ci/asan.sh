@@ -23,3 +23,8 @@ export CARGO_BUILD_TARGET
 suite() { bash ci/again.sh cargo test --quiet -p syslet "$@"; }
 suite --test main
 SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 suite --test main
+# The C library's programs, compiled with the sanitizers: what they and the library do on the heap, and the headers'
+# inline functions. (The library itself is not instrumented: rustc's runtime and the C compiler's are two.)
+unset RUSTC_BOOTSTRAP RUSTFLAGS CARGO_BUILD_TARGET
+SYSLET_TEST_CFLAGS="-fsanitize=address,undefined" CARGO_TARGET_DIR="${CARGO_TARGET_DIR%/asan}" \
+  bash ci/again.sh cargo test --quiet -p syslet-capi --test main programs

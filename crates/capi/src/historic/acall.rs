@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "functions that C programs call")]
 
 use std::ffi::{c_int, c_long, c_ulong, c_void};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::{Call, CancelOutcome, Ret};
@@ -10,7 +11,7 @@ use syslet::{Call, CancelOutcome, Ret};
 use super::async_submit::deadline_of;
 use crate::bell::{self, Waited};
 use crate::known;
-use crate::late::Outstanding;
+use crate::late::{Outstanding, lock};
 use crate::life::{self, PerLife};
 
 /// `ACALL_SUBMIT_THREAD_POOL`: how calls are made here anyway.
@@ -33,6 +34,8 @@ struct Calls {
 }
 
 static ALL: PerLife<Calls> = PerLife::new();
+/// Held while a completion is put into a ring: so the head moves only after the completion is there.
+static PRODUCERS: PerLife<Mutex<()>> = PerLife::new();
 
 /// `struct acall_submission`, without its arguments.
 #[derive(Debug, Clone, Copy)]
@@ -116,9 +119,10 @@ unsafe fn store(submission: Submission, ret: Ret) {
         // SAFETY: the duty of this function.
         unsafe { store_at(completion, cookie, ret) };
     }
-    if ring == 0 {
+    if ring == 0 || known::place(ring, RING_SIZE, 8).is_err() {
         return;
     }
+    let _one_at_a_time = lock(PRODUCERS.get());
     // SAFETY: it was looked at.
     let places = unsafe { known::word32(ring + RING_NR) }.load(Ordering::Relaxed);
     if places == 0 {

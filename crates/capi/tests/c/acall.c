@@ -169,7 +169,7 @@ static void bad_input(void)
     char *gone = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct acall_submission one = make(SYS_getpid, 1, 0, 0, 0);
     struct acall_id id;
-    CHECK(munmap(gone, 4096) == 0);
+    CHECK(mprotect(gone, 4096, PROT_NONE) == 0);
     reset();
     EQUAL(acall_submit(NULL, 1), -EFAULT);
     EQUAL(acall_submit((void *)gone, 1), -EFAULT);
@@ -197,6 +197,34 @@ static void bad_input(void)
     EQUAL(acall_cancel(&id), -EAGAIN);
 }
 
+enum { MANY = 256 };
+
+/* Many calls end at the same time: each has its place in the ring, and the head counts those that are there. */
+static void one_ring_for_many(void)
+{
+    static struct {
+        struct acall_completion_ring ring;
+        struct acall_completion comps[MANY];
+    } large;
+    static struct acall_submission all[MANY];
+    static char bytes[MANY];
+    static int seen[MANY];
+    large.ring.nr = MANY;
+    for (int n = 0; n < MANY; n++) {
+        all[n] = make(SYS_read, (uint64_t)n + 1, ends[0], (long)&bytes[n], 1);
+        all[n].completion_ring_pointer = (uint64_t)(uintptr_t)&large;
+    }
+    EQUAL(acall_submit(all, MANY), MANY);
+    CHECK(write(ends[1], bytes, MANY) == MANY);
+    for (uint32_t tail = 0; tail < MANY; tail++) {
+        EQUAL(acall_ring_pwait(&large.ring, tail, 1, NULL, NULL, 0), 0);
+        uint64_t cookie = cookie_of(&large.comps[tail]);
+        CHECK(cookie >= 1 && cookie <= MANY);
+        EQUAL(large.comps[tail].return_code, 1);
+        EQUAL(seen[cookie - 1]++, 0);
+    }
+}
+
 int main(void)
 {
     CHECK(pipe(ends) == 0);
@@ -205,6 +233,7 @@ int main(void)
     submitting();
     waiting();
     masks();
+    one_ring_for_many();
     bad_input();
     EQUAL(syslet_detach(), 0);
     return 0;

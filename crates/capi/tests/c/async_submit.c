@@ -70,7 +70,7 @@ static void bad_input(void)
     char *gone = mmap(NULL, 2 * (size_t)page, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     long result[2] = {5, 5};
-    CHECK(munmap(gone + page, (size_t)page) == 0);
+    CHECK(mprotect(gone + page, (size_t)page, PROT_NONE) == 0);
     EQUAL(async_submit(2, result, SYS_getpid, NULL), -EINVAL);
     EQUAL(async_submit(~0ul, result, SYS_getpid, NULL), -EINVAL);
     EQUAL(async_submit(0, NULL, SYS_getpid, NULL), -EFAULT);

@@ -319,7 +319,7 @@ static void packed(void)
     long pid = 0;
     atom whole = make(SYS_getpid, 0, &pid, NULL);
     atom *edge = (atom *)(void *)(memory + page - size);
-    CHECK(munmap(memory + page, page) == 0);
+    CHECK(mprotect(memory + page, page, PROT_NONE) == 0);
     reset();
     memcpy((void *)edge, &whole, size);
     CHECK(run(edge) == edge);
@@ -341,7 +341,7 @@ static void bad_input(void)
     long answer = 9;
     atom one_atom = make(SYS_getpid, 0, &answer, NULL);
     unsigned long word = 5;
-    CHECK(munmap(gone, page) == 0);
+    CHECK(mprotect(gone, page, PROT_NONE) == 0);
     reset();
     FAILS(async_exec(NULL, &head), EFAULT);
     FAILS(async_exec((atom *)(void *)gone, &head), EFAULT);

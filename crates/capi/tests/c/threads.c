@@ -37,15 +37,19 @@ static void *reader(void *unused)
 {
     struct syslet_queue_completion completion;
     int count = 0;
+#ifndef __SANITIZE_ADDRESS__ /* it wants its threads to end by pthread_exit */
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0)
         return unused;
+#endif
     for (int n = 0; n < READ; n++)
         if (syslet_queue_pop(queue, &completion) == 1 && completion.res == n)
             count++;
     if (syslet_queue_pop(queue, &completion) == 0)
         count++;
     __atomic_store_n(&popped, count, __ATOMIC_RELEASE);
+#ifndef __SANITIZE_ADDRESS__
     syscall(SYS_exit, 0);
+#endif
     return unused;
 }
 

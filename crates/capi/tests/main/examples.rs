@@ -139,3 +139,32 @@ fn webthreadlet_answers_those_who_ask_while_others_are_silent() {
 fn webepoll_does_the_same() {
     serves("webepoll.c");
 }
+
+#[test]
+fn the_program_in_the_readme_reads_a_line() {
+    let readme = fs::read_to_string(xtask::source().join("../../README.md")).expect("it is there");
+    let program = readme.split_once("```c\n").and_then(|(_, rest)| rest.split_once("```"));
+    let source = folder().join("readme.c");
+    fs::write(&source, program.expect("it has a C program").0).expect("a file can be written");
+    let program = compile(&source, Linked::Shared);
+    for way in WAYS {
+        let mut command = Command::new(&program);
+        in_way(&mut command, way);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("it can be run");
+        let mut input = child.stdin.take().expect("it is piped");
+        input.write_all(b"a line\n").expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(0));
+        assert!(output.stdout.ends_with(b"7 bytes\n"), "{output:?}");
+    }
+}
+
+#[test]
+fn the_costs_can_be_measured() {
+    let mut cost = Command::new(example("cost.c"));
+    in_way(&mut cost, "follow");
+    let output = cost.arg("10").output().expect("it can be run");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 5);
+}

@@ -80,6 +80,8 @@ pub(crate) fn compile(file: &Path, linked: Linked) -> PathBuf {
     match linked {
         Linked::Static => {
             cc.arg(tree.join("lib/libsyslet.a")).args(xtask::SYSTEM_LIBRARIES);
+            // The library's debugging information is as large as all else together.
+            cc.arg("-Wl,--strip-debug");
         }
         Linked::Shared => {
             cc.arg("-L").arg(tree.join("lib")).arg("-lsyslet");

@@ -1,0 +1,167 @@
+/*
+ * cost [ROUNDS] - what calls through the library cost over plain ones, everything cached: the median over rounds in
+ * which both are made in turn.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <syslet.h>
+#include <syslet/syslets.h>
+
+enum { CALLS = 64, MOST = 100000 };
+
+static int file;
+static char buffer[4096];
+static struct syslet_uatom atoms[3], *ring[4];
+static struct async_head_user head = {0, 0, ring, sizeof ring, 0, 0, 0, 0};
+static struct syslet_queue *queue;
+
+static uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void plain_getppid(void)
+{
+    syscall(SYS_getppid);
+}
+
+static void plain_pread(void)
+{
+    syscall(SYS_pread64, file, buffer, sizeof buffer, 0);
+}
+
+static void submit(struct syslet_call call)
+{
+    struct syslet_pending *pending;
+    long result;
+    if (syslet_submit(&call, &result, &pending) == SYSLET_PENDING)
+        syslet_wait(pending);
+}
+
+static void submit_getppid(void)
+{
+    struct syslet_call call = {SYS_getppid, {0, 0, 0, 0, 0, 0}};
+    submit(call);
+}
+
+static void submit_pread(void)
+{
+    struct syslet_call call = {
+        SYS_pread64, {(unsigned long)file, (unsigned long)buffer, sizeof buffer, 0, 0, 0}};
+    submit(call);
+}
+
+static void plain_three(void)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    syscall(SYS_read, fd, buffer, sizeof buffer);
+    syscall(SYS_close, fd);
+}
+
+static void exec_three(void)
+{
+    struct syslet_uatom *last = async_exec(atoms, &head);
+    if (last)
+        return;
+    async_wait(1, head.user_ring_idx, &head);
+    ring[head.user_ring_idx] = NULL;
+    head.user_ring_idx = (head.user_ring_idx + 1) % 4;
+}
+
+static void nothing(void)
+{
+}
+
+static void post_and_pop(void)
+{
+    struct syslet_queue_completion completion;
+    syslet_queue_post(queue, 1, 2);
+    syslet_queue_pop(queue, &completion);
+}
+
+static void pop_nothing(void)
+{
+    struct syslet_queue_completion completion;
+    syslet_queue_pop(queue, &completion);
+}
+
+static int by_size(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static double time_of(void (*work)(void))
+{
+    uint64_t start = now();
+    for (int n = 0; n < CALLS; n++)
+        work();
+    return (double)(now() - start) / CALLS;
+}
+
+static void compare(const char *name, void (*plain)(void), void (*ours)(void), int rounds)
+{
+    static double plains[MOST], extras[MOST];
+    for (int n = 0; n < rounds; n++) {
+        plains[n] = time_of(plain);
+        extras[n] = time_of(ours) - plains[n];
+    }
+    qsort(plains, (size_t)rounds, sizeof *plains, by_size);
+    qsort(extras, (size_t)rounds, sizeof *extras, by_size);
+    printf("%-22s plain %7.1f ns, extra %6.1f ns\n", name, plains[rounds / 2], extras[rounds / 2]);
+}
+
+static void prepare_atoms(void)
+{
+    static long fd, got;
+    static unsigned long at = (unsigned long)AT_FDCWD, flags = O_RDONLY | O_CLOEXEC;
+    static unsigned long path, place, size = sizeof buffer;
+    path = (unsigned long)"/proc/self/exe";
+    place = (unsigned long)buffer;
+    memset(atoms, 0, sizeof atoms);
+    atoms[0].nr = SYS_openat;
+    atoms[0].ret_ptr = &fd;
+    atoms[0].flags = SYSLET_STOP_ON_NEGATIVE;
+    atoms[0].next = &atoms[1];
+    atoms[0].arg_ptr[0] = &at;
+    atoms[0].arg_ptr[1] = &path;
+    atoms[0].arg_ptr[2] = &flags;
+    atoms[1].nr = SYS_read;
+    atoms[1].ret_ptr = &got;
+    atoms[1].next = &atoms[2];
+    atoms[1].arg_ptr[0] = (unsigned long *)&fd;
+    atoms[1].arg_ptr[1] = &place;
+    atoms[1].arg_ptr[2] = &size;
+    atoms[2].nr = SYS_close;
+    atoms[2].arg_ptr[0] = (unsigned long *)&fd;
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 1 ? atoi(argv[1]) : 2000;
+    if (rounds < 1 || rounds > MOST) {
+        fprintf(stderr, "usage: cost [ROUNDS]\n");
+        return 2;
+    }
+    file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    prepare_atoms();
+    if (file < 0 || syslet_attach(NULL) < 0 || syslet_queue_new(&queue, 8, 0) < 0)
+        return 2;
+    compare("getppid", plain_getppid, submit_getppid, rounds);
+    compare("pread 4 KiB", plain_pread, submit_pread, rounds);
+    compare("open, read, close", plain_three, exec_three, rounds);
+    compare("queue: post and pop", nothing, post_and_pop, rounds);
+    compare("queue: pop nothing", nothing, pop_nothing, rounds);
+    syslet_queue_free(queue);
+    return syslet_detach();
+}
