@@ -54,7 +54,6 @@ pub use self::{
     stats::{GuestStats, Histogram, Stats, stats},
     threadlet::{
         Builder, Scope, ScopedThreadlet, Threadlet, drain, scope, threadlet, threadlet_into,
-        threadlet_or,
-        try_threadlet,
+        threadlet_or, try_threadlet,
     },
 };
