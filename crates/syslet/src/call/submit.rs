@@ -170,22 +170,10 @@ unsafe fn route(
 
 /// What a call needs, above the crew's stack top: the guest may go on while it is used.
 pub(super) struct Frame {
-    call: Call,
-    guest: *const Guest,
-    crew: *const Crew,
-    engine: *const Engine,
-}
-
-impl Frame {
-    #[inline(always)]
-    pub(super) const fn new(
-        call: &Call,
-        guest: &'static Guest,
-        crew: &'static Crew,
-        engine: &'static Engine,
-    ) -> Self {
-        Self { call: *call, guest, crew, engine }
-    }
+    pub(super) call: Call,
+    pub(super) guest: *const Guest,
+    pub(super) crew: *const Crew,
+    pub(super) engine: *const Engine,
 }
 
 /// # Safety
@@ -198,7 +186,7 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
     let frame: *mut Frame = guest.room(room).cast();
     let (crew, engine) = (guest.carrier(), engine_of_guest());
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { frame.write(Frame::new(call, guest, crew, engine)) };
+    unsafe { frame.write(Frame { call: *call, guest, crew, engine }) };
     // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
     match unsafe { guest.cross(room, run, frame.cast(), |value| value as isize) } {
         Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
