@@ -1,8 +1,9 @@
 //! Memory that C programs name in structures of the historic interfaces: looked at before it is used.
 //!
 //! The kernel's own copies find memory that is not there. Here, a system call that does nothing but read
-//! (or write) a word says whether it is, once for each page and thread; what is unmapped after
-//! that faults as it does in the program's own code.
+//! (or write) a word says whether it is; what another thread unmaps after that faults as it does in the
+//! program's own code. [`Known`] is for where there is no time for that: it looks once for each page
+//! and thread.
 //!
 //! # Safety
 //!
@@ -14,7 +15,7 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
-use crate::pointer::{PAGE, is_possible, is_readable, is_writable};
+use crate::pointer::{PAGE, is_readable, is_writable};
 
 const PAGES: usize = 32;
 
@@ -25,34 +26,13 @@ thread_local! {
 }
 
 /// Checks that `len` bytes at `address` can be read.
-#[inline]
 pub(crate) fn readable(address: usize, len: usize) -> Result<(), c_int> {
-    READABLE.with(|pages| check(pages, address, len, is_readable))
+    if is_readable(address, len) { Ok(()) } else { Err(-libc::EFAULT) }
 }
 
 /// Checks that `len` bytes at `address` can be written to.
-#[inline]
 pub(crate) fn writable(address: usize, len: usize) -> Result<(), c_int> {
-    WRITABLE.with(|pages| check(pages, address, len, is_writable))
-}
-
-#[inline]
-fn check(
-    pages: &[Cell<usize>; PAGES],
-    address: usize,
-    len: usize,
-    really: fn(usize, usize) -> bool,
-) -> Result<(), c_int> {
-    let page = address / PAGE;
-    let known = &pages[page % PAGES];
-    if known.get() == page && page == (address.wrapping_add(len.max(1)) - 1) / PAGE && page != 0 {
-        return Ok(());
-    }
-    if !is_possible(address, len) || !really(address, len) {
-        return Err(-libc::EFAULT);
-    }
-    known.set(page);
-    Ok(())
+    if is_writable(address, len) { Ok(()) } else { Err(-libc::EFAULT) }
 }
 
 /// Reads a `T`, which may be at any address and have any bits.
@@ -60,11 +40,20 @@ fn check(
 /// # Safety
 ///
 /// See the module; and every pattern of bits is a `T`.
-#[inline]
 pub(crate) unsafe fn read<T: Copy>(address: usize) -> Result<T, c_int> {
     readable(address, size_of::<T>())?;
     // SAFETY: it was looked at, and the duty of this function.
-    Ok(unsafe { (address as *const T).read_unaligned() })
+    Ok(unsafe { fetch(address) })
+}
+
+/// As [`read`], of what was looked at.
+///
+/// # Safety
+///
+/// As [`read`], and it can be read.
+pub(crate) unsafe fn fetch<T: Copy>(address: usize) -> T {
+    // SAFETY: the duty of this function.
+    unsafe { (address as *const T).read_unaligned() }
 }
 
 /// Writes a `T`, at any address.
@@ -72,17 +61,73 @@ pub(crate) unsafe fn read<T: Copy>(address: usize) -> Result<T, c_int> {
 /// # Safety
 ///
 /// See the module.
-#[inline]
 pub(crate) unsafe fn write<T: Copy>(address: usize, value: T) -> Result<(), c_int> {
     writable(address, size_of::<T>())?;
     // SAFETY: it was looked at, and the duty of this function.
-    unsafe { (address as *mut T).write_unaligned(value) };
+    unsafe { store(address, value) };
     Ok(())
+}
+
+/// As [`write`], where it was looked at.
+///
+/// # Safety
+///
+/// As [`write`], and it can be written to.
+pub(crate) unsafe fn store<T: Copy>(address: usize, value: T) {
+    // SAFETY: the duty of this function.
+    unsafe { (address as *mut T).write_unaligned(value) };
 }
 
 /// Checks that a structure at `address` can be read and written, and is aligned to `align`.
 pub(crate) fn place(address: usize, len: usize, align: usize) -> Result<(), c_int> {
     if address.is_multiple_of(align) { writable(address, len) } else { Err(-libc::EINVAL) }
+}
+
+/// The same, for pages that this thread has found good before without looking again.
+#[derive(Debug)]
+pub(crate) struct Known;
+
+impl Known {
+    #[inline]
+    pub(crate) fn writable(address: usize, len: usize) -> Result<(), c_int> {
+        WRITABLE.with(|pages| check(pages, address, len, writable))
+    }
+
+    /// # Safety
+    ///
+    /// As [`read`].
+    #[inline]
+    pub(crate) unsafe fn read<T: Copy>(address: usize) -> Result<T, c_int> {
+        READABLE.with(|pages| check(pages, address, size_of::<T>(), readable))?;
+        // SAFETY: it was looked at, and the duty of this function.
+        Ok(unsafe { fetch(address) })
+    }
+
+    #[inline]
+    pub(crate) fn place(address: usize, len: usize, align: usize) -> Result<(), c_int> {
+        if address.is_multiple_of(align) {
+            Self::writable(address, len)
+        } else {
+            Err(-libc::EINVAL)
+        }
+    }
+}
+
+#[inline]
+fn check(
+    pages: &[Cell<usize>; PAGES],
+    address: usize,
+    len: usize,
+    really: fn(usize, usize) -> Result<(), c_int>,
+) -> Result<(), c_int> {
+    let page = address / PAGE;
+    let known = &pages[page % PAGES];
+    if known.get() == page && page == (address.wrapping_add(len.max(1)) - 1) / PAGE && page != 0 {
+        return Ok(());
+    }
+    really(address, len)?;
+    known.set(page);
+    Ok(())
 }
 
 macro_rules! atomic {

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use syslet_sys::arch;
 
 use crate::bell::{self, Waited};
-use crate::known;
+use crate::known::{self, Known};
 use crate::late::lock;
 use crate::life::PerLife;
 
@@ -71,7 +71,7 @@ impl Layout for V5 {
     #[inline]
     unsafe fn read(at: usize) -> Result<Atom, c_int> {
         // SAFETY: the duty of this function.
-        let [flags, nr, ret_ptr, next]: [u64; 4] = unsafe { known::read(at) }?;
+        let [flags, nr, ret_ptr, next]: [u64; 4] = unsafe { Known::read(at) }?;
         let (ret_ptr, next) = (ret_ptr as usize, next as usize);
         Ok(Atom { flags, nr, ret_ptr, next, arg_ptrs: at + 32 })
     }
@@ -86,7 +86,7 @@ impl Layout for V6 {
     #[inline]
     unsafe fn read(at: usize) -> Result<Atom, c_int> {
         // SAFETY: the duty of this function.
-        let [both, ret_ptr, next]: [u64; 3] = unsafe { known::read(at) }?;
+        let [both, ret_ptr, next]: [u64; 3] = unsafe { Known::read(at) }?;
         let (flags, nr) = (both & 0xffff_ffff, both >> 32);
         let (ret_ptr, next) = (ret_ptr as usize, next as usize);
         Ok(Atom { flags, nr, ret_ptr, next, arg_ptrs: at + 24 })
@@ -121,21 +121,21 @@ unsafe fn make<L: Layout>(at: usize, atom: &Atom) -> Result<Next, c_int> {
     for (number, arg) in args.iter_mut().enumerate() {
         // An atom may end after its first null pointer.
         // SAFETY: the duty of this function.
-        let pointer: usize = unsafe { known::read(atom.arg_ptrs + 8 * number) }?;
+        let pointer: usize = unsafe { Known::read(atom.arg_ptrs + 8 * number) }?;
         if pointer == 0 {
             break;
         }
         // SAFETY: as above.
-        *arg = unsafe { known::read(pointer) }?;
+        *arg = unsafe { Known::read(pointer) }?;
     }
     if atom.ret_ptr != 0 {
-        known::writable(atom.ret_ptr, 8)?;
+        Known::writable(atom.ret_ptr, 8)?;
     }
     // SAFETY: as above.
     let ret = unsafe { call(atom.nr, args) };
     if atom.ret_ptr != 0 {
         // SAFETY: as above.
-        unsafe { known::write(atom.ret_ptr, ret) }?;
+        unsafe { known::store(atom.ret_ptr, ret) };
     }
     let stops = |flag, holds| atom.flags & flag != 0 && holds;
     let stopped = stops(STOP_ON_NONZERO, ret != 0)
@@ -298,14 +298,14 @@ unsafe fn launch<L: Layout>(at: usize, head: usize, away: bool) -> Result<Option
 /// The head can be used, and its ring.
 #[inline]
 fn check_head(head: usize) -> Result<(), c_int> {
-    known::place(head, HEAD_SIZE, 8)?;
+    Known::place(head, HEAD_SIZE, 8)?;
     let (ring, bytes) = ring_of(head);
     if bytes == 0 || !bytes.is_multiple_of(8) {
         return Err(-libc::EINVAL);
     }
     // All of it where it is small; of a large one the ends.
-    known::place(ring, 8, 8)?;
-    known::place(ring.wrapping_add(bytes - 8), 8, 8)
+    Known::place(ring, 8, 8)?;
+    Known::place(ring.wrapping_add(bytes - 8), 8, 8)
 }
 
 /// Address and size of a head's ring.
@@ -395,7 +395,7 @@ fn wait(min: usize, from: usize, head: usize) -> Result<(), c_int> {
 ///
 /// The header's duties.
 unsafe fn add(place: usize, increment: u64) -> Result<u64, c_int> {
-    known::place(place, 8, 8)?;
+    Known::place(place, 8, 8)?;
     // SAFETY: it was looked at.
     let word = unsafe { known::word64(place) };
     Ok(word.fetch_add(increment, Ordering::AcqRel).wrapping_add(increment))
@@ -480,6 +480,9 @@ pub(crate) unsafe extern "C" fn async_thread(event: *mut c_void, head: *mut c_vo
 /// The header's duties.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn umem_add(place: *mut c_ulong, increment: c_ulong) -> c_long {
+    if let Err(error) = known::place(place.addr(), 8, 8) {
+        return fail(error);
+    }
     // SAFETY: the duty of this function.
     unsafe { add(place.addr(), increment) }.map_or_else(fail, |value| value as c_long)
 }

@@ -103,9 +103,9 @@ unsafe fn send(message: usize, size: c_int) -> Result<c_int, c_int> {
     known::writable(message, size).map_err(|_| libc::EFAULT)?;
     let reads = |offset: usize| {
         // SAFETY: the duty of this function.
-        unsafe { known::read::<i32>(message + offset) }.map_err(|_| libc::EFAULT)
+        unsafe { known::fetch::<i32>(message + offset) }
     };
-    let (nr, flags) = (reads(MS_CMD)?, reads(MS_FLAGS)?);
+    let (nr, flags) = (reads(MS_CMD), reads(MS_FLAGS));
     if flags & !(MSGF_ASYNC | IGNORED_FLAGS) != 0 {
         return Err(libc::EINVAL);
     }
@@ -116,7 +116,7 @@ unsafe fn send(message: usize, size: c_int) -> Result<c_int, c_int> {
     let mut args = [0usize; MOST_ARGS];
     for (at, arg) in args.iter_mut().enumerate().take((size - MESSAGE_SIZE) / 8) {
         // SAFETY: as above.
-        *arg = unsafe { known::read(message + MESSAGE_SIZE + 8 * at) }.map_err(|_| libc::EFAULT)?;
+        *arg = unsafe { known::fetch(message + MESSAGE_SIZE + 8 * at) };
     }
     let call = Call::new(usize::try_from(nr).map_err(|_| libc::ENOSYS)?, args);
     // SAFETY: as above.
@@ -144,9 +144,9 @@ unsafe fn start(message: usize, call: Call, asynchronous: bool) -> Result<c_int,
     };
     // Before the call can end: that writes there too.
     // SAFETY: the duty of this function.
-    let before: i32 = unsafe { known::read(message + MS_ERROR) }.map_err(|_| libc::EFAULT)?;
+    let before: i32 = unsafe { known::fetch(message + MS_ERROR) };
     // SAFETY: as above.
-    unsafe { known::write(message + MS_ERROR, EASYNC) }.map_err(|_| libc::EFAULT)?;
+    unsafe { known::store(message + MS_ERROR, EASYNC) };
     // SAFETY: as above.
     let started = unsafe { all.calls.start(number, call, then, || bell::ring(BELL)) };
     if !matches!(started, Ok(None)) {
@@ -158,7 +158,7 @@ unsafe fn start(message: usize, call: Call, asynchronous: bool) -> Result<c_int,
         Ok(Some(ret)) => unsafe { answer(message, ret) },
         Err(error) => {
             // SAFETY: as above.
-            unsafe { known::write(message + MS_ERROR, before) }.map_err(|_| libc::EFAULT)?;
+            unsafe { known::store(message + MS_ERROR, before) };
             Err(-error)
         }
     }
@@ -189,10 +189,11 @@ fn new_cookie(all: &Messages) -> Result<(u64, c_int), c_int> {
 unsafe fn answer(message: usize, ret: Ret) -> Result<c_int, c_int> {
     let error = ret.errno().unwrap_or(0);
     let value = if error == 0 { ret.raw() as i64 } else { -1 };
+    known::writable(message, MESSAGE_SIZE).map_err(|_| libc::EFAULT)?;
     // SAFETY: the duty of this function.
-    unsafe { known::write(message + MS_RESULT, value) }.map_err(|_| libc::EFAULT)?;
+    unsafe { known::store(message + MS_RESULT, value) };
     // SAFETY: as above.
-    unsafe { known::write(message + MS_ERROR, error) }.map_err(|_| libc::EFAULT)?;
+    unsafe { known::store(message + MS_ERROR, error) };
     Ok(error)
 }
 

@@ -70,9 +70,12 @@ unsafe fn submit_one(at: usize) -> Result<(), c_int> {
     let nr = usize::try_from(nr as c_int).map_err(|_| -libc::ENOSYS)?;
     let mut words = [0usize; 6];
     let count = nr_args as usize;
+    if count > 0 && count <= words.len() {
+        known::readable(args as usize, 8 * count)?;
+    }
     for (number, word) in words.get_mut(..count).ok_or(-libc::EINVAL)?.iter_mut().enumerate() {
         // SAFETY: as above.
-        *word = unsafe { known::read((args as usize).wrapping_add(8 * number)) }?;
+        *word = unsafe { known::fetch(args as usize + 8 * number) };
     }
     mine(|mine| {
         // SAFETY: the header's duties are those of `submit`.
@@ -112,7 +115,8 @@ pub(crate) unsafe extern "C" fn asys_await_completion(completion: *mut c_void) -
     match awaited {
         Ok(Ok(words)) => {
             // SAFETY: the duty of this function.
-            unsafe { known::write(place, words) }.map_or_else(|error| error, |()| 0)
+            unsafe { known::store(place, words) };
+            0
         }
         Ok(Err(error)) | Err(error) => error,
     }

@@ -25,9 +25,12 @@ unsafe fn call_of(nr: usize, args: usize) -> Result<Call, c_int> {
     let entry = u32::try_from(nr).ok().and_then(syslet_catalog::lookup);
     let count = entry.ok_or(-libc::ENOSYS)?.args.len();
     let mut words = [0; 6];
+    if count > 0 {
+        known::readable(args, 8 * count)?;
+    }
     for (at, word) in words.iter_mut().enumerate().take(count) {
         // SAFETY: the duty of this function.
-        *word = unsafe { known::read(args.wrapping_add(8 * at)) }?;
+        *word = unsafe { known::fetch(args + 8 * at) };
     }
     Ok(Call::new(nr, words))
 }
