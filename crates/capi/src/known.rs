@@ -20,9 +20,12 @@ use crate::pointer::{PAGE, is_readable, is_writable};
 const PAGES: usize = 32;
 
 thread_local! {
-    /// Pages that could be read, and written to; by the low bits of their number.
-    static READABLE: [Cell<usize>; PAGES] = const { [const { Cell::new(0) }; PAGES] };
-    static WRITABLE: [Cell<usize>; PAGES] = const { [const { Cell::new(0) }; PAGES] };
+    static HERE: Known = const {
+        Known {
+            readable: [const { Cell::new(0) }; PAGES],
+            writable: [const { Cell::new(0) }; PAGES],
+        }
+    };
 }
 
 /// Checks that `len` bytes at `address` can be read.
@@ -68,11 +71,11 @@ pub(crate) unsafe fn write<T: Copy>(address: usize, value: T) -> Result<(), c_in
     Ok(())
 }
 
-/// As [`write`], where it was looked at.
+/// As [`write()`], where it was looked at.
 ///
 /// # Safety
 ///
-/// As [`write`], and it can be written to.
+/// As [`write()`], and it can be written to.
 pub(crate) unsafe fn store<T: Copy>(address: usize, value: T) {
     // SAFETY: the duty of this function.
     unsafe { (address as *mut T).write_unaligned(value) };
@@ -83,33 +86,38 @@ pub(crate) fn place(address: usize, len: usize, align: usize) -> Result<(), c_in
     if address.is_multiple_of(align) { writable(address, len) } else { Err(-libc::EINVAL) }
 }
 
-/// The same, for pages that this thread has found good before without looking again.
+/// The same, for pages that this thread has found good before without looking again: those it knows, by the
+/// low bits of their number.
 #[derive(Debug)]
-pub(crate) struct Known;
+pub(crate) struct Known {
+    readable: [Cell<usize>; PAGES],
+    writable: [Cell<usize>; PAGES],
+}
 
 impl Known {
+    /// Calls `f` with what the running thread knows. (Finding it takes as long as some tens of checks.)
+    pub(crate) fn here<R>(f: impl FnOnce(&Self) -> R) -> R {
+        HERE.with(f)
+    }
+
     #[inline]
-    pub(crate) fn writable(address: usize, len: usize) -> Result<(), c_int> {
-        WRITABLE.with(|pages| check(pages, address, len, writable))
+    pub(crate) fn writable(&self, address: usize, len: usize) -> Result<(), c_int> {
+        check(&self.writable, address, len, writable)
     }
 
     /// # Safety
     ///
     /// As [`read`].
     #[inline]
-    pub(crate) unsafe fn read<T: Copy>(address: usize) -> Result<T, c_int> {
-        READABLE.with(|pages| check(pages, address, size_of::<T>(), readable))?;
+    pub(crate) unsafe fn read<T: Copy>(&self, address: usize) -> Result<T, c_int> {
+        check(&self.readable, address, size_of::<T>(), readable)?;
         // SAFETY: it was looked at, and the duty of this function.
         Ok(unsafe { fetch(address) })
     }
 
     #[inline]
-    pub(crate) fn place(address: usize, len: usize, align: usize) -> Result<(), c_int> {
-        if address.is_multiple_of(align) {
-            Self::writable(address, len)
-        } else {
-            Err(-libc::EINVAL)
-        }
+    pub(crate) fn place(&self, address: usize, len: usize, align: usize) -> Result<(), c_int> {
+        if address.is_multiple_of(align) { self.writable(address, len) } else { Err(-libc::EINVAL) }
     }
 }
 

@@ -59,7 +59,7 @@ trait Layout: 'static {
     /// # Safety
     ///
     /// The header's duties.
-    unsafe fn read(at: usize) -> Result<Atom, c_int>;
+    unsafe fn read(known: &Known, at: usize) -> Result<Atom, c_int>;
 }
 
 /// Versions 3 to 5.
@@ -69,9 +69,9 @@ impl Layout for V5 {
     const SIZE: usize = 88;
 
     #[inline]
-    unsafe fn read(at: usize) -> Result<Atom, c_int> {
+    unsafe fn read(known: &Known, at: usize) -> Result<Atom, c_int> {
         // SAFETY: the duty of this function.
-        let [flags, nr, ret_ptr, next]: [u64; 4] = unsafe { Known::read(at) }?;
+        let [flags, nr, ret_ptr, next]: [u64; 4] = unsafe { known.read(at) }?;
         let (ret_ptr, next) = (ret_ptr as usize, next as usize);
         Ok(Atom { flags, nr, ret_ptr, next, arg_ptrs: at + 32 })
     }
@@ -84,9 +84,9 @@ impl Layout for V6 {
     const SIZE: usize = 80;
 
     #[inline]
-    unsafe fn read(at: usize) -> Result<Atom, c_int> {
+    unsafe fn read(known: &Known, at: usize) -> Result<Atom, c_int> {
         // SAFETY: the duty of this function.
-        let [both, ret_ptr, next]: [u64; 3] = unsafe { Known::read(at) }?;
+        let [both, ret_ptr, next]: [u64; 3] = unsafe { known.read(at) }?;
         let (flags, nr) = (both & 0xffff_ffff, both >> 32);
         let (ret_ptr, next) = (ret_ptr as usize, next as usize);
         Ok(Atom { flags, nr, ret_ptr, next, arg_ptrs: at + 24 })
@@ -116,23 +116,23 @@ enum Next {
 ///
 /// The header's duties.
 #[inline]
-unsafe fn make<L: Layout>(at: usize, atom: &Atom) -> Result<Next, c_int> {
+unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next, c_int> {
     let mut args = [0usize; 6];
     for (number, arg) in args.iter_mut().enumerate() {
         // An atom may end after its first null pointer.
         // SAFETY: the duty of this function.
-        let pointer: usize = unsafe { Known::read(atom.arg_ptrs + 8 * number) }?;
+        let pointer: usize = unsafe { known.read(atom.arg_ptrs + 8 * number) }?;
         if pointer == 0 {
             break;
         }
         // SAFETY: as above.
-        *arg = unsafe { Known::read(pointer) }?;
+        *arg = unsafe { known.read(pointer) }?;
     }
     if atom.ret_ptr != 0 {
-        Known::writable(atom.ret_ptr, 8)?;
+        known.writable(atom.ret_ptr, 8)?;
     }
     // SAFETY: as above.
-    let ret = unsafe { call(atom.nr, args) };
+    let ret = unsafe { call(known, atom.nr, args) };
     if atom.ret_ptr != 0 {
         // SAFETY: as above.
         unsafe { known::store(atom.ret_ptr, ret) };
@@ -159,10 +159,11 @@ unsafe fn make<L: Layout>(at: usize, atom: &Atom) -> Result<Next, c_int> {
 ///
 /// The header's duties.
 #[inline]
-unsafe fn call(nr: u64, args: [usize; 6]) -> isize {
+unsafe fn call(known: &Known, nr: u64, args: [usize; 6]) -> isize {
     if nr == NR_UMEM_ADD {
         // SAFETY: the duty of this function.
-        return unsafe { add(args[0], args[1] as u64) }.map_or_else(|e| e as isize, |n| n as isize);
+        return unsafe { add(known, args[0], args[1] as u64) }
+            .map_or_else(|e| e as isize, |n| n as isize);
     }
     let number = u32::try_from(nr).unwrap_or(u32::MAX);
     if !syslet_catalog::class(number).movable() {
@@ -181,12 +182,12 @@ unsafe fn call(nr: u64, args: [usize; 6]) -> isize {
 ///
 /// The header's duties.
 #[inline]
-unsafe fn look<L: Layout>(at: usize) -> Result<Atom, c_int> {
+unsafe fn look<L: Layout>(known: &Known, at: usize) -> Result<Atom, c_int> {
     if !at.is_multiple_of(8) {
         return Err(-libc::EINVAL);
     }
     // SAFETY: the duty of this function.
-    let atom = unsafe { L::read(at) }?;
+    let atom = unsafe { L::read(known, at) }?;
     let both = atom.flags & (SYNC | ASYNC) == SYNC | ASYNC;
     if atom.flags & !FLAGS != 0 || both { Err(-libc::EINVAL) } else { Ok(atom) }
 }
@@ -197,10 +198,10 @@ unsafe fn look<L: Layout>(at: usize) -> Result<Atom, c_int> {
 /// # Safety
 ///
 /// The header's duties.
-unsafe fn run<L: Layout>(mut at: usize, free: bool) -> Stop {
+unsafe fn run<L: Layout>(known: &Known, mut at: usize, free: bool) -> Stop {
     loop {
         // SAFETY: the duty of this function.
-        let atom = match unsafe { look::<L>(at) } {
+        let atom = match unsafe { look::<L>(known, at) } {
             Ok(atom) => atom,
             Err(error) => return Stop::Bad(at, error),
         };
@@ -208,7 +209,7 @@ unsafe fn run<L: Layout>(mut at: usize, free: bool) -> Stop {
             return Stop::Before(at);
         }
         // SAFETY: as above.
-        match unsafe { make::<L>(at, &atom) } {
+        match unsafe { make::<L>(known, at, &atom) } {
             Ok(Next::Atom(next)) => at = next,
             Ok(Next::None { queued }) => return Stop::End { last: at, queued },
             Err(error) => return Stop::Bad(at, error),
@@ -224,7 +225,7 @@ unsafe fn run<L: Layout>(mut at: usize, free: bool) -> Stop {
 unsafe fn finish<L: Layout>(stop: Stop, head: usize) {
     let stop = match stop {
         // SAFETY: the duty of this function.
-        Stop::Before(at) => unsafe { run::<L>(at, true) },
+        Stop::Before(at) => Known::here(|known| unsafe { run::<L>(known, at, true) }),
         other => other,
     };
     match stop {
@@ -240,15 +241,15 @@ unsafe fn finish<L: Layout>(stop: Stop, head: usize) {
 /// # Safety
 ///
 /// The header's duties.
-unsafe fn exec<L: Layout>(atom: usize, head: usize) -> Result<usize, c_int> {
-    check_head(head)?;
+unsafe fn exec<L: Layout>(known: &Known, atom: usize, head: usize) -> Result<usize, c_int> {
+    check_head(known, head)?;
     let mut at = atom;
     loop {
         // SAFETY: the duty of this function.
-        let first = unsafe { look::<L>(at) }?;
+        let first = unsafe { look::<L>(known, at) }?;
         if first.flags & SYNC != 0 {
             // SAFETY: as above.
-            match unsafe { make::<L>(at, &first) }? {
+            match unsafe { make::<L>(known, at, &first) }? {
                 Next::Atom(next) => at = next,
                 Next::None { .. } => return Ok(at),
             }
@@ -279,7 +280,7 @@ unsafe fn launch<L: Layout>(at: usize, head: usize, away: bool) -> Result<Option
         if away {
             let work = move || {
                 // SAFETY: the header's duties.
-                let stop = unsafe { run::<L>(at, true) };
+                let stop = Known::here(|known| unsafe { run::<L>(known, at, true) });
                 // SAFETY: as above.
                 unsafe { finish::<L>(stop, head) };
             };
@@ -287,7 +288,7 @@ unsafe fn launch<L: Layout>(at: usize, head: usize, away: bool) -> Result<Option
             return None;
         }
         // SAFETY: as above.
-        let work = move || unsafe { run::<L>(at, false) };
+        let work = move || Known::here(|known| unsafe { run::<L>(known, at, false) });
         // SAFETY: as above.
         let late = move |stop| unsafe { finish::<L>(stop, head) };
         syslet::threadlet_or(work, late)
@@ -297,15 +298,15 @@ unsafe fn launch<L: Layout>(at: usize, head: usize, away: bool) -> Result<Option
 
 /// The head can be used, and its ring.
 #[inline]
-fn check_head(head: usize) -> Result<(), c_int> {
-    Known::place(head, HEAD_SIZE, 8)?;
+fn check_head(known: &Known, head: usize) -> Result<(), c_int> {
+    known.place(head, HEAD_SIZE, 8)?;
     let (ring, bytes) = ring_of(head);
     if bytes == 0 || !bytes.is_multiple_of(8) {
         return Err(-libc::EINVAL);
     }
     // All of it where it is small; of a large one the ends.
-    Known::place(ring, 8, 8)?;
-    Known::place(ring.wrapping_add(bytes - 8), 8, 8)
+    known.place(ring, 8, 8)?;
+    known.place(ring.wrapping_add(bytes - 8), 8, 8)
 }
 
 /// Address and size of a head's ring.
@@ -337,7 +338,7 @@ fn complete(head: usize, atom: usize) {
 /// Moves completions into the ring, as far as there is room.
 fn fill(head: usize, waiting: &mut VecDeque<usize>) {
     // A program that has taken the ring away has its completions dropped.
-    if check_head(head).is_err() {
+    if Known::here(|known| check_head(known, head)).is_err() {
         waiting.clear();
     }
     while let Some(atom) = waiting.front() {
@@ -371,7 +372,7 @@ fn refill(head: usize) {
 }
 
 fn wait(min: usize, from: usize, head: usize) -> Result<(), c_int> {
-    check_head(head)?;
+    Known::here(|known| check_head(known, head))?;
     let (ring, bytes) = ring_of(head);
     let entries = bytes / 8;
     if min > entries || from >= entries {
@@ -394,8 +395,8 @@ fn wait(min: usize, from: usize, head: usize) -> Result<(), c_int> {
 /// # Safety
 ///
 /// The header's duties.
-unsafe fn add(place: usize, increment: u64) -> Result<u64, c_int> {
-    Known::place(place, 8, 8)?;
+unsafe fn add(known: &Known, place: usize, increment: u64) -> Result<u64, c_int> {
+    known.place(place, 8, 8)?;
     // SAFETY: it was looked at.
     let word = unsafe { known::word64(place) };
     Ok(word.fetch_add(increment, Ordering::AcqRel).wrapping_add(increment))
@@ -422,7 +423,7 @@ fn answer(last: Result<usize, c_int>) -> *mut c_void {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn async_exec(atom: *mut c_void, head: *mut c_void) -> *mut c_void {
     // SAFETY: the duty of this function.
-    answer(unsafe { exec::<V5>(atom.addr(), head.addr()) })
+    answer(Known::here(|known| unsafe { exec::<V5>(known, atom.addr(), head.addr()) }))
 }
 
 /// `async_exec` of version 6.
@@ -433,7 +434,7 @@ pub(crate) unsafe extern "C" fn async_exec(atom: *mut c_void, head: *mut c_void)
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn async_exec_v6(atom: *mut c_void, head: *mut c_void) -> *mut c_void {
     // SAFETY: the duty of this function.
-    answer(unsafe { exec::<V6>(atom.addr(), head.addr()) })
+    answer(Known::here(|known| unsafe { exec::<V6>(known, atom.addr(), head.addr()) }))
 }
 
 /// `async_wait(3)`.
@@ -464,7 +465,7 @@ pub(crate) unsafe extern "C" fn async_thread(event: *mut c_void, head: *mut c_vo
     if event.is_null() {
         return fail(-libc::EFAULT);
     }
-    match check_head(head.addr()) {
+    match Known::here(|known| check_head(known, head.addr())) {
         Ok(()) => {
             complete(head.addr(), event.addr());
             0
@@ -484,5 +485,6 @@ pub(crate) unsafe extern "C" fn umem_add(place: *mut c_ulong, increment: c_ulong
         return fail(error);
     }
     // SAFETY: the duty of this function.
-    unsafe { add(place.addr(), increment) }.map_or_else(fail, |value| value as c_long)
+    Known::here(|known| unsafe { add(known, place.addr(), increment) })
+        .map_or_else(fail, |value| value as c_long)
 }

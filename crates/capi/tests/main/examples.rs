@@ -166,5 +166,5 @@ fn the_costs_can_be_measured() {
     in_way(&mut cost, "follow");
     let output = cost.arg("10").output().expect("it can be run");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 5);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 6);
 }
