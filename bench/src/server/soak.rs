@@ -32,6 +32,10 @@ use crate::samples::Samples;
 /// Connections that ask.
 const CLIENTS: usize = 32;
 
+/// Connections that ask before that. A crew thread that has carried a worker stays as long as the worker does, so
+/// the number of threads is that of the closures that were away at once, at most: this comes first.
+const CLIENTS_BEFORE: usize = 4 * CLIENTS;
+
 /// Sizes of the files, of both kinds: around a page, around what the server reads at a time, and more.
 const SIZES: [u64; 10] = [0, 1, 4095, 4096, 70_000, 262_143, 262_144, 262_145, 600_000, 1_500_000];
 
@@ -93,9 +97,9 @@ impl Soak {
     }
 
     fn run(mut self, time: Duration, way: &'static str) -> Result<Row, Trouble> {
-        let warm = self.soak(time.min(Duration::from_secs(20)), 1)?;
+        let warm = self.soak(time.min(Duration::from_secs(20)), CLIENTS_BEFORE, 1)?;
         let before = self.rest()?;
-        let seen = self.soak(time, 2)?;
+        let seen = self.soak(time, CLIENTS, 2)?;
         let after = self.rest()?;
         let mut row = Row::new("soak", way, &seen.latency);
         row.more.p999_ns = Some(rounded(seen.latency.quantile(0.999)));
@@ -143,13 +147,13 @@ impl Soak {
     }
 
     /// Makes requests for a while.
-    fn soak(&self, time: Duration, seed: u64) -> Result<Seen, Trouble> {
+    fn soak(&self, time: Duration, clients: usize, seed: u64) -> Result<Seen, Trouble> {
         let server = self.child.address;
         self.load.run(async {
             let seen = Rc::new(RefCell::new(Seen::default()));
             let end = Instant::now() + time;
             let mut tasks = JoinSet::new();
-            for at in 0..CLIENTS {
+            for at in 0..clients {
                 let seen = Rc::clone(&seen);
                 let dice = Dice(seed * 1000 + at as u64);
                 tasks.spawn_local(Client { server, dice, seen, tag: Default::default() }.run(end));
