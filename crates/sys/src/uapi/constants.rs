@@ -116,6 +116,8 @@ constants! {
     MSG_DONTWAIT: usize = 0x40, "sys/socket.h", "MSG_DONTWAIT";
     /// Wait for all bytes.
     MSG_WAITALL: usize = 0x100, "sys/socket.h", "MSG_WAITALL";
+    /// Connect, and send along with it.
+    MSG_FASTOPEN: usize = 0x2000_0000, "sys/socket.h", "MSG_FASTOPEN";
     /// Do not wait, for one transfer.
     RWF_NOWAIT: usize = 8, "linux/fs.h", "RWF_NOWAIT";
     /// Socket options.

@@ -5,7 +5,9 @@
 
 use syslet_catalog::{Entry, Events, Makes, Twin, Waits};
 use syslet_sys::descriptor;
-use syslet_sys::uapi::{MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, POLLIN, POLLOUT, RWF_NOWAIT, nr};
+use syslet_sys::uapi::{
+    MSG_DONTWAIT, MSG_FASTOPEN, MSG_PEEK, MSG_WAITALL, POLLIN, POLLOUT, RWF_NOWAIT, nr,
+};
 
 use super::attempt::{Tried, try_as_guest};
 use super::cold::{Found, found};
@@ -167,7 +169,10 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
             let divisible = call.nr() == nr::RECVFROM
                 && flags & MSG_PEEK == 0
                 && descriptor::is_stream_socket(args[0] as i32);
-            let tried = flags & MSG_DONTWAIT == 0 && !several && (!all || divisible);
+            // Without waiting it would begin a connection, and send nothing.
+            let connects = flags & MSG_FASTOPEN != 0 && Progress::writes(call);
+            let whole = several || connects || (all && !divisible);
+            let tried = flags & MSG_DONTWAIT == 0 && !whole;
             tried.then_some(Way::Message)
         }
         Some(Twin::RwfNowait) => match kind {

@@ -134,3 +134,22 @@ fn a_datagram_is_all_that_is_asked_for() {
         assert_eq!(wait.wait().raw(), 10);
     });
 }
+
+#[test]
+fn a_message_that_opens_its_connection_waits_for_it() {
+    attached(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
+        let port = listener.local_addr().expect("it is bound").port();
+        let socket = socket();
+        let connect = connect_call(&socket, port);
+        let [_, address, len] = [0, 1, 2].map(|at| connect.args()[at]);
+        let hello = Block::with(b"hello");
+        let flags = libc::MSG_FASTOPEN as usize;
+        let args = [socket.as_raw_fd() as usize, hello.address(), 5, flags, address, len];
+        assert_eq!(go(number_call(libc::SYS_sendto, args)).wait().raw(), 5);
+        let (mut there, _) = listener.accept().expect("it is connected");
+        let mut heard = [0; 5];
+        there.read_exact(&mut heard).expect("it was sent");
+        assert_eq!(&heard, b"hello");
+    });
+}
