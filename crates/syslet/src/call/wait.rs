@@ -4,7 +4,7 @@
 
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{
-    AF_INET, AF_INET6, CLOCK_MONOTONIC, CLOCK_REALTIME, EINPROGRESS, O_NONBLOCK, P_PID,
+    AF_INET, AF_INET6, CLOCK_MONOTONIC, CLOCK_REALTIME, EINPROGRESS, O_NONBLOCK, P_PID, POLLHUP,
     TIMER_ABSTIME, WEXITED, WNOWAIT, nr,
 };
 
@@ -82,7 +82,9 @@ pub(super) unsafe fn connect(asker: Asker, call: &Call) -> Routed {
     let flags = descriptor::status_flags(descriptor);
     let waits = flags >= 0 && flags as usize & O_NONBLOCK == 0;
     let network = matches!(family, AF_INET | AF_INET6) && descriptor::is_stream_socket(descriptor);
-    if !waits || !network || descriptor::has_socket_timeout(descriptor, true) {
+    // As poll(2) says it: neither connected nor on the way there, nor does it listen.
+    let fresh = || descriptor::poll(descriptor, 0, 0) & POLLHUP as isize != 0;
+    if !waits || !network || !fresh() || descriptor::has_socket_timeout(descriptor, true) {
         return None;
     }
     let file = descriptor::stat(descriptor).ok()?.ino;

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::Call;
 
@@ -151,5 +152,33 @@ fn a_message_that_opens_its_connection_waits_for_it() {
         let mut heard = [0; 5];
         there.read_exact(&mut heard).expect("it was sent");
         assert_eq!(&heard, b"hello");
+    });
+}
+
+#[test]
+fn connecting_what_is_connected_changes_nothing_for_others() {
+    attached(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
+        let port = listener.local_addr().expect("it is bound").port();
+        let socket = socket();
+        let call = connect_call(&socket, port);
+        assert_eq!(go(call).wait().raw(), 0);
+        // Another thread would be told that nothing is there, instead of waiting.
+        let before = flags(&socket);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let mut changed = 0;
+                while !over.load(Ordering::Relaxed) {
+                    changed += usize::from(flags(&socket) != before);
+                }
+                changed
+            });
+            for _ in 0..20_000 {
+                assert_eq!(go(call).wait().errno(), Some(libc::EISCONN));
+            }
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(watcher.join().expect("it only looks"), 0);
+        });
     });
 }
