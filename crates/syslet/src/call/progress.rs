@@ -35,6 +35,8 @@ impl Progress {
                 let mut rest = *call;
                 rest.0[2] += part;
                 rest.0[3] = args[2].min(MOST) - part;
+                // Who sent it was told with the first part.
+                (rest.0[5], rest.0[6]) = (0, 0);
                 Self::Rest(rest)
             }
             // A position means a file, where a short write is an answer.

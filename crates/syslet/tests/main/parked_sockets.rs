@@ -182,3 +182,25 @@ fn connecting_what_is_connected_changes_nothing_for_others() {
         });
     });
 }
+
+#[test]
+fn who_sent_is_told_of_the_first_part() {
+    attached(|| {
+        let (mut writer, reader) = UnixStream::pair().expect("sockets can be made");
+        // A name in the abstract space, chosen by the kernel.
+        let name = Words::leak([libc::AF_UNIX as u64]);
+        let args = [writer.as_raw_fd() as usize, name.address(), 2, 0, 0, 0];
+        assert_eq!(plain(libc::SYS_bind as usize, args), 0);
+        let (block, from, len) = (Block::leak(), Block::leak(), Words::leak([110]));
+        let call = receive_all(reader.as_raw_fd(), block, 20);
+        let mut args = [0; 6];
+        args[..4].copy_from_slice(&call.args()[..4]);
+        (args[4], args[5]) = (from.address(), len.address());
+        let wait = parked(number_call(libc::SYS_recvfrom, args));
+        writer.write_all(&[1; 10]).expect("it has room");
+        assert!(eventually(|| block.bytes()[9] == 1));
+        drop(writer);
+        assert_eq!(wait.wait().raw(), 10);
+        assert_eq!((from.bytes()[0], len.get(0)), (libc::AF_UNIX as u8, 8));
+    });
+}
