@@ -31,6 +31,20 @@ pub fn getpid() -> i32 {
     plain(nr::GETPID, [0; 4]) as i32
 }
 
+/// True if 16 bytes at `at` can be written. What was there is lost.
+///
+/// # Safety
+///
+/// What is there, if anything, is the caller's to write.
+pub unsafe fn is_writable(at: usize) -> bool {
+    // The kernel writes the set of pending signals, or says EFAULT.
+    let writes = |at| {
+        // SAFETY: the duty of this function.
+        unsafe { syscall(nr::RT_SIGPENDING, [at, MASK_SIZE, 0, 0, 0, 0]) >= 0 }
+    };
+    writes(at) && writes(at + MASK_SIZE)
+}
+
 /// Closes a descriptor.
 pub fn close(descriptor: i32) {
     plain(nr::CLOSE, [descriptor as usize, 0, 0, 0]);

@@ -3,7 +3,8 @@
 #![allow(unsafe_code, reason = "reads and writes the time limits of calls, in their memory")]
 
 use syslet_catalog::Timeout;
-use syslet_sys::uapi::{TIMER_ABSTIME, Timespec, Timeval};
+use syslet_sys::call::is_writable;
+use syslet_sys::uapi::{TIMER_ABSTIME, Timespec, Timeval, nr};
 
 use super::number::Call;
 
@@ -112,6 +113,11 @@ pub(super) fn shorten(call: &mut Call, left: &Timespec) {
     let (at, value) = match timeout(call) {
         // Rounded up: not earlier than asked for.
         Timeout::RelMillis { arg } => (arg, left.as_nanos().div_ceil(1_000_000) as usize),
+        // `select`: the same call with a limit of another type, and no mask.
+        Timeout::RelTimeval { arg, updated: true } => {
+            (call.0[0], call.0[6]) = (nr::PSELECT6, 0);
+            (arg, std::ptr::from_ref(left) as usize)
+        }
         // A point on a clock stays where it is.
         Timeout::ByFlags { .. } if call.args()[1] & TIMER_ABSTIME != 0 => return,
         Timeout::RelTimespec { arg, .. } | Timeout::ByFlags { arg } | Timeout::ByOp { arg } => {
@@ -130,15 +136,20 @@ pub(super) fn shorten(call: &mut Call, left: &Timespec) {
 pub(crate) unsafe fn store_time_left(call: &Call, nanos: u64) {
     let word = |at: u8| call.args()[usize::from(at)];
     let left = Timespec::from_nanos(nanos);
+    let at = timeout(call).arg().map_or(0, word);
+    // SAFETY: the duty of this function: the time is the call's to write.
+    if !is_updated(call) || at == 0 || !unsafe { is_writable(at) } {
+        return; // none, or a constant of the program's, which the kernel would leave as it is
+    }
     match timeout(call) {
-        Timeout::RelTimeval { arg, updated: true } if word(arg) != 0 => {
+        Timeout::RelTimeval { .. } => {
             let left = Timeval { sec: left.sec, usec: left.nsec / 1000 };
             // SAFETY: the duty of this function: the time is the call's to write.
-            unsafe { (word(arg) as *mut Timeval).write_unaligned(left) };
+            unsafe { (at as *mut Timeval).write_unaligned(left) };
         }
-        Timeout::RelTimespec { arg, updated: true } if word(arg) != 0 => {
+        Timeout::RelTimespec { .. } => {
             // SAFETY: as above.
-            unsafe { (word(arg) as *mut Timespec).write_unaligned(left) };
+            unsafe { (at as *mut Timespec).write_unaligned(left) };
         }
         _ => {}
     }
@@ -146,8 +157,6 @@ pub(crate) unsafe fn store_time_left(call: &Call, nanos: u64) {
 
 #[cfg(test)]
 mod tests {
-    use syslet_sys::uapi::nr;
-
     use super::*;
 
     fn limit_of<const N: usize>(nr: usize, args: [usize; N]) -> Limit {

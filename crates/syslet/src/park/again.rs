@@ -9,9 +9,7 @@ use syslet_sys::uapi::{EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, SIGPIPE, Sigin
 use syslet_sys::{arch, descriptor};
 
 use super::op::{Parked, Way};
-use crate::call::{
-    Answer, Attempt, Call, Clockwork, Progress, ask, brings_descriptors, interest, store_time_left,
-};
+use crate::call::{Answer, Attempt, Call, Clockwork, Progress, ask, brings_descriptors, interest};
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job};
 
@@ -218,11 +216,6 @@ fn without_sigpipe(call: &Call, make: impl FnOnce() -> isize) -> isize {
 fn make_away(crew: &'static Crew, call: &Parked) -> isize {
     if call.slot().cancel_asked() {
         return -ECANCELED;
-    }
-    if call.is_timed() && call.way == Way::Several {
-        let left = call.deadline().saturating_sub(call.clock.now());
-        // SAFETY: the duties of `submit`: the call may be made until it ends.
-        unsafe { store_time_left(&call.call(), left) };
     }
     let clock = if call.is_timed() { Clockwork::until(call.deadline()) } else { Clockwork::none() };
     let now = call.call();

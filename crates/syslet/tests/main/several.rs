@@ -253,3 +253,25 @@ fn plain_calls_give_the_same_answers() {
         }
     });
 }
+
+#[test]
+fn a_time_limit_that_cannot_be_written_is_one_all_the_same() {
+    attached(|| {
+        // Where the program's constants are: the kernel leaves it as it is.
+        static LIMIT: [u64; 2] = [0, 20_000];
+        let time = LIMIT.as_ptr() as usize;
+        let pipes = [Pipe::new(), Pipe::new()];
+        for count in [1, 2] {
+            let polls = Polls::of(&pipes.each_ref().map(|pipe| (pipe.read_end(), libc::POLLIN)));
+            let args = [polls.0.address(), count, time, 0, 8];
+            let wait = parked(number_call(libc::SYS_ppoll, args));
+            assert_eq!(wait.wait().raw(), 0);
+        }
+        let reads = pipes.each_ref().map(Pipe::read_end);
+        let select = Select::of(&reads, &[], Duration::ZERO);
+        let args = [1024, select.reads.address(), 0, 0, time];
+        let wait = parked(number_call(libc::SYS_select, args));
+        assert_eq!(wait.wait().raw(), 0);
+        assert_eq!(Select::names(select.reads), []);
+    });
+}
