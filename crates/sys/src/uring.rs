@@ -11,9 +11,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::arch::syscall;
 use crate::uapi::{
-    EINVAL, FUTEX_BITSET_ANY, FUTEX_PRIVATE, IORING_ENTER_GETEVENTS, IORING_ENTER_REGISTERED_RING,
-    IORING_OP_ASYNC_CANCEL, IORING_OP_FUTEX_WAIT, IORING_OP_READ, IORING_OP_READV,
-    IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_NO_MMAP, IORING_SETUP_NO_SQARRAY,
+    EAGAIN, EINVAL, FUTEX_BITSET_ANY, FUTEX_PRIVATE, IORING_ENTER_GETEVENTS,
+    IORING_ENTER_REGISTERED_RING, IORING_OP_ASYNC_CANCEL, IORING_OP_FUTEX_WAIT, IORING_OP_READ,
+    IORING_OP_READV, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_NO_MMAP, IORING_SETUP_NO_SQARRAY,
     IORING_SETUP_REGISTERED_FD_ONLY, IORING_SETUP_SINGLE_ISSUER, RingCompletion, RingOffsets,
     RingParams, RingRequest, nr,
 };
@@ -85,6 +85,22 @@ impl Ring {
             completion_queue: params.completion_queue,
             not_send: PhantomData,
         })
+    }
+
+    /// The kernel's answer to `request`, the only one that the ring has, which does not wait; `-EINVAL` is that
+    /// of a kernel which does not know it.
+    ///
+    /// # Safety
+    ///
+    /// As [`push`](Self::push).
+    pub unsafe fn answer(&mut self, request: &RingRequest) -> isize {
+        // SAFETY: the duty of this function.
+        unsafe { self.push(request) };
+        let entered = self.enter(true);
+        match self.pop() {
+            Some(completion) => completion.result as isize,
+            None => entered.min(-EAGAIN),
+        }
     }
 
     /// A word of the queues' memory.

@@ -2,5 +2,6 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod headers;
+mod ring;
 mod switch;
 mod unwinding;

@@ -193,10 +193,18 @@ impl Reader {
             return Err(-EAGAIN);
         }
         // SAFETY: zeroed just now, and never freed if the ring is made.
-        let ring = unsafe { uring::Ring::new(memory) }.inspect_err(|_| {
+        let mut ring = unsafe { uring::Ring::new(memory) }.inspect_err(|_| {
             // SAFETY: allocated above; the kernel does not have it.
             unsafe { std::alloc::dealloc(memory.cast(), layout) };
         })?;
+        // The bell is not `ASLEEP`, so the wait ends at once. Where the kernel cannot wait for a futex (Linux 6.6)
+        // each would, and this thread would never sleep.
+        let wait = RingRequest::wait(engine.park.disk.bell.word(), ASLEEP);
+        // SAFETY: the word is in the engine, which is never freed.
+        let answer = unsafe { ring.answer(&wait) };
+        if answer != -EAGAIN {
+            return Err(if answer < 0 { answer } else { -EINVAL });
+        }
         Ok(Self {
             engine,
             ring,
