@@ -391,9 +391,9 @@ struct syslet_probe {
 int syslet_get_probe(struct syslet_probe *probe, size_t size);
 
 /*
- * Waits until no call and no function has a thread or waits for one, `timeout` nanoseconds at most (below 0:
- * without limit): for the end of a program, which would lose them. Says how many are left. Calls that wait
- * without a thread (struct syslet_stats, parked) are not among them. Handlers: no.
+ * Waits until no call and no function has a thread or waits for one, and no write is parked, `timeout`
+ * nanoseconds at most (below 0: without limit): for the end of a program, which would lose them. Says how many are
+ * left. Other calls that wait without a thread (struct syslet_stats, parked) are not among them. Handlers: no.
  */
 long syslet_drain(int64_t timeout);
 

@@ -15,6 +15,7 @@ use super::decide::{Decision, decide, wait_for_readiness};
 use super::kinds::{Kind, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
+use super::progress::Progress;
 use super::submit::Submitted;
 use super::transfer::is_read_at;
 use super::twin::Attempt;
@@ -166,12 +167,13 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
             let several = entry.name.ends_with("mmsg");
             // All of it, of a stream: what is there, and then the rest.
             let all = flags & MSG_WAITALL != 0;
-            let divisible = call.nr() == nr::RECVFROM
-                && flags & MSG_PEEK == 0
-                && descriptor::is_stream_socket(args[0] as i32);
+            let divisible = || {
+                let plain = call.nr() == nr::RECVFROM && flags & MSG_PEEK == 0;
+                plain && descriptor::is_stream_socket(args[0] as i32)
+            };
             // Without waiting it would begin a connection, and send nothing.
             let connects = flags & MSG_FASTOPEN != 0 && Progress::writes(call);
-            let whole = several || connects || (all && !divisible);
+            let whole = several || connects || (all && !divisible());
             let tried = flags & MSG_DONTWAIT == 0 && !whole;
             tried.then_some(Way::Message)
         }

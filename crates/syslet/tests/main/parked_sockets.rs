@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::Call;
 
-use crate::util::attached;
 use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain};
 use crate::util::parking::parked;
+use crate::util::{attached, eventually};
 
 /// A socket that is not connected.
 fn socket() -> OwnedFd {
