@@ -10,7 +10,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use syslet_sys::uapi::{EAGAIN, ECANCELED, EINTR, EINVAL, EOPNOTSUPP, RingCompletion, RingRequest};
+use syslet_sys::uapi::{
+    EAGAIN, ECANCELED, EINTR, EINVAL, EOPNOTSUPP, RingCompletion, RingRequest, Timespec,
+};
 use syslet_sys::uring::{self, COMPLETIONS, Memory};
 use syslet_sys::{arch, futex};
 
@@ -34,6 +36,9 @@ const STARTING: u32 = 1;
 const READY: u32 = 2;
 /// It cannot be had: with the error number above this.
 const REFUSED: u32 = 1 << 16;
+
+/// How long the thread waits where the kernel takes nothing.
+const PAUSE: Timespec = Timespec { sec: 0, nsec: 1_000_000 };
 
 /// What a completion carries that is not a read's.
 const BELL: u64 = u64::MAX;
@@ -232,10 +237,16 @@ impl Reader {
                 disk.bell.rise();
             }
             // Whatever the answer: what was not taken is given again next time.
-            self.ring.enter(sleep);
+            let answer = self.ring.enter(sleep);
             disk.bell.rise();
+            let mut came = false;
             while let Some(completion) = self.ring.pop() {
+                came = true;
                 self.complete(completion);
+            }
+            if answer < 0 && answer != -EINTR && !came {
+                // No memory, for one: others must give some back first.
+                futex::wait(&AtomicU32::new(0), 0, Some(&PAUSE));
             }
         }
     }
