@@ -34,7 +34,7 @@ struct AttemptFrame {
 ///
 /// # Safety
 ///
-/// Those of [`submit`], and the guest is ready.
+/// Those of `submit`, and the guest is ready.
 pub(super) unsafe fn try_as_guest(
     guest: &'static Guest,
     attempt: &Attempt,
@@ -59,7 +59,7 @@ pub(super) unsafe fn try_as_guest(
 /// # Safety
 ///
 /// `data` is an [`AttemptFrame`] on this very stack, of the guest that was just left; and the duties
-/// of [`submit`].
+/// of `submit`.
 unsafe extern "C" fn run_attempt(data: *mut u8) -> Verdict {
     // SAFETY: the duty of this function; the stack outlives this use of it.
     let AttemptFrame { attempt, way, frame } = unsafe { &*data.cast::<AttemptFrame>() };
@@ -81,7 +81,7 @@ unsafe extern "C" fn run_attempt(data: *mut u8) -> Verdict {
 ///
 /// # Safety
 ///
-/// The duties of [`submit`].
+/// The duties of `submit`.
 #[cold]
 #[inline(never)]
 unsafe fn finish_attempt(
