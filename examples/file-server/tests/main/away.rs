@@ -30,7 +30,8 @@ fn slow_files_hold_nobody_up() {
     for files in WAYS {
         let server = Served::start(files);
         let go = Arc::new(AtomicBool::new(false));
-        let (delay, told) = (Duration::from_millis(300), Arc::clone(&go));
+        // Long against what a busy machine may take for the others.
+        let (delay, told) = (Duration::from_secs(2), Arc::clone(&go));
         let script = move |request: &Request| match request {
             Request::Read { offset: 0, .. } if !told.load(Ordering::SeqCst) => {
                 Answer { delay, ..Answer::NOW }
