@@ -51,15 +51,15 @@ mod tests {
     use super::*;
 
     fn resolved(path: &str) -> Result<String, u16> {
-        let file = resolve(Path::new("/root"), path).map_err(|status| status.as_u16())?;
+        let file = resolve(Path::new("/srv"), path).map_err(|status| status.as_u16())?;
         Ok(file.to_str().unwrap().to_owned())
     }
 
     #[test]
     fn names_are_decoded_once() {
-        assert_eq!(resolved("/a/b%20c").as_deref(), Ok("/root/a/b c"));
-        assert_eq!(resolved("/%2541").as_deref(), Ok("/root/%41"));
-        assert_eq!(resolved("//a/./b").as_deref(), Ok("/root/a/b"));
+        assert_eq!(resolved("/a/b%20c").as_deref(), Ok("/srv/a/b c"));
+        assert_eq!(resolved("/%2541").as_deref(), Ok("/srv/%41"));
+        assert_eq!(resolved("//a/./b").as_deref(), Ok("/srv/a/b"));
         assert_eq!(
             resolve(Path::new("/r"), "/%ff").unwrap().as_os_str().as_encoded_bytes(),
             b"/r/\xff"
@@ -68,9 +68,9 @@ mod tests {
 
     #[test]
     fn directories_are_their_index() {
-        assert_eq!(resolved("/").as_deref(), Ok("/root/index.html"));
-        assert_eq!(resolved("/a/").as_deref(), Ok("/root/a/index.html"));
-        assert_eq!(resolved("/a/.").as_deref(), Ok("/root/a/index.html"));
+        assert_eq!(resolved("/").as_deref(), Ok("/srv/index.html"));
+        assert_eq!(resolved("/a/").as_deref(), Ok("/srv/a/index.html"));
+        assert_eq!(resolved("/a/.").as_deref(), Ok("/srv/a/index.html"));
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub(crate) fn ring_read(call: &Call) -> Option<RingRequest> {
     })
 }
 
-/// True if the answer of `call`, a read at a position, by other means than the plain call, is the plain call's: it
-/// is an error, or as long as it was asked to be, or ends where the file does.
+/// True if the answer of `call`, a read at a position, by other means than the plain call, is the plain
+/// call's: it is an error, or as long as it was asked to be, or ends where the file does.
 ///
 /// # Safety
 ///

@@ -39,16 +39,20 @@ impl Sets {
         [args[1], args[2], args[3]]
     }
 
+    /// Sets of the size of those of `call`, which is not too large, with nothing in them.
+    fn empty(call: &Call) -> Self {
+        Self { words: [[0; WORDS]; 3], bytes: call.args()[0].div_ceil(64) * 8 }
+    }
+
     /// # Safety
     ///
     /// The sets of `call`, which is not too large, are readable.
     unsafe fn of(call: &Call) -> Self {
-        let bytes = call.args()[0].div_ceil(64) * 8;
-        let mut sets = Self { words: [[0; WORDS]; 3], bytes };
+        let mut sets = Self::empty(call);
         for (words, from) in sets.words.iter_mut().zip(Self::addresses(call)) {
             if from != 0 {
                 // SAFETY: the duty of this function; there are words enough.
-                unsafe { std::ptr::copy(from as *const u8, words.as_mut_ptr().cast(), bytes) };
+                unsafe { std::ptr::copy(from as *const u8, words.as_mut_ptr().cast(), sets.bytes) };
             }
         }
         sets
@@ -106,9 +110,8 @@ pub(crate) unsafe fn ask(call: &Call) -> isize {
 /// As [`ask`].
 pub(crate) unsafe fn store_nothing(call: &Call) {
     if is_select(call) {
-        let bytes = call.args()[0].div_ceil(64) * 8;
         // SAFETY: the duty of this function.
-        unsafe { Sets { words: [[0; WORDS]; 3], bytes }.store(call) };
+        unsafe { Sets::empty(call).store(call) };
     }
 }
 

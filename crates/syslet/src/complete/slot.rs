@@ -13,7 +13,8 @@
 //! | `QUEUE` | handle | the result goes to a completion queue, see `queue.rs` |
 //! | `BEGUN` | finisher | a queued closure runs: a cancel comes too late |
 //!
-//! Of `BEGUN` and `CANCEL`, whichever comes first decides whether a closure runs. Of `DONE` and `QUEUE`, whoever's `fetch_or` comes second puts the result into the queue.
+//! Of `BEGUN` and `CANCEL`, whichever comes first decides whether a closure runs. Of `DONE` and `QUEUE`,
+//! whoever's `fetch_or` comes second puts the result into the queue.
 //!
 //! `DONE` is set with release ordering after the result was written, and every wake-up comes after
 //! it. If `DETACHED` was set first the finisher drops the result, otherwise the handle does:

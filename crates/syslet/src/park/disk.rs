@@ -278,9 +278,8 @@ impl Reader {
 
     /// Gives a claimed read to the kernel.
     fn begin(&mut self, call: Arc<Parked>) {
-        let Some(place) = self.free.pop() else { return self.engine.go_away(&call) };
-        let Some(request) = ring_read(&call.call()) else {
-            self.free.push(place);
+        let request = ring_read(&call.call());
+        let Some((request, place)) = request.and_then(|read| Some((read, self.free.pop()?))) else {
             return self.engine.go_away(&call);
         };
         self.reads[place] = Some(Begun { call, cancelled: false });

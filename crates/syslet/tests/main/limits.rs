@@ -275,20 +275,25 @@ fn threads_that_cannot_be_made_are_done_without() {
     ended.expect("this is the parent").expect_done();
 }
 
+/// Attaches, and has all three crew threads that there may be asleep, so none is being made. A fourth is
+/// from now on when it is needed.
+fn three_that_sleep() -> (syslet::AttachGuard, Occupied) {
+    let settings = || settings().stack_size(256 << 10);
+    let guard = settings().attach().expect("three threads can be made");
+    let occupied = Occupied::all(3);
+    assert!(eventually(|| stats().crew == 3), "{:?}", stats());
+    drop(settings().max_crew(4).attach().expect("it is attached, and the limit is raised"));
+    (guard, occupied)
+}
+
 #[test]
 fn thread_for_which_there_is_only_half_the_memory_is_not_made() {
-    const STACK: usize = 256 << 10;
     /// Less than the alternate signal stack, which std maps when the thread runs, and panics without.
     const STEP: usize = 8 << 10;
     let path = "limits::thread_for_which_there_is_only_half_the_memory_is_not_made";
     let ended = Child::new().var("SYSLET_MAX_CREW", 3).run(path, || {
         bounded(LIMIT, || {
-            let settings = || settings().stack_size(STACK);
-            let guard = settings().attach().expect("three threads can be made");
-            // All there may be, so none is being made. A fourth is from now on when it is needed.
-            let occupied = Occupied::all(3);
-            assert!(eventually(|| stats().crew == 3), "{:?}", stats());
-            drop(settings().max_crew(4).attach().expect("it is attached, and the limit is raised"));
+            let (guard, occupied) = three_that_sleep();
             // Each attempt to make one has a little more memory than the one before.
             let mut closures = Vec::new();
             while stats().crew < 4 && closures.len() < 100 {
@@ -311,15 +316,10 @@ fn thread_for_which_there_is_only_half_the_memory_is_not_made() {
 
 #[test]
 fn work_that_found_no_thread_finds_one_when_there_can_be_one() {
-    const STACK: usize = 256 << 10;
     let path = "limits::work_that_found_no_thread_finds_one_when_there_can_be_one";
     let ended = Child::new().var("SYSLET_MAX_CREW", 3).run(path, || {
         bounded(LIMIT, || {
-            let settings = || settings().stack_size(STACK);
-            let guard = settings().attach().expect("three threads can be made");
-            let occupied = Occupied::all(3);
-            assert!(eventually(|| stats().crew == 3), "{:?}", stats());
-            drop(settings().max_crew(4).attach().expect("it is attached, and the limit is raised"));
+            let (guard, occupied) = three_that_sleep();
             let failed = stats().spawn_failures;
             let hard = allow(0);
             let closure = syslet::Builder::new().elsewhere().launch(|| 7);
