@@ -374,9 +374,11 @@ impl Engine {
     /// Gives `command` to a crew thread. Duty: the caller has a credit, which is used up.
     ///
     /// A resting crew thread may be awake for a moment by a kick that came too late; it rests again
-    /// at once, so the loop ends.
+    /// at once, so the loop ends. Or its waker, a sentinel, was preempted before it has woken it: that is
+    /// done here, because for as long as this loop yields to others the sentinel does not run.
     pub(crate) fn kick_one(&self, cpu: usize, command: u32) {
         while !self.kick_near(cpu, command, Hurry::No) {
+            self.wake_again();
             std::thread::yield_now();
         }
     }

@@ -479,4 +479,36 @@ mod tests {
         });
         assert_eq!(takes.join().unwrap(), (false, false), "before its first thread, and after");
     }
+
+    /// As the kernel says it; proc_pid_stat(5).
+    fn is_asleep(tid: i32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
+        stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S"))
+    }
+
+    #[test]
+    fn who_needs_a_thread_wakes_one_whose_waker_has_not() {
+        let engine: &'static Engine =
+            Box::leak(Box::new(Engine::new(Settings::default()).unwrap()));
+        let crew = engine.new_crew().expect("a record is free");
+        let thread = std::thread::spawn(move || crew.run(engine));
+        while !engine.acquire() {
+            std::thread::yield_now();
+        }
+        while !is_asleep(crew.tid()) {
+            std::thread::yield_now();
+        }
+        // What a sentinel does that is preempted between its two steps; there is no such guest.
+        assert!(crew.claim(kick::take(0)), "the thread rests");
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            engine.kick_one(0, kick::EXIT);
+            done.send(()).unwrap();
+        });
+        // A rest is interrupted by itself after ten seconds.
+        is_done
+            .recv_timeout(std::time::Duration::from_secs(5))
+            .expect("the thread has rested again");
+        thread.join().unwrap();
+    }
 }

@@ -268,6 +268,8 @@ impl Watch {
     fn round(&mut self) -> bool {
         let mut active = false;
         self.in_call = false;
+        // Standbys that were given a command and not woken, if a waker was preempted half-way.
+        self.engine.wake_again();
         for guest in self.guests() {
             if self.seen.len() <= guest.index {
                 self.seen.resize(guest.index + 1, (0, false));
@@ -299,8 +301,6 @@ impl Watch {
             engine.counters.computing.add(u64::from(used > ROUND / 2));
             engine.counters.rescued.add(1);
         }
-        // A standby that was given the command and not woken, if a waker was preempted half-way.
-        engine.wake_again();
         let cpu = self.calmest_cpu(guest);
         if !engine.notice(cpu, guest, number, Hurry::Yes) {
             engine.grow_unless_coming(1);
