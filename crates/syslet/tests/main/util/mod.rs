@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod chain;
 pub(crate) mod child;
+mod hang;
 pub(crate) mod parking;
 pub(crate) mod pipe;
 pub(crate) mod queue;
@@ -144,7 +145,9 @@ pub(crate) fn bounded<R: Send + 'static>(
             Err(payload) => resume_unwind(payload),
             Ok(()) => panic!("the body ended without a result"),
         },
-        Err(RecvTimeoutError::Timeout) => panic!("hangs: not done after {limit:?}"),
+        Err(RecvTimeoutError::Timeout) => {
+            panic!("hangs: not done after {limit:?}\n{}", hang::describe())
+        }
     }
 }
 
