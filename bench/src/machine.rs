@@ -24,6 +24,9 @@ pub(crate) struct Machine {
     date: String,
     /// Load of the last minute when the bench began: what else was running.
     load: String,
+    /// Percentage of the CPUs' time that the host of a virtual machine took while the measures ran: it
+    /// comes in pieces of up to some hundred milliseconds, which are in the longest times.
+    stolen: f64,
     /// `release`, or `debug`: figures that mean nothing.
     profile: &'static str,
     /// Why calls cannot run inline here, if so.
@@ -37,12 +40,45 @@ pub(crate) struct Machine {
 pub(crate) struct Before {
     time: SystemTime,
     load: String,
+    cpu_time: CpuTime,
 }
 
 impl Before {
     pub(crate) fn now() -> Self {
         let load = read("/proc/loadavg").split(' ').next().unwrap_or("").to_owned();
-        Self { time: SystemTime::now(), load }
+        Self { time: SystemTime::now(), load, cpu_time: CpuTime::now() }
+    }
+}
+
+/// What the CPUs did since the machine started, in ticks; proc_stat(5).
+#[derive(Debug)]
+struct CpuTime {
+    total: u64,
+    stolen: u64,
+}
+
+impl CpuTime {
+    /// Index of `steal` among the columns, and how many there are before those of guests, which are in
+    /// the first two as well.
+    const STEAL: usize = 7;
+    const COLUMNS: usize = 8;
+
+    fn now() -> Self {
+        Self::parse(&read("/proc/stat"))
+    }
+
+    fn parse(stat: &str) -> Self {
+        let line = stat.lines().next().unwrap_or("");
+        let columns = line.split_whitespace().skip(1).take(Self::COLUMNS);
+        let columns: Vec<u64> = columns.map(|column| column.parse().unwrap_or(0)).collect();
+        let stolen = columns.get(Self::STEAL).copied().unwrap_or(0);
+        Self { total: columns.iter().sum(), stolen }
+    }
+
+    /// Percentage that was stolen since `before`.
+    fn stolen_since(&self, before: &Self) -> f64 {
+        let total = self.total.saturating_sub(before.total).max(1);
+        100.0 * self.stolen.saturating_sub(before.stolen) as f64 / total as f64
     }
 }
 
@@ -60,6 +96,7 @@ impl Machine {
             file_system: file_system(dir),
             date: utc(before.time),
             load: before.load,
+            stolen: CpuTime::now().stolen_since(&before.cpu_time),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
             unsupported: probe.unsupported.map(|why| why.to_string()),
             membarrier: probe.membarrier,
@@ -75,7 +112,8 @@ impl fmt::Display for Machine {
         writeln!(f, "{} ({} CPUs{kind}), Linux {}", self.cpu, self.cpus, self.kernel)?;
         let (membarrier, keys) = (yes_no(self.membarrier), yes_no(self.protection_keys));
         writeln!(f, "files on {}, membarrier {membarrier}, pkeys {keys}", self.file_system)?;
-        write!(f, "{}, load {}, {} build", self.date, self.load, self.profile)
+        write!(f, "{}, load {}, ", self.date, self.load)?;
+        write!(f, "{:.1} % of the CPUs stolen, {} build", self.stolen, self.profile)
     }
 }
 
@@ -124,7 +162,15 @@ const fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::civil;
+    use super::{CpuTime, civil};
+
+    #[test]
+    fn stolen_time_is_the_eighth_column() {
+        let before = CpuTime::parse("cpu  100 0 0 300 0 0 0 10 7 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n");
+        let after = CpuTime::parse("cpu  150 0 0 325 0 0 0 35 9 0\n");
+        assert_eq!(after.stolen_since(&before), 25.0);
+        assert_eq!(CpuTime::parse("").stolen_since(&before), 0.0);
+    }
 
     #[test]
     fn days_become_dates() {
