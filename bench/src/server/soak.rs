@@ -48,6 +48,10 @@ const REST: Duration = Duration::from_secs(60);
 /// A server is at rest when nothing has changed for so long.
 const STILL: Duration = Duration::from_secs(15);
 
+/// A soak lasts at most so many times as long as it is to, on a machine so slow that it has not seen every
+/// kind of trouble by then.
+const MOST_LONGER: u32 = 30;
+
 /// Threads by which two rests may differ: one that is about to end.
 const SLACK: usize = 2;
 
@@ -146,12 +150,13 @@ impl Soak {
         Ok(row)
     }
 
-    /// Makes requests for a while.
+    /// Makes requests for a while; longer, if something of what is to go wrong has not yet.
     fn soak(&self, time: Duration, clients: usize, seed: u64) -> Result<Seen, Trouble> {
         let server = self.child.address;
         self.load.run(async {
             let seen = Rc::new(RefCell::new(Seen::default()));
-            let end = Instant::now() + time;
+            let now = Instant::now();
+            let end = (now + time, now + MOST_LONGER * time);
             let mut tasks = JoinSet::new();
             for at in 0..clients {
                 let seen = Rc::clone(&seen);
@@ -212,6 +217,13 @@ struct Seen {
     fault: Option<String>,
 }
 
+impl Seen {
+    /// True if each kind of trouble has come up.
+    fn has_everything(&self) -> bool {
+        self.errors > 0 && self.cut > 0 && self.hung_up > 0
+    }
+}
+
 /// One client: one request after the other.
 struct Client {
     server: SocketAddr,
@@ -243,9 +255,14 @@ enum Kind {
 }
 
 impl Client {
-    async fn run(mut self, end: Instant) -> io::Result<()> {
+    /// Until the first time, or if not everything has been seen by then, until it has or the second.
+    async fn run(mut self, end: (Instant, Instant)) -> io::Result<()> {
         let mut connection = None;
-        while Instant::now() < end {
+        let is_over = |seen: &Seen| {
+            let now = Instant::now();
+            now >= end.0 && (now >= end.1 || seen.has_everything())
+        };
+        while !is_over(&self.seen.borrow()) {
             let mut open = match connection.take() {
                 Some(open) => open,
                 None => Connection::open(self.server).await?,
