@@ -60,6 +60,10 @@ constants! {
     CLONE_CHILD_CLEARTID: usize = 0x20_0000, "linux/sched.h", "CLONE_CHILD_CLEARTID";
     /// Wait for children that send no SIGCHLD too.
     WCLONE: usize = 0x8000_0000, "linux/wait.h", "__WCLONE";
+    /// Wait for every child, whatever signal it sends.
+    WALL: usize = 0x4000_0000, "linux/wait.h", "__WALL";
+    /// Wait for children of this kernel thread only.
+    WNOTHREAD: usize = 0x2000_0000, "linux/wait.h", "__WNOTHREAD";
     /// Do not wait.
     WNOHANG: usize = 1, "linux/wait.h", "WNOHANG";
     /// Signal for the child when its parent thread ends.
@@ -168,6 +172,8 @@ constants! {
     WEXITED: usize = 4, "linux/wait.h", "WEXITED";
     /// A child that stays as it is.
     WNOWAIT: usize = 0x0100_0000, "linux/wait.h", "WNOWAIT";
+    /// Any child.
+    P_ALL: usize = 0, "linux/wait.h", "P_ALL";
     /// Children by id.
     P_PID: usize = 1, "linux/wait.h", "P_PID";
     /// Children by descriptor.

@@ -109,7 +109,8 @@ pub(crate) struct Crew {
     resting_on: AtomicU32,
     /// Guest that it carries, or whose call it makes; for signal handlers.
     pub(super) guest: AtomicPtr<Guest>,
-    /// It has carried a guest: children and io_uring requests of the guest may depend on it.
+    /// It has carried a guest: children and io_uring requests of the guest may depend on it
+    /// ([`dependents`](super::dependents)).
     pub(super) carried: AtomicBool,
     /// How this kernel thread is scheduled now, and its timer slack.
     pub(super) scheduling: Cell<(SchedAttr, usize)>,
@@ -423,9 +424,12 @@ impl Crew {
 
     /// After a long idle time: claims itself for the end, if others are left to do the work.
     fn may_end(&self, engine: &Engine) -> bool {
-        let bound =
+        if engine.spare() <= KEEP || engine.alive.load(Ordering::SeqCst) <= MIN_CREW {
+            return false;
+        }
+        let carried =
             self.carried.load(Ordering::Relaxed) && engine.attached.load(Ordering::SeqCst) > 0;
-        if bound || engine.spare() <= KEEP || engine.alive.load(Ordering::SeqCst) <= MIN_CREW {
+        if carried && super::dependents::exist() {
             return false;
         }
         if !engine.acquire() {

@@ -9,6 +9,8 @@ mod bitmap;
 #[cfg(not(loom))]
 mod carry;
 #[cfg(not(loom))]
+mod dependents;
+#[cfg(not(loom))]
 mod engine;
 #[cfg(not(loom))]
 mod fork;

@@ -30,7 +30,13 @@ fn cancel_before_entry_never_runs() {
     let (cancelled, made) = bounded(LIMIT, || {
         let counter = Counter::new();
         let (mut cancelled, mut made) = (0, 0);
-        for round in 0..ROUNDS {
+        let end = Instant::now() + LIMIT / 2;
+        for round in 0.. {
+            // Which side wins depends on what else the machine does.
+            let both = cancelled > 0 && made > 0;
+            if round >= ROUNDS && (both || Instant::now() > end) {
+                break;
+            }
             let away = pending(go(write_call(counter.fd(), &ONE)));
             spin(round * 7 % 997);
             let outcome = away.cancel();

@@ -96,10 +96,11 @@ fn sleep_that_never_ends_can_be_cancelled_and_dropped() {
 fn wait_deadline_of_a_sleep_gives_it_back() {
     attached(|| {
         let begun = Instant::now();
-        let Err(sleeping) = sleep(millis(60)).wait_deadline(begun + millis(10)) else {
-            panic!("the sleep was over too soon: {:?}", begun.elapsed());
-        };
-        sleeping.wait();
+        match sleep(millis(60)).wait_deadline(begun + millis(10)) {
+            Err(sleeping) => sleeping.wait(),
+            // This thread was kept from running for so long.
+            Ok(()) => println!("over before its waiter looked: {:?}", begun.elapsed()),
+        }
         assert!(begun.elapsed() >= millis(60));
     });
 }

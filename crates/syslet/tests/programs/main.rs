@@ -19,6 +19,7 @@ mod signals;
 mod stress;
 mod sys;
 mod threads;
+mod trimming;
 mod work;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn scenarios() -> Vec<Scenario> {
         sandbox::SCENARIOS,
         sentinels::SCENARIOS,
         stress::SCENARIOS,
+        trimming::SCENARIOS,
     ]
     .concat()
 }

@@ -1,12 +1,11 @@
 //! The sentinels: what they own, how they die, and that the program does not see them.
 
 use std::os::fd::AsRawFd;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use crate::proc;
-use crate::runner::{ALL, FOLLOW, GUESTS, Scenario};
+use crate::runner::{ALL, GUESTS, Scenario};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off};
 
@@ -18,8 +17,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("closing_every_descriptor_breaks_nothing", ALL, close_all),
     Scenario::new("a_pipe_ends_when_the_program_closes_it", GUESTS, pipes_end),
     Scenario::new("signals_to_the_process_group_leave_sentinels_alone", GUESTS, group),
-    Scenario::new("a_child_that_dies_with_its_parent_outlives_idle_trimming", FOLLOW, trimming)
-        .extra(20),
 ];
 
 /// Programs that end while their first sentinel is being made.
@@ -148,41 +145,4 @@ fn group() {
     }
     (0..20).for_each(|_| hand_off());
     assert!(before.iter().all(|sentinel| proc::lives(*sentinel)), "the sentinels live");
-}
-
-fn trimming() {
-    let words = sys::shared_words();
-    let guard = attach();
-    // Crew threads that have carried nobody: these are trimmed.
-    let (reads, children): (Vec<_>, Vec<_>) = (0..8)
-        .map(|_| {
-            let child = sys::fork(move || {
-                sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize);
-                words[0].fetch_add(1, Ordering::SeqCst);
-                loop {
-                    thread::park();
-                }
-            });
-            (away_reads(1), child)
-        })
-        .unzip();
-    assert!(sys::wait_change(&words[0], 7), "the children are ready");
-    let jobs: Vec<_> = thread::spawn(|| (0..12).map(|_| away_reads(1)).collect())
-        .join()
-        .expect("an unattached thread");
-    jobs.into_iter().for_each(finish_all);
-    reads.into_iter().for_each(finish_all);
-    let most = syslet::stats().crew;
-    // Idle time after which crew threads end: ten seconds.
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(14);
-    while std::time::Instant::now() < end {
-        thread::sleep(std::time::Duration::from_millis(100));
-        for child in &children {
-            assert!(proc::lives(child.0), "a child died with a crew thread");
-        }
-    }
-    let left = syslet::stats().crew;
-    assert!(left < most, "nothing was trimmed: {left} of {most} crew threads are left");
-    children.into_iter().for_each(sys::Forked::kill);
-    drop(guard);
 }
