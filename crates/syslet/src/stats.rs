@@ -141,7 +141,8 @@ impl Histogram {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GuestStats {
-    /// Calls and closures that finished before anybody took the guest over.
+    /// Calls and closures that finished before anybody took the guest over. An attempt at a call that
+    /// gave no answer, after which the call was made or parked, counts as one more.
     pub inline: u64,
     /// Calls and closures that were left to a crew thread while the guest went on.
     pub handed_off: u64,

@@ -44,7 +44,13 @@ fn known_sequence_is_counted_exactly() {
             }
             let now = stats();
             let guest = now.guest.expect("a guest");
-            assert_eq!((guest.inline, guest.handed_off + guest.queued), (inline, away));
+            assert_eq!(guest.handed_off + guest.queued, away);
+            // After a read that was handed off the next is attempted without waiting, once: this file
+            // system cannot be asked.
+            assert!(
+                [0, 1].contains(&(guest.inline - inline)),
+                "{guest:?}, {inline} by the handles"
+            );
             assert!(guest.handed_off >= 30 && inline > 500, "{guest:?}");
             assert_eq!(guest.in_place, 0);
             assert_eq!(guest.latency.count(), guest.handed_off);
