@@ -54,11 +54,10 @@ fn knows_registered_rings() -> bool {
 /// Major and minor number of the kernel's version.
 fn kernel_version() -> Option<(u32, u32)> {
     let mut names = MaybeUninit::<libc::utsname>::zeroed();
-    // SAFETY: the structure is live; it consists of arrays of characters.
-    let names = unsafe {
-        libc::uname(names.as_mut_ptr());
-        names.assume_init()
-    };
+    // SAFETY: writes the structure, which is live.
+    unsafe { libc::uname(names.as_mut_ptr()) };
+    // SAFETY: it consists of arrays of characters, for which zeros will do.
+    let names = unsafe { names.assume_init() };
     let release: Vec<u8> = names.release.iter().map(|byte| *byte as u8).collect();
     parse_version(&release)
 }
