@@ -192,6 +192,8 @@ constants! {
     EOPNOTSUPP: isize = 95, "errno.h", "EOPNOTSUPP";
     /// Interrupted.
     EINTR: isize = 4, "errno.h", "EINTR";
+    /// No such memory.
+    EFAULT: isize = 14, "errno.h", "EFAULT";
     /// Try again.
     EAGAIN: isize = 11, "errno.h", "EAGAIN";
     /// Invalid argument.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "reads and writes the sets of a call")]
 
 use syslet_sys::arch;
+use syslet_sys::memory::is_writable;
 use syslet_sys::uapi::{POLLIN, POLLOUT, POLLPRI, Timeval, nr};
 
 use super::number::Call;
@@ -22,6 +23,13 @@ pub(super) fn is_too_large(call: &Call) -> bool {
     let args = call.args();
     let count = if is_select(call) { args[0] } else { args[1] };
     count > MOST
+}
+
+/// True if the sets of `call`, which is not too large, can be read and written, or it has none. If not, the
+/// kernel is to find it.
+pub(super) fn sets_are_there(call: &Call) -> bool {
+    let is_there = |at| at == 0 || is_writable(at, Sets::empty(call).bytes);
+    !is_select(call) || Sets::addresses(call).into_iter().all(is_there)
 }
 
 /// Copies of the three sets of a `select`.

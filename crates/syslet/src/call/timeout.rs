@@ -4,6 +4,7 @@
 
 use syslet_catalog::Timeout;
 use syslet_sys::call::is_writable;
+use syslet_sys::memory::is_readable;
 use syslet_sys::uapi::{TIMER_ABSTIME, Timespec, Timeval, nr};
 
 use super::number::Call;
@@ -32,7 +33,7 @@ pub(super) fn timeout(call: &Call) -> Timeout {
 ///
 /// # Safety
 ///
-/// The time argument of `call`, if it has one, is NULL or readable, as the kernel wants it.
+/// The time argument of `call`, if it has one, is the call's to read. (What is not mapped is left to the kernel.)
 pub(super) unsafe fn limit(call: &Call) -> Limit {
     let word = |at: u8| call.args()[usize::from(at)];
     match timeout(call) {
@@ -78,13 +79,13 @@ pub(super) unsafe fn time_of_sleep(call: &Call) -> Option<u64> {
 
 /// # Safety
 ///
-/// `address` is 0, or that of a readable `struct timespec`.
+/// What stands at `address`, if anything, is a `struct timespec` that nobody writes meanwhile.
 unsafe fn timespec(address: usize) -> Option<u64> {
     let time = address as *const Timespec;
-    if time.is_null() || !time.is_aligned() {
+    if !time.is_aligned() || !is_readable(address, size_of::<Timespec>()) {
         return None;
     }
-    // SAFETY: the duty of this function.
+    // SAFETY: it was looked at, and the duty of this function.
     let time = unsafe { time.read() };
     let sound = time.sec >= 0 && (0..1_000_000_000).contains(&time.nsec);
     sound.then(|| time.as_nanos())
@@ -92,9 +93,12 @@ unsafe fn timespec(address: usize) -> Option<u64> {
 
 /// # Safety
 ///
-/// `address` is that of a readable `struct timeval`.
+/// What stands at `address`, if anything, is a `struct timeval` that nobody writes meanwhile.
 unsafe fn timeval(address: usize) -> Option<u64> {
-    // SAFETY: the duty of this function.
+    if !is_readable(address, size_of::<Timeval>()) {
+        return None;
+    }
+    // SAFETY: it was looked at, and the duty of this function.
     let time = unsafe { (address as *const Timeval).read_unaligned() };
     let (sec, usec) = (u64::try_from(time.sec).ok()?, u64::try_from(time.usec).ok()?);
     Some(sec.saturating_mul(1_000_000_000).saturating_add(usec.saturating_mul(1000)))

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
 use syslet_sys::descriptor;
+use syslet_sys::memory::is_readable;
 use syslet_sys::uapi::{
     AF_INET, AF_INET6, CLOCK_MONOTONIC, CLOCK_REALTIME, EINPROGRESS, O_NONBLOCK, P_PID, POLLHUP,
     TIMER_ABSTIME, WEXITED, WNOWAIT, nr,
@@ -10,7 +11,7 @@ use syslet_sys::uapi::{
 
 use super::number::Call;
 use super::route::{Asker, Routed, done, interest, order};
-use super::several::{ask, is_too_large};
+use super::several::{ask, is_too_large, sets_are_there};
 use super::submit::in_place;
 use super::timeout::{Limit, limit, time_of_sleep};
 use super::twin::{Answer, Attempt};
@@ -53,11 +54,15 @@ pub(super) unsafe fn poll(asker: Asker, call: &Call) -> Routed {
     let masked = match call.nr() {
         nr::PPOLL => args[3] != 0,
         // A structure: the address of the mask, and its size.
-        // SAFETY: the caller's duties.
-        nr::PSELECT6 => args[5] != 0 && unsafe { (args[5] as *const usize).read_unaligned() } != 0,
+        nr::PSELECT6 if args[5] != 0 => {
+            // What is not there is for the kernel to find.
+            !is_readable(args[5], size_of::<usize>())
+                // SAFETY: it was looked at, and the caller's duties.
+                || unsafe { (args[5] as *const usize).read_unaligned() } != 0
+        }
         _ => false,
     };
-    if masked || is_too_large(call) {
+    if masked || is_too_large(call) || !sets_are_there(call) {
         return None;
     }
     let way = match call.nr() {
@@ -76,8 +81,11 @@ pub(super) unsafe fn poll(asker: Asker, call: &Call) -> Routed {
 /// Those of `submit`.
 pub(super) unsafe fn connect(asker: Asker, call: &Call) -> Routed {
     let [socket, address, len, ..] = *call.args() else { return None };
-    // SAFETY: the caller's duties.
-    let family = (len >= 2).then(|| unsafe { (address as *const u16).read_unaligned() })?;
+    if len < 2 || !is_readable(address, 2) {
+        return None;
+    }
+    // SAFETY: it was looked at, and the caller's duties.
+    let family = unsafe { (address as *const u16).read_unaligned() };
     let descriptor = socket as i32;
     let flags = descriptor::status_flags(descriptor);
     let waits = flags >= 0 && flags as usize & O_NONBLOCK == 0;
