@@ -37,6 +37,8 @@ pub mod time;
 
 pub use self::complete::OpId;
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub use self::{call::make_here, threadlet::ensure_crew};
 pub use self::{
     call::{
         Arg, Call, CancelOutcome, Chain, ChainResult, Pending, PendingChain, Ret, StepId,

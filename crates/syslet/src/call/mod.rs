@@ -31,7 +31,7 @@ pub(crate) use progress::Progress;
 pub(crate) use retry::Clockwork;
 pub(crate) use route::{brings_descriptors, child_of, interest};
 pub(crate) use several::{ask, interests, store_nothing};
-pub use submit::{Submitted, submit, try_submit};
+pub use submit::{Submitted, make_here, submit, try_submit};
 pub(crate) use timeout::store_time_left;
 pub(crate) use twin::{Answer, Attempt};
 pub(crate) use writers::{DEFAULT_WRITERS, Writers};

@@ -1,7 +1,10 @@
 //! A system call and its answer.
 
+#![allow(unsafe_code, reason = "reads words one at a time")]
+
 use std::fmt;
 use std::io;
+use std::ptr;
 
 /// A system call: its number and six arguments, as in syscall(2).
 ///
@@ -41,6 +44,14 @@ impl Call {
     pub(super) fn values(&self) -> [Option<usize>; 6] {
         let [_, args @ ..] = self.0;
         args.map(Some)
+    }
+
+    /// A copy that is read word by word: where words were just written one at a time, reading two at once
+    /// waits until they have reached the cache.
+    #[inline(always)]
+    pub(super) fn copied(&self) -> Self {
+        // SAFETY: a reference; volatile only so that the compiler does not read two at once.
+        Self(self.0.each_ref().map(|word| unsafe { ptr::read_volatile(word) }))
     }
 
     /// Its name, if the catalogue knows it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use syslet_catalog::{Class, Waits};
 use syslet_sys::arch::{self, Verdict};
+use syslet_sys::uapi::EINTR;
 
 use super::kinds::Kind;
 use super::number::{Call, Ret};
@@ -186,7 +187,7 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
     let frame: *mut Frame = guest.room(room).cast();
     let (crew, engine) = (guest.carrier(), engine_of_guest());
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { frame.write(Frame { call: *call, guest, crew, engine }) };
+    unsafe { frame.write(Frame { call: call.copied(), guest, crew, engine }) };
     // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
     match unsafe { guest.cross(room, run, frame.cast(), |value| value as isize) } {
         Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
@@ -305,6 +306,64 @@ pub(super) unsafe fn in_place(call: &Call) -> Ret {
     let args = [call.0[1], call.0[2], call.0[3], call.0[4], call.0[5], call.0[6]];
     // SAFETY: the duties of `submit`.
     Ret::new(unsafe { arch::syscall(call.nr(), args) })
+}
+
+/// Makes a call in a closure, on its thread: for closures that interpret calls for a program. If the closure's
+/// caller has gone on, no handler has run on its behalf, so what the kernel breaks off with `EINTR` is
+/// made again with the time that is left, as it is with submitted calls. Everywhere else this is the plain
+/// call.
+///
+/// # Safety
+///
+/// Those of [`submit`], and the call may be made on any thread.
+///
+/// # Blocking
+///
+/// Until the call ends.
+#[doc(hidden)]
+#[inline]
+pub unsafe fn make_here(call: &Call) -> Ret {
+    if syslet_catalog::class(call.nr() as u32).has_relative_timeout() {
+        // SAFETY: the duties of this function.
+        return unsafe { make_timed_here(call) };
+    }
+    // SAFETY: as above.
+    let ret = unsafe { in_place(call) };
+    if ret.raw() == -EINTR {
+        // SAFETY: as above.
+        return unsafe { make_again_here(call, ret, &Clockwork::none()) };
+    }
+    ret
+}
+
+/// As [`make_here`], with a time limit that counts from the beginning.
+///
+/// # Safety
+///
+/// As [`make_here`].
+#[cold]
+unsafe fn make_timed_here(call: &Call) -> Ret {
+    // SAFETY: the duties of `make_here`: the time limit is memory of the call's.
+    let clock = unsafe { Clockwork::start(call) };
+    // SAFETY: as above.
+    let ret = unsafe { in_place(call) };
+    // SAFETY: as above.
+    unsafe { make_again_here(call, ret, &clock) }
+}
+
+/// # Safety
+///
+/// As [`make_here`].
+#[cold]
+unsafe fn make_again_here(call: &Call, ret: Ret, clock: &Clockwork) -> Ret {
+    // SAFETY: null, or a record, which is never freed.
+    match unsafe { current_crew().as_ref() } {
+        Some(crew) if !crew.makes_guests_call() => {
+            // SAFETY: the duties of `make_here`.
+            Ret::new(unsafe { clock.persist(crew, *call, ret.raw()) })
+        }
+        _ => ret,
+    }
 }
 
 /// Why a call of number `nr`, which is not movable, is refused with these arguments, if it is.

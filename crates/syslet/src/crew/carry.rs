@@ -163,6 +163,11 @@ impl Crew {
         (here && guest.call_in_progress() != super::word::NONE).then_some(guest)
     }
 
+    /// True if a call or closure runs here whose guest has not been taken. From this thread.
+    pub(crate) fn makes_guests_call(&self) -> bool {
+        self.guest_in_call().is_some()
+    }
+
     /// Runs queued work until none is left.
     pub(super) fn work(&'static self, engine: &'static Engine) {
         self.run_on(&engine.affinity);

@@ -7,6 +7,8 @@ mod scope;
 
 pub use builder::Builder;
 pub use handle::{Threadlet, drain};
+#[doc(hidden)]
+pub use run::ensure_crew;
 pub(crate) use run::{Launched, launch, launch_or_stay};
 pub use scope::{Scope, ScopedThreadlet, scope};
 

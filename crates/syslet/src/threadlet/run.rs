@@ -204,6 +204,18 @@ where
     Verdict::leave(crew.context())
 }
 
+/// Makes sure that there is a crew thread to launch a closure on: for surfaces that promise an error where
+/// launching panics.
+///
+/// # Errors
+///
+/// If not even one can be made.
+#[doc(hidden)]
+#[inline]
+pub fn ensure_crew() -> std::io::Result<()> {
+    if current_guest().is_null() { start(Settings::default()).map(drop) } else { Ok(()) }
+}
+
 /// Queues the closure for a crew thread.
 pub(super) fn launch_elsewhere<F, T, A, S>(
     f: F,
