@@ -4,6 +4,7 @@
 //! pair by pair, batch against neighbouring batch, and the machine is part of the output. Each
 //! measure also checks by the library's counters that the calls went the way that its name says.
 
+mod c_programs;
 mod calls;
 mod cold;
 mod cost;
@@ -59,6 +60,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Cold(options) => ("cold", cold::run(options)?),
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
         Command::Server(options) => ("server", server::run(options)?),
+        Command::Capi(options) => ("capi", c_programs::run(options)?),
         Command::Serve(_) => unreachable!("it has no report"),
     };
     let machine = Machine::describe(&common.dir(), before)?;

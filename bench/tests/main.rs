@@ -141,6 +141,25 @@ fn queue_measures_every_work_beside_a_list() {
 }
 
 #[test]
+fn capi_measures_what_c_programs_have() {
+    if skipped() {
+        return;
+    }
+    let object = json(&["capi"]);
+    check_machine(&object);
+    let works = ["getppid", "pread4k", "open_read_close", "open_read_close_atoms", "post_pop"];
+    for work in works.into_iter().chain(["pop_nothing"]) {
+        let rows = rows(&object, work);
+        assert_eq!(ways(&rows), ["plain", "libsyslet"], "{work}");
+        assert!(rows[1]["extra_ns_median"].is_f64() && rows[1]["ratio_median"].is_f64(), "{work}");
+    }
+    let servers = rows(&object, "server");
+    assert_eq!(ways(&servers), ["webepoll", "webthreadlet"]);
+    assert!(servers.iter().all(|row| row["per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
+    assert!(servers[1]["ratio_median"].is_f64());
+}
+
+#[test]
 fn cold_measures_every_way_at_every_depth() {
     if skipped() {
         return;

@@ -1,6 +1,6 @@
 /*
- * cost [ROUNDS] - what calls through the library cost over plain ones, everything cached: the median over rounds in
- * which both are made in turn.
+ * cost [ROUNDS [raw]] - what calls through the library cost over plain ones, everything cached: the median over rounds in
+ * which both are made in turn. `raw`: the nanoseconds of both in each round instead.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -123,6 +123,8 @@ static double time_of(void (*work)(void))
     return (double)(now() - start) / CALLS;
 }
 
+static int raw;
+
 static void compare(const char *name, void (*plain)(void), void (*ours)(void), int rounds)
 {
     static double plains[MOST], extras[MOST];
@@ -130,6 +132,10 @@ static void compare(const char *name, void (*plain)(void), void (*ours)(void), i
         plains[n] = time_of(plain);
         extras[n] = time_of(ours) - plains[n];
     }
+    for (int n = 0; n < rounds && raw; n++)
+        printf("%s %.2f %.2f\n", name, plains[n], plains[n] + extras[n]);
+    if (raw)
+        return;
     qsort(plains, (size_t)rounds, sizeof *plains, by_size);
     qsort(extras, (size_t)rounds, sizeof *extras, by_size);
     printf("%-22s plain %7.1f ns, extra %6.1f ns\n", name, plains[rounds / 2], extras[rounds / 2]);
@@ -163,8 +169,9 @@ static void prepare_atoms(void)
 int main(int argc, char **argv)
 {
     int rounds = argc > 1 ? atoi(argv[1]) : 2000;
+    raw = argc > 2 && strcmp(argv[2], "raw") == 0;
     if (rounds < 1 || rounds > MOST) {
-        fprintf(stderr, "usage: cost [ROUNDS]\n");
+        fprintf(stderr, "usage: cost [ROUNDS [raw]]\n");
         return 2;
     }
     file = open("/usr/lib/os-release", O_RDONLY | O_CLOEXEC);
@@ -172,11 +179,11 @@ int main(int argc, char **argv)
     if (file < 0 || syslet_attach(NULL) < 0 || syslet_queue_new(&queue, 8, 0) < 0)
         return 2;
     compare("getppid", plain_getppid, submit_getppid, rounds);
-    compare("pread 4 KiB", plain_pread, submit_pread, rounds);
-    compare("open, read, close", plain_three, threadlet_three, rounds);
-    compare("the same as atoms", plain_three, exec_three, rounds);
-    compare("queue: post and pop", nothing, post_and_pop, rounds);
-    compare("queue: pop nothing", nothing, pop_nothing, rounds);
+    compare("pread4k", plain_pread, submit_pread, rounds);
+    compare("open_read_close", plain_three, threadlet_three, rounds);
+    compare("open_read_close_atoms", plain_three, exec_three, rounds);
+    compare("post_pop", nothing, post_and_pop, rounds);
+    compare("pop_nothing", nothing, pop_nothing, rounds);
     syslet_queue_free(queue);
     return syslet_detach();
 }
