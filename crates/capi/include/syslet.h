@@ -8,7 +8,7 @@
  * and where attaching is not possible, calls go to a pool of threads, by the same functions.
  *
  * Answers. Functions that return int give a negative error number (-EINVAL ...) if they have failed; what a
- * system call has answered is never mixed with that. Nothing here touches errno.
+ * system call has answered is never mixed with that. Nothing here is told by errno.
  *
  * Pointers. NULL and what no address of a program can be is answered -EFAULT. Memory that is not mapped is
  * found by syslet_submit only as far as the kernel finds it; a structure of this header that is not
@@ -26,7 +26,9 @@
  * same time as their caller if they sleep. They return: they do not leave by longjmp, by an exception or by
  * pthread_exit.
  *
- * Signal handlers may call what is marked "handlers: yes". Of the others none.
+ * Signal handlers may call what is marked "Handlers: yes"; the others allocate, or take locks that the code which was
+ * interrupted may hold. (If the library was loaded by dlopen: on threads that have called it before, because a thread's
+ * first access to a loaded library's thread-locals allocates.)
  *
  * In a child that was forked, everything starts afresh: handles, chains and queues of the parent are lost there
  * (they can be freed), calls that were away stay with the parent.
@@ -60,7 +62,7 @@ extern "C" {
 struct syslet_attach_options {
     uint32_t flags;      /* SYSLET_ATTACH_... */
     uint32_t cpu;        /* for SYSLET_ATTACH_PINNED, else 0 */
-    uint64_t max_crew;   /* most crew threads of the process, 2 to 4096; 0: the default, 512 */
+    uint64_t max_crew;   /* most crew threads of the process, 2 to 4096; 0: the default, 512; it is never made less */
     uint64_t stack_size; /* of each crew thread in bytes, 256 KiB to 1 GiB; 0: the default, 2 MiB */
 };
 
@@ -109,14 +111,14 @@ struct syslet_pending;
  *   -EPERM   the call is about the kernel thread that makes it: syslet_refusal says why
  *   -ENOSYS  there is no such call
  *   -EFAULT  an argument is NULL
- * Handlers: on an attached thread yes (inside another call it is made in place); keep the handle for later.
+ * Handlers: no: a call that goes away allocates.
  */
 int syslet_submit(const struct syslet_call *call, long *result, struct syslet_pending **pending);
 
-/* As syslet_submit, but -EBUSY if no crew thread is left and the call would have to wait for one. */
+/* As syslet_submit, but -EBUSY if no crew thread is left and the call would have to wait for one. Handlers: no. */
 int syslet_try_submit(const struct syslet_call *call, long *result, struct syslet_pending **pending);
 
-/* Why calls of this number are refused; NULL if they are not, or if it depends on arguments. */
+/* Why calls of this number are refused; NULL if they are not, or if it depends on arguments. Handlers: no. */
 const char *syslet_refusal(unsigned long nr);
 
 /* Waits for the answer and frees the handle; -EFAULT if that is NULL. Handlers: no. */
@@ -195,13 +197,13 @@ struct syslet_queue {
 
 /*
  * Makes a queue whose ring has room for `capacity` completions, rounded up to a power of two. No completion
- * is lost if the ring is full: it waits for room. -EINVAL: capacity 0 or above 2^22, unknown flags.
+ * is lost if the ring is full: it waits for room. -EINVAL: capacity 0 or above 2^22, unknown flags. Handlers: no.
  */
 int syslet_queue_new(struct syslet_queue **queue, size_t capacity, unsigned flags);
 
 /*
  * Frees the queue. What is away goes on, its answers are dropped; descriptors that nobody has popped are closed.
- * No other thread may be using the queue. NULL is nothing.
+ * No other thread may be using the queue. NULL is nothing. Handlers: no.
  */
 void syslet_queue_free(struct syslet_queue *queue);
 
@@ -232,20 +234,21 @@ int syslet_queue_cancel(struct syslet_queue *queue, uint64_t id);
 /* Asks all operations with this number to end; says how many were told in time. Handlers: no. */
 long syslet_queue_cancel_all(struct syslet_queue *queue, uint64_t user_data);
 
-/* Asks all calls with descriptor `fd` among their arguments to end; says how many were told in time. */
+/* Asks all calls with descriptor `fd` among their arguments to end; says how many were told in time. Handlers:
+ * no. */
 long syslet_queue_cancel_fd(struct syslet_queue *queue, int fd);
 
 /*
  * Has one added to eventfd(2) `fd` for each completion from now on, for a loop of epoll; -1: none, as at
  * first. The descriptor stays the program's, and open until it is taken off or the queue is freed. -EINVAL
- * if it is not an eventfd.
+ * if it is not an eventfd. Handlers: no.
  */
 int syslet_queue_eventfd(struct syslet_queue *queue, int fd);
 
-/* The part of syslet_queue_pop that is not inline: 1 if there was a completion. */
+/* The part of syslet_queue_pop that is not inline: 1 if there was a completion. Handlers: no. */
 int syslet_queue_pop_slow(struct syslet_queue *queue, struct syslet_queue_completion *completion);
 
-/* Lets completions that wait for room into the ring. */
+/* Lets completions that wait for room into the ring. Handlers: no. */
 void syslet_queue_refill(struct syslet_queue *queue);
 
 /*
@@ -289,7 +292,7 @@ struct syslet_queue_stats {
     uint64_t outstanding; /* operations that are away now */
 };
 
-/* Reads the counters; `size` is sizeof *stats. -EINVAL if that is 0. */
+/* Reads the counters; `size` is sizeof *stats. -EINVAL if that is 0. Handlers: no. */
 int syslet_queue_get_stats(const struct syslet_queue *queue, struct syslet_queue_stats *stats,
                            size_t size);
 
@@ -315,48 +318,50 @@ struct syslet_arg {
 #define SYSLET_WHEN_NON_POSITIVE 3u
 #define SYSLET_WHEN_ALWAYS 4u
 
-/* Makes an empty chain. */
+/* Makes an empty chain. Handlers: no. */
 int syslet_chain_new(struct syslet_chain **chain);
 
 /*
  * Adds the call of number `nr` with `count` arguments; those that are not given are 0. Answers the number of the
  * step, 0 for the first. -EINVAL: more than six, an unknown kind, the result of a step that does not come
- * before; -EBUSY: the chain is away. A refused call is found by syslet_chain_submit.
+ * before; -EBUSY: the chain is away. A refused call is found by syslet_chain_submit. Handlers: no.
  */
 int syslet_chain_push(struct syslet_chain *chain, unsigned long nr, const struct syslet_arg *args,
                       unsigned count);
 
-/* The chain ends after `step` if its result is `when`. -EINVAL: no such step or condition. */
+/* The chain ends after `step` if its result is `when`. -EINVAL: no such step or condition. Handlers: no. */
 int syslet_chain_stop_on(struct syslet_chain *chain, int step, unsigned when);
 
-/* The chain goes on with step `to`, a later one, after `step` if its result is `when`. */
+/* The chain goes on with step `to`, a later one, after `step` if its result is `when`. Handlers: no. */
 int syslet_chain_skip_on(struct syslet_chain *chain, int step, unsigned when, int to);
 
-/* Removes all steps. -EBUSY: the chain is away. */
+/* Removes all steps. -EBUSY: the chain is away. Handlers: no. */
 int syslet_chain_clear(struct syslet_chain *chain);
 
 /*
  * Makes the calls. SYSLET_DONE: all are over. SYSLET_PENDING: one waits; wait for the chain. -EPERM, -ENOSYS: a
- * step is refused, nothing was run. -EBUSY: the chain is away. A chain that is over can be submitted again.
+ * step is refused, nothing was run. -EBUSY: the chain is away. A chain that is over can be submitted again. Handlers:
+ * no.
  */
 int syslet_chain_submit(struct syslet_chain *chain);
 
 /*
  * Waits for the end for `timeout` nanoseconds (below 0: without limit; 0: looks): SYSLET_DONE or
- * SYSLET_PENDING. -EINVAL: the chain was not submitted.
+ * SYSLET_PENDING. -EINVAL: the chain was not submitted. Handlers: no.
  */
 int syslet_chain_wait(struct syslet_chain *chain, int64_t timeout);
 
-/* Asks a chain that is away to end: SYSLET_CANCEL_.... No step after the present one is made. */
+/* Asks a chain that is away to end: SYSLET_CANCEL_.... No step after the present one is made. Handlers: no. */
 int syslet_chain_cancel(const struct syslet_chain *chain);
 
-/* The result of a step of a chain that is over. -ENOENT: it was left out. -EINVAL: not over. */
+/* The result of a step of a chain that is over. -ENOENT: it was left out. -EINVAL: not over. Handlers: no. */
 int syslet_chain_result(const struct syslet_chain *chain, int step, long *result);
 
-/* The last step that was made. -ENOENT: none. -EINVAL: not over. */
+/* The last step that was made. -ENOENT: none. -EINVAL: not over. Handlers: no. */
 int syslet_chain_last(const struct syslet_chain *chain);
 
-/* Frees the chain. If it is away it goes on; descriptors that it has made and not closed are closed. NULL is nothing. */
+/* Frees the chain. If it is away it goes on; descriptors that it has made and not closed are closed. NULL is nothing.
+ * Handlers: no. */
 void syslet_chain_free(struct syslet_chain *chain);
 
 /* ---- the rest --------------------------------------------------------------------------------------- */
@@ -374,6 +379,7 @@ struct syslet_stats {
     uint64_t outstanding;    /* calls and functions that are away or queued now */
     uint64_t parked;         /* calls that wait without a thread now */
     uint64_t spawn_failures; /* crew threads that could not be made */
+    uint64_t lost;           /* answers of the historic interfaces whose place was taken away before they came */
 };
 
 /* Reads the counters of the process; `size` is sizeof *stats. -EINVAL if that is 0. Handlers: no. */
@@ -399,7 +405,7 @@ long syslet_drain(int64_t timeout);
 
 /*
  * 0 if every thread of the process is to the kernel who the calling thread is; else -EXDEV, with a text that
- * names the one that differs in `text` (of `size` bytes, may be NULL).
+ * names the one that differs in `text` (of `size` bytes, may be NULL). Handlers: no.
  */
 int syslet_check_identity(char *text, size_t size);
 

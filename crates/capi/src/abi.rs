@@ -94,6 +94,7 @@ pub struct Stats {
     pub outstanding: u64,
     pub parked: u64,
     pub spawn_failures: u64,
+    pub lost: u64,
 }
 
 /// `struct syslet_probe`.

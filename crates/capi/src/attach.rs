@@ -13,6 +13,9 @@ use crate::errno;
 use crate::life;
 use crate::pointer::Pointer;
 
+/// A handler that has interrupted one of these functions calls one, against the header's rule.
+const IN_HANDLER: c_int = -libc::EDEADLK;
+
 /// What holds the thread attached.
 struct Held {
     guard: AttachGuard,
@@ -42,7 +45,7 @@ pub(crate) unsafe extern "C" fn syslet_attach(options: *const AttachOptions) -> 
         Ok(attach) => attach,
         Err(error) => return error,
     };
-    let guard = match attach.attach() {
+    let guard = match errno::kept(|| attach.attach()) {
         Ok(guard) => guard,
         Err(error) => return errno::of_attach(&error),
     };
@@ -51,7 +54,7 @@ pub(crate) unsafe extern "C" fn syslet_attach(options: *const AttachOptions) -> 
         _ => abi::ATTACHED,
     };
     HELD.with(|held| {
-        let mut held = held.borrow_mut();
+        let Ok(mut held) = held.try_borrow_mut() else { return IN_HANDLER };
         match &mut *held {
             // The new guard is dropped: the first one holds the thread.
             Some(held) if held.life == life::now() => held.depth += 1,
@@ -60,8 +63,8 @@ pub(crate) unsafe extern "C" fn syslet_attach(options: *const AttachOptions) -> 
                 *other = Some(Held { guard, depth: 1, life: life::now() });
             }
         }
-    });
-    answer
+        answer
+    })
 }
 
 fn settings(options: AttachOptions) -> Result<Attach, c_int> {
@@ -90,7 +93,7 @@ fn settings(options: AttachOptions) -> Result<Attach, c_int> {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn syslet_detach() -> c_int {
     let last = HELD.with(|held| {
-        let mut slot = held.borrow_mut();
+        let Ok(mut slot) = held.try_borrow_mut() else { return Err(IN_HANDLER) };
         match &mut *slot {
             Some(held) if held.life == life::now() => {
                 held.depth -= 1;
@@ -100,17 +103,18 @@ pub(crate) extern "C" fn syslet_detach() -> c_int {
         }
     });
     // Dropped after the borrow: the thread goes home here.
-    last.map_or_else(|error| error, |_guard| 0)
+    errno::kept(|| last.map_or_else(|error| error, |_guard| 0))
 }
 
 /// `syslet_refresh(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn syslet_refresh() -> c_int {
-    HELD.with(|held| match &*held.borrow() {
-        Some(held) if held.life == life::now() => {
+    HELD.with(|held| match held.try_borrow().as_deref() {
+        Err(_) => IN_HANDLER,
+        Ok(Some(held)) if held.life == life::now() => {
             held.guard.refresh().map_or_else(|error| errno::of_attach(&error), |()| 0)
         }
-        _ => -libc::EINVAL,
+        Ok(_) => -libc::EINVAL,
     })
 }
 

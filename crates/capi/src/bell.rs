@@ -14,6 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;
 
+use syslet_sys::arch::syscall; // libc's functions would change errno
 use syslet_sys::futex;
 use syslet_sys::uapi::Timespec;
 
@@ -68,8 +69,9 @@ pub(crate) fn ring(place: usize) {
     }
     futex::wake(&bell.number, i32::MAX as u32);
     for &descriptor in lock(&bell.masked).iter() {
+        let one = ptr::from_ref(&1u64).expose_provenance();
         // SAFETY: eight bytes of a constant; the descriptor is open while it is listed.
-        unsafe { libc::write(descriptor, ptr::from_ref(&1u64).cast(), 8) };
+        unsafe { syscall(libc::SYS_write as usize, [descriptor as usize, one, 8, 0, 0, 0]) };
     }
 }
 
@@ -105,10 +107,11 @@ pub(crate) fn wait_masked(
     if ready() {
         return Waited::Ready;
     }
+    let flags = (libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) as usize;
     // SAFETY: no memory.
-    let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    let event = unsafe { syscall(libc::SYS_eventfd2 as usize, [0, flags, 0, 0, 0, 0]) } as c_int;
     if event < 0 {
-        return Waited::Failed(last_error());
+        return Waited::Failed(-event);
     }
     let bell = bell(place);
     bell.waiting.fetch_add(1, Ordering::SeqCst);
@@ -134,21 +137,19 @@ pub(crate) fn wait_masked(
 /// Sleeps until the eventfd is written to, and takes that back; 0, or why not.
 fn sleep_masked(event: c_int, left: Option<Timespec>, mask: u64) -> c_int {
     let mut poll = libc::pollfd { fd: event, events: libc::POLLIN, revents: 0 };
-    let left = left.as_ref().map_or(ptr::null(), ptr::from_ref);
-    let mask = ptr::from_ref(&mask);
+    let poll = ptr::from_mut(&mut poll).expose_provenance();
+    let left = left.as_ref().map_or(0, |left| ptr::from_ref(left).expose_provenance());
+    let mask = ptr::from_ref(&mask).expose_provenance();
     // SAFETY: all three are ours; the kernel's masks are eight bytes.
-    let answer = unsafe { libc::syscall(libc::SYS_ppoll, &mut poll, 1, left, mask, 8) };
+    let answer = unsafe { syscall(libc::SYS_ppoll as usize, [poll, 1, left, mask, 8, 0]) };
     if answer < 0 {
-        return last_error();
+        return -answer as c_int;
     }
     let mut count = 0u64;
+    let count = ptr::from_mut(&mut count).expose_provenance();
     // SAFETY: eight bytes of ours.
-    unsafe { libc::read(event, ptr::from_mut(&mut count).cast(), 8) };
+    unsafe { syscall(libc::SYS_read as usize, [event as usize, count, 8, 0, 0, 0]) };
     0
-}
-
-fn last_error() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// `None`: it is over. `Some(None)`: there is no limit.

@@ -8,7 +8,8 @@ use syslet::{Arg, ChainResult, PendingChain, StepId, SubmittedChain, When, submi
 
 use crate::abi::{self, ChainArg};
 use crate::errno;
-use crate::pointer::{Pointer, deadline};
+use crate::pointer::{Pointer, deadline, is_handle};
+use syslet_sys::memory::is_possible;
 
 /// What `struct syslet_chain` is.
 #[derive(Debug)]
@@ -170,11 +171,11 @@ fn when(condition: c_uint) -> Result<When, c_int> {
 ///
 /// The header's duties: null, or a chain, which this thread alone uses.
 unsafe fn with(chain: *mut Chain, f: impl FnOnce(&mut Chain) -> Result<c_int, c_int>) -> c_int {
-    // SAFETY: the duty of this function.
-    match unsafe { chain.as_mut() } {
-        Some(chain) => f(chain).unwrap_or_else(|error| error),
-        None => -libc::EFAULT,
+    if !is_handle(chain) {
+        return -libc::EFAULT;
     }
+    // SAFETY: the duty of this function.
+    f(unsafe { &mut *chain }).unwrap_or_else(|error| error)
 }
 
 /// `syslet_chain_new(3)`.
@@ -213,12 +214,12 @@ pub(crate) unsafe extern "C" fn syslet_chain_push(
     }
     let mut given = [ChainArg { kind: abi::ARG_VALUE, reserved0: 0, value: 0 }; 6];
     if count > 0 {
-        // SAFETY: the header's duty.
-        if let Err(error) = unsafe { Pointer::new(args) } {
-            return error;
+        if !is_possible(args.addr(), count * size_of::<ChainArg>()) {
+            return -libc::EFAULT;
         }
+        let (from, to) = (args.cast::<u8>(), given.as_mut_ptr().cast::<u8>());
         // SAFETY: the header's duty: there are that many.
-        unsafe { args.copy_to_nonoverlapping(given.as_mut_ptr(), count) };
+        unsafe { from.copy_to_nonoverlapping(to, count * size_of::<ChainArg>()) };
     }
     // SAFETY: the duty of this function.
     unsafe { with(chain, |chain| chain.push(nr, &given[..count])) }
@@ -349,7 +350,7 @@ pub(crate) unsafe extern "C" fn syslet_chain_last(chain: *const Chain) -> c_int 
 /// The header's duties.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_chain_free(chain: *mut Chain) {
-    if !chain.is_null() {
+    if is_handle(chain) {
         // SAFETY: the header's duties: it came from `syslet_chain_new` and is not used again.
         drop(unsafe { Box::from_raw(chain) });
     }

@@ -1,10 +1,24 @@
 //! Errors, as C programs are told of them: negative error numbers.
 
+#![allow(unsafe_code, reason = "keeps `errno`")]
+
 use std::ffi::c_int;
 
 use syslet::{AttachError, CancelOutcome, Refusal, SubmitError};
 
 use crate::abi;
+
+/// Calls `f` and leaves `errno` as it is: libc's functions in `f` would change it.
+pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: the calling thread's own, which goes with it.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { place.read() };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { place.write(before) };
+    result
+}
 
 /// The error number of a refused call.
 pub(crate) fn of_refusal(why: Refusal) -> c_int {

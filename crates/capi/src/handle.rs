@@ -3,13 +3,14 @@
 #![allow(unsafe_code, reason = "functions that C programs call, and boxes that they hold")]
 
 use std::ffi::{c_int, c_long};
+use std::mem::MaybeUninit;
 use std::time::Instant;
 
 use syslet::{Pending, Threadlet};
 
 use crate::abi;
 use crate::errno;
-use crate::pointer::{Pointer, deadline, null};
+use crate::pointer::{Pointer, deadline, held, is_handle, null};
 
 /// What is away.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Handle {
 /// The header's duties.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_wait(pending: *mut Handle) -> c_long {
-    if pending.is_null() {
+    if !is_handle(pending) {
         return -c_long::from(libc::EFAULT);
     }
     // SAFETY: the header's duties: it came from `Handle::into_raw` and is not used again.
@@ -88,24 +89,29 @@ pub(crate) unsafe extern "C" fn syslet_wait_timeout(
     // SAFETY: as above.
     let result = unsafe { Pointer::new(result) };
     let (Ok(place), Ok(result)) = (place, result) else { return -libc::EFAULT };
-    if place.read().is_null() {
+    let at = place.read();
+    if !is_handle(at) {
         return -libc::EFAULT;
     }
-    // SAFETY: the header's duties: it came from `Handle::into_raw`; the place is written before it
-    // is read again.
-    let handle = unsafe { Box::from_raw(place.read()) };
+    // The handle stays where it is: a program may have other pointers to it.
+    // SAFETY: the header's duties: it came from `Handle::into_raw`; below it is put back, or its memory
+    // is freed.
+    let handle = unsafe { at.read() };
     let answer = match deadline(timeout) {
         Some(deadline) => handle.wait_deadline(deadline),
         None => Ok(handle.wait()),
     };
     match answer {
         Ok(answer) => {
+            // SAFETY: as above: of a box, whose contents were taken out.
+            drop(unsafe { Box::from_raw(at.cast::<MaybeUninit<Handle>>()) });
             result.write(answer);
             place.write(null());
             abi::DONE
         }
         Err(handle) => {
-            place.write(handle.into_raw());
+            // SAFETY: as above: nothing is there.
+            unsafe { at.write(handle) };
             abi::PENDING
         }
     }
@@ -119,7 +125,7 @@ pub(crate) unsafe extern "C" fn syslet_wait_timeout(
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_cancel(pending: *const Handle) -> c_int {
     // SAFETY: the header's duties: null, or a handle.
-    unsafe { pending.as_ref() }.map_or(-libc::EFAULT, Handle::cancel)
+    unsafe { held(pending) }.map_or_else(|error| error, Handle::cancel)
 }
 
 /// `syslet_pending_free(3)`.
@@ -129,7 +135,7 @@ pub(crate) unsafe extern "C" fn syslet_cancel(pending: *const Handle) -> c_int {
 /// The header's duties.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_pending_free(pending: *mut Handle) {
-    if !pending.is_null() {
+    if is_handle(pending) {
         // SAFETY: the header's duties: it came from `Handle::into_raw` and is not used again.
         drop(unsafe { Box::from_raw(pending) });
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::abi::{ProbeResult, Stats};
 use crate::errno;
-use crate::pointer::{deadline, is_possible};
+use crate::pointer::deadline;
+use syslet_sys::memory::is_possible;
 
 /// A time that nobody waits for.
 const FOR_EVER: Duration = Duration::from_secs(3600 * 24 * 365);
@@ -76,6 +77,7 @@ pub(crate) unsafe extern "C" fn syslet_get_stats(place: *mut Stats, size: usize)
         outstanding: stats.outstanding as u64,
         parked: stats.parked as u64,
         spawn_failures: stats.spawn_failures,
+        lost: crate::lost::total(),
     };
     // SAFETY: the duty of this function.
     unsafe { store(&all, place, size) }
@@ -88,7 +90,7 @@ pub(crate) unsafe extern "C" fn syslet_get_stats(place: *mut Stats, size: usize)
 /// The header's duties.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_get_probe(place: *mut ProbeResult, size: usize) -> c_int {
-    let probe = match syslet::probe() {
+    let probe = match errno::kept(syslet::probe) {
         Ok(probe) => probe,
         Err(error) => return errno::of_attach(&error),
     };
@@ -121,7 +123,7 @@ pub(crate) extern "C" fn syslet_drain(timeout: i64) -> c_long {
 /// The header's duties.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_check_identity(text: *mut c_char, size: usize) -> c_int {
-    match syslet::check_identity() {
+    match errno::kept(syslet::check_identity) {
         Ok(Ok(())) => 0,
         Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
         Ok(Err(differs)) => {

@@ -1,8 +1,7 @@
 //! Memory that C programs name in structures of the historic interfaces: looked at before it is used.
 //!
-//! The kernel's own copies find memory that is not there. Here, a system call that does nothing but read
-//! (or write) a word says whether it is; what another thread unmaps after that faults as it does in the
-//! program's own code. [`Known`] is for where there is no time for that: it looks once for each page
+//! The kernel's own copies find memory that is not there; here it is asked (`syslet_sys::memory`). What
+//! another thread unmaps after that faults as it does in the program's own code. [`Known`] is for where there is no time for that: it looks once for each page
 //! and thread.
 //!
 //! # Safety
@@ -15,7 +14,7 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
-use crate::pointer::{PAGE, is_readable, is_writable};
+use syslet_sys::memory::{PAGE, is_readable, is_writable};
 
 const PAGES: usize = 32;
 

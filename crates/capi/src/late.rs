@@ -92,6 +92,12 @@ pub(crate) struct Outstanding {
 }
 
 impl Outstanding {
+    /// In a process that has used so many numbers.
+    #[cfg(test)]
+    pub(crate) fn after(numbers: u64) -> Self {
+        Self { last: AtomicU64::new(numbers), ..Self::default() }
+    }
+
     pub(crate) fn new_number(&self) -> u64 {
         self.last.fetch_add(1, Ordering::Relaxed) + 1
     }

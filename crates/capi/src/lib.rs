@@ -30,6 +30,7 @@ mod info;
 mod known;
 mod late;
 mod life;
+mod lost;
 mod pointer;
 mod queue;
 mod submit;

@@ -12,13 +12,7 @@ use std::ffi::c_int;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use syslet_sys::arch;
-
-/// Addresses of programs end here: 47 bits, or 56 where pages have five levels.
-const END: usize = 1 << 56;
-/// Nothing is ever mapped below (`vm.mmap_min_addr` is 64 KiB, one page at least).
-const START: usize = 4096;
-pub(crate) const PAGE: usize = 4096;
+use syslet_sys::memory::is_possible;
 
 /// See the module.
 #[derive(Debug)]
@@ -68,6 +62,22 @@ impl<T> Pointer<T> {
         unsafe { self.0.read_unaligned() }
     }
 
+    /// What stands `offset` bytes into it, which is a `U`.
+    #[inline(always)]
+    pub(crate) fn part<U>(self, offset: usize) -> Pointer<U> {
+        Pointer(self.0.wrapping_byte_add(offset).cast())
+    }
+
+    /// As [`read`](Self::read), by a load of its own.
+    #[inline(always)]
+    pub(crate) fn read_volatile(self) -> T
+    where
+        T: Copy,
+    {
+        // SAFETY: the duty of who made it.
+        unsafe { self.0.read_volatile() }
+    }
+
     pub(crate) fn write(self, value: T)
     where
         T: Copy,
@@ -77,51 +87,28 @@ impl<T> Pointer<T> {
     }
 }
 
-/// True if an address of a program may be this, and `len` bytes from it.
-pub(crate) fn is_possible(address: usize, len: usize) -> bool {
-    address >= START && address.checked_add(len).is_some_and(|end| end <= END)
-}
-
-/// Whether `len` bytes at `address` can be read now, page by page, as the kernel sees it.
-///
-/// rt_sigprocmask(2) reads a mask before it looks at what is to be done with it, which is nothing here.
-pub(crate) fn is_readable(address: usize, len: usize) -> bool {
-    const NOTHING: usize = usize::MAX;
-    each_page(address, len, |at| {
-        let args = [NOTHING, at & !7, 0, 8, 0, 0];
-        // SAFETY: the kernel reads eight bytes, or says that it cannot; nothing is changed.
-        let answer = unsafe { arch::syscall(libc::SYS_rt_sigprocmask as usize, args) };
-        answer != -(libc::EFAULT as isize)
-    })
-}
-
-/// Whether `len` bytes at `address` can be written to now.
-///
-/// futex(2) adds 0 to a word there.
-pub(crate) fn is_writable(address: usize, len: usize) -> bool {
-    const ADD_ZERO: usize = 1 << 28;
-    const OP: usize = (libc::FUTEX_WAKE_OP | libc::FUTEX_PRIVATE_FLAG) as usize;
-    each_page(address, len, |at| {
-        let word = at & !3;
-        let args = [word, OP, 0, 0, word, ADD_ZERO];
-        // SAFETY: the kernel adds 0 to the word in one step, or says that it cannot; nobody is woken.
-        let answer = unsafe { arch::syscall(libc::SYS_futex as usize, args) };
-        answer != -(libc::EFAULT as isize)
-    })
-}
-
-fn each_page(address: usize, len: usize, good: impl Fn(usize) -> bool) -> bool {
-    if !is_possible(address, len) {
-        return false;
-    }
-    let first = address & !(PAGE - 1);
-    (first..address + len.max(1)).step_by(PAGE).all(|page| good(page.max(address)))
-}
-
 /// When `timeout` nanoseconds from now will be; `None` for a negative one, which is for ever.
 pub(crate) fn deadline(timeout: i64) -> Option<Instant> {
     let nanos = u64::try_from(timeout).ok()?;
     Instant::now().checked_add(Duration::from_nanos(nanos))
+}
+
+/// What a program's handle points to.
+///
+/// # Safety
+///
+/// The header's duties: null, impossible, or a `T` of the library's that is not freed while it is used.
+pub(crate) unsafe fn held<'a, T>(handle: *const T) -> Result<&'a T, c_int> {
+    if !is_handle(handle) {
+        return Err(-libc::EFAULT);
+    }
+    // SAFETY: the duty of this function.
+    Ok(unsafe { &*handle })
+}
+
+/// True if a `T` of the library's may be there.
+pub(crate) fn is_handle<T>(handle: *const T) -> bool {
+    handle.is_aligned() && is_possible(handle.addr(), size_of::<T>())
 }
 
 /// A null pointer of whatever type.

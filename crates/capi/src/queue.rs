@@ -4,15 +4,14 @@
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use syslet::{CompletionQueue, OpId, Queued};
 
 use crate::abi::{self, Function, QueueCompletion, QueueHead, QueueStats, SysCall};
 use crate::errno;
 use crate::life;
-use crate::pointer::{Pointer, deadline};
-use crate::submit::Work;
+use crate::pointer::{Pointer, deadline, held, is_handle};
+use crate::submit::{Work, launching};
 
 /// What `struct syslet_queue` is: the part that C reads, then ours.
 #[repr(C)]
@@ -26,16 +25,6 @@ impl Queue {
     fn is_parents(&self) -> bool {
         self.head.born != life::now()
     }
-}
-
-/// The queue that a program names.
-///
-/// # Safety
-///
-/// The header's duties: null, or a queue that is not freed while it is used.
-unsafe fn queue<'a>(pointer: *const Queue) -> Result<&'a Queue, c_int> {
-    // SAFETY: the duty of this function.
-    unsafe { pointer.as_ref() }.ok_or(-libc::EFAULT)
 }
 
 /// `syslet_queue_new(3)`.
@@ -76,7 +65,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_new(
 /// The header's duties.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_queue_free(queue: *mut Queue) {
-    if !queue.is_null() {
+    if is_handle(queue) {
         // SAFETY: the header's duties: it came from `syslet_queue_new` and is not used again.
         drop(unsafe { Box::from_raw(queue) });
     }
@@ -112,7 +101,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_submit(
     id: *mut u64,
 ) -> c_int {
     // SAFETY: the duty of this function.
-    let to = unsafe { queue(to) };
+    let to = unsafe { held(to) };
     // SAFETY: as above.
     let call = unsafe { Pointer::new(call) };
     // SAFETY: as above.
@@ -123,7 +112,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_submit(
         return -libc::EFAULT;
     };
     // SAFETY: the header's duties are those of `submit`.
-    match unsafe { to.inner.submit(user_data, call.read().into()) } {
+    match unsafe { to.inner.submit(user_data, call.call()) } {
         Ok(queued) => tell(queued, result, id),
         Err(error) => errno::of_submit(error),
     }
@@ -144,7 +133,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_threadlet(
     id: *mut u64,
 ) -> c_int {
     // SAFETY: the duty of this function.
-    let to = unsafe { queue(to) };
+    let to = unsafe { held(to) };
     // SAFETY: as above.
     let result = unsafe { Pointer::new(result) };
     // SAFETY: as above.
@@ -157,10 +146,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_threadlet(
         return -libc::ECHILD;
     }
     let send = || to.inner.threadlet(user_data, move || work.call() as isize);
-    match catch_unwind(AssertUnwindSafe(send)) {
-        Ok(queued) => tell(queued, result, id),
-        Err(_no_thread) => -libc::EAGAIN,
-    }
+    launching(send).map_or_else(|error| error, |queued| tell(queued, result, id))
 }
 
 /// `syslet_queue_post(3)`.
@@ -175,7 +161,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_post(
     res: i64,
 ) -> c_int {
     // SAFETY: the duty of this function.
-    match unsafe { queue(to) } {
+    match unsafe { held(to) } {
         Ok(to) if to.is_parents() => -libc::ECHILD,
         Ok(to) => {
             to.inner.post(user_data, res as isize);
@@ -197,7 +183,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_wait(
     timeout: i64,
 ) -> c_long {
     // SAFETY: the duty of this function.
-    match (unsafe { queue(of) }, deadline(timeout)) {
+    match (unsafe { held(of) }, deadline(timeout)) {
         (Ok(of), Some(deadline)) => of.inner.wait_deadline(min, deadline) as c_long,
         (Ok(of), None) => of.inner.wait(min) as c_long,
         (Err(error), _) => c_long::from(error),
@@ -212,7 +198,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_wait(
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_queue_cancel(of: *mut Queue, id: u64) -> c_int {
     // SAFETY: the duty of this function.
-    match unsafe { queue(of) } {
+    match unsafe { held(of) } {
         Ok(of) => errno::of_cancel(of.inner.cancel(OpId::from_raw(id))),
         Err(error) => error,
     }
@@ -226,7 +212,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_cancel(of: *mut Queue, id: u64) -> 
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_queue_cancel_all(of: *mut Queue, user_data: u64) -> c_long {
     // SAFETY: the duty of this function.
-    unsafe { queue(of) }.map_or_else(c_long::from, |of| of.inner.cancel_all(user_data) as c_long)
+    unsafe { held(of) }.map_or_else(c_long::from, |of| of.inner.cancel_all(user_data) as c_long)
 }
 
 /// `syslet_queue_cancel_fd(3)`.
@@ -237,7 +223,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_cancel_all(of: *mut Queue, user_dat
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_queue_cancel_fd(of: *mut Queue, fd: c_int) -> c_long {
     // SAFETY: the duty of this function.
-    unsafe { queue(of) }.map_or_else(c_long::from, |of| of.inner.cancel_descriptor(fd) as c_long)
+    unsafe { held(of) }.map_or_else(c_long::from, |of| of.inner.cancel_descriptor(fd) as c_long)
 }
 
 /// A descriptor that stays the program's.
@@ -258,7 +244,7 @@ impl AsFd for Programs {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_queue_eventfd(of: *mut Queue, fd: c_int) -> c_int {
     // SAFETY: the duty of this function.
-    match unsafe { queue(of) } {
+    match unsafe { held(of) } {
         Ok(of) if of.is_parents() => -libc::ECHILD,
         Ok(of) if fd == -1 => {
             of.inner.detach_eventfd();
@@ -281,7 +267,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_pop_slow(
     completion: *mut QueueCompletion,
 ) -> c_int {
     // SAFETY: the duty of this function.
-    let of = unsafe { queue(of) };
+    let of = unsafe { held(of) };
     // SAFETY: as above.
     let completion = unsafe { Pointer::new(completion) };
     let (Ok(of), Ok(completion)) = (of, completion) else { return -libc::EFAULT };
@@ -303,7 +289,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_pop_slow(
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_queue_refill(of: *mut Queue) {
     // SAFETY: the duty of this function.
-    if let Ok(of) = unsafe { queue(of) } {
+    if let Ok(of) = unsafe { held(of) } {
         of.inner.refill();
     }
 }
@@ -320,7 +306,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_get_stats(
     size: usize,
 ) -> c_int {
     // SAFETY: the duty of this function.
-    let of = match unsafe { queue(of) } {
+    let of = match unsafe { held(of) } {
         Ok(of) => of.inner.stats(),
         Err(error) => return error,
     };

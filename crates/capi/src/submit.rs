@@ -13,10 +13,18 @@ use crate::errno;
 use crate::handle::Handle;
 use crate::pointer::Pointer;
 
-impl From<SysCall> for Call {
-    #[inline]
-    fn from(call: SysCall) -> Self {
-        Self::new(call.nr, call.args)
+/// A word at any address.
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+struct Word(usize);
+
+impl Pointer<SysCall> {
+    /// The call there, read word by word: programs have just written it so, and reading two words at once
+    /// would wait until they have reached the cache.
+    #[inline(always)]
+    pub(crate) fn call(self) -> Call {
+        let word = |at: usize| self.part::<Word>(size_of::<Word>() * at).read_volatile().0;
+        Call::new(word(0), std::array::from_fn::<_, 6, _>(|at| word(1 + at)))
     }
 }
 
@@ -41,6 +49,20 @@ impl Work {
         // SAFETY: the header's duties.
         unsafe { (self.function)(self.data) }
     }
+}
+
+/// Calls `go`, which launches a function.
+///
+/// # Errors
+///
+/// `-EAGAIN` if there is no thread for it.
+#[inline]
+pub(crate) fn launching<R>(go: impl FnOnce() -> R) -> Result<R, c_int> {
+    // Else it would panic, and the panic be printed.
+    if syslet::ensure_crew().is_err() {
+        return Err(-libc::EAGAIN);
+    }
+    catch_unwind(AssertUnwindSafe(go)).map_err(|_no_thread| -libc::EAGAIN)
 }
 
 /// `syslet_submit(3)`.
@@ -96,7 +118,7 @@ unsafe fn submit_with(
     let (Ok(call), Ok(result), Ok(pending)) = (call, result, pending) else {
         return -libc::EFAULT;
     };
-    match submit(call.read().into()) {
+    match submit(call.call()) {
         Ok(Submitted::Done(ret)) => {
             result.write(ret.raw() as c_long);
             abi::DONE
@@ -152,8 +174,8 @@ pub(crate) unsafe extern "C" fn syslet_threadlet(
     let (Ok(result), Ok(pending), Some(work)) = (result, pending, Work::new(function, data)) else {
         return -libc::EFAULT;
     };
-    match catch_unwind(AssertUnwindSafe(|| syslet::threadlet(move || work.call()))) {
-        Err(_no_thread) => -libc::EAGAIN,
+    match launching(|| syslet::threadlet(move || work.call())) {
+        Err(error) => error,
         Ok(threadlet) => match threadlet.try_join() {
             Ok(value) => {
                 result.write(value);

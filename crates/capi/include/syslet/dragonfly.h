@@ -90,7 +90,7 @@ int waitsys2(void *port, void *msg, int how);
 /* Asks the call of a cookie to end: 0; its end is fetched all the same, ECANCELED or its own. ENOENT. Handlers: no. */
 int abortsys2(int cookie);
 
-/* kern.max_sysmsg: most cookies that may be out; 0: any number. Answers what it was; below 0 asks only. */
+/* kern.max_sysmsg: most cookies that may be out; 0: any number. Answers what it was; below 0 asks only. Handlers: yes. */
 int sysmsg_limit(int most);
 
 #ifdef __cplusplus

@@ -3,7 +3,7 @@
  * of fixed size, is in syslet/syslets6.h; a source file includes one of them.
  *
  * Attach the thread first (syslet_attach): else every list goes to a pool. Atoms, arguments, results, head and ring
- * belong to the list until its last atom is in the ring. Functions answer as libc's system calls do: -1, and why
+ * belong to the list until its last atom is in the ring and async_exec has returned. Functions answer as libc's system calls do: -1, and why
  * in errno. Memory that is not mapped is found when a thread uses its page for the first time: EFAULT.
  *
  * Atoms form loops as they did; a list that never ends keeps its crew thread for ever.
@@ -69,7 +69,8 @@ struct async_head_user {
  *   EFAULT  something cannot be read or written
  *   EAGAIN  no thread can be made
  * Atoms before the bad one were made. A list that finds a bad atom when it is away ends there, and that atom is in
- * the ring. What a refused or unknown call answers is -EPERM or -ENOSYS, in *ret_ptr. Handlers: no.
+ * the ring. What a refused or unknown call answers is -EPERM or -ENOSYS, in *ret_ptr. A call of a list that has gone away is made again, with the time that is left, if a
+ * handler on its thread breaks it off; before that its answer is -EINTR. Handlers: no.
  */
 struct syslet_uatom *async_exec(struct syslet_uatom *atom, struct async_head_user *head);
 
@@ -87,7 +88,7 @@ long async_wait(unsigned long min_wait_events, unsigned long user_ring_idx,
  */
 long async_thread(void *event, struct async_head_user *head);
 
-/* Adds `inc` to *uptr in one step; answers the new value. EFAULT, EINVAL. Handlers: yes. */
+/* Adds `inc` to *uptr in one step; answers the new value. EFAULT, EINVAL (not aligned). Handlers: yes. */
 long umem_add(unsigned long *uptr, unsigned long inc);
 
 #ifdef __cplusplus

@@ -51,7 +51,7 @@ struct async_head_user {
     uint64_t new_thread_ip;
 };
 
-/* As async_exec(3), for atoms of version 6. */
+/* As async_exec(3), for atoms of version 6. Handlers: no. */
 struct syslet_uatom *async_exec(struct syslet_uatom *atom, struct async_head_user *head)
     __asm__("async_exec_v6");
 

@@ -13,6 +13,7 @@ use crate::bell::{self, Waited};
 use crate::known;
 use crate::late::{Outstanding, lock};
 use crate::life::{self, PerLife};
+use crate::lost;
 
 /// `ACALL_SUBMIT_THREAD_POOL`: how calls are made here anyway.
 const THREAD_POOL: u32 = 1;
@@ -119,37 +120,46 @@ unsafe fn store(submission: Submission, ret: Ret) {
         // SAFETY: the duty of this function.
         unsafe { store_at(completion, cookie, ret) };
     }
-    if ring == 0 || known::place(ring, RING_SIZE, 8).is_err() {
+    if ring == 0 {
         return;
+    }
+    if known::place(ring, RING_SIZE, 8).is_err() {
+        return lost::count();
     }
     let _one_at_a_time = lock(PRODUCERS.get());
     // SAFETY: it was looked at.
     let places = unsafe { known::word32(ring + RING_NR) }.load(Ordering::Relaxed);
     if places == 0 {
-        return; // nowhere to store it
+        return lost::count();
     }
     // SAFETY: as above.
     let head = unsafe { known::word32(ring + RING_HEAD) };
     let at = head.load(Ordering::Relaxed);
     let place = ring + RING_SIZE + COMPLETION_SIZE * (at % places) as usize;
     // SAFETY: the duty of this function.
-    unsafe { store_at(place, cookie, ret) };
+    if !unsafe { store_at(place, cookie, ret) } {
+        return;
+    }
     // Release: who sees the head sees the completion.
     head.store(at.wrapping_add(1), Ordering::Release);
 }
 
+/// Says whether the program has left a place for it.
+///
 /// # Safety
 ///
 /// The header's duties.
-unsafe fn store_at(place: usize, cookie: u64, ret: Ret) {
+unsafe fn store_at(place: usize, cookie: u64, ret: Ret) -> bool {
     if known::place(place, COMPLETION_SIZE, 8).is_err() {
-        return; // the program has taken it away
+        lost::count();
+        return false;
     }
     // SAFETY: it was looked at.
     unsafe { known::word64(place) }.store(ret.raw() as u64, Ordering::Relaxed);
     // Release: who sees the cookie sees the code.
     // SAFETY: as above.
     unsafe { known::word64(place + 8) }.store(cookie, Ordering::Release);
+    true
 }
 
 fn tell(submission: Submission) {

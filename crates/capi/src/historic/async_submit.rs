@@ -13,6 +13,7 @@ use crate::bell::{self, Waited};
 use crate::known;
 use crate::late::Outstanding;
 use crate::life::PerLife;
+use crate::lost;
 
 /// `ASYNC_SUBMIT_VALUE`.
 const VALUE: c_ulong = 1;
@@ -60,7 +61,8 @@ unsafe fn start(flags: c_ulong, result: usize, nr: usize, args: usize) -> Result
         return Err(-libc::EINVAL);
     }
     let wants_value = flags & VALUE != 0;
-    known::place(result, if wants_value { 16 } else { 8 }, 8)?;
+    let size = if wants_value { 16 } else { 8 };
+    known::place(result, size, 8)?;
     // SAFETY: the duty of this function.
     let call = unsafe { call_of(nr, args) }?;
     let all = ALL.get();
@@ -68,8 +70,11 @@ unsafe fn start(flags: c_ulong, result: usize, nr: usize, args: usize) -> Result
     // SAFETY: it was found writable.
     let word = unsafe { known::number64(result) };
     let before = word.swap(cookie as i64, Ordering::Relaxed);
-    // SAFETY: the header's duty: the place stays until the call has ended.
-    let then = move |ret| unsafe { store(result, wants_value, ret) };
+    let then = move |ret| match known::place(result, size, 8) {
+        // SAFETY: it was looked at; the header's duty: the place stays until the call has ended.
+        Ok(()) => unsafe { store(result, wants_value, ret) },
+        Err(_taken_away) => lost::count(),
+    };
     // SAFETY: the header's duties are those of `submit`.
     match unsafe { all.start(cookie, call, then, move || bell::ring(cookie as usize)) } {
         Ok(None) => Ok(cookie as c_long),

@@ -7,19 +7,21 @@
 
 #![allow(unsafe_code, reason = "functions that C programs call; makes the calls that atoms name")]
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_int, c_long, c_ulong, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use syslet_sys::arch;
+use syslet::Call;
 
 use crate::bell::{self, Waited};
 use crate::known::{self, Known};
 use crate::late::lock;
 use crate::life::PerLife;
+use crate::lost;
+use crate::submit::launching;
 
 const ASYNC: u64 = 0x01;
 const SYNC: u64 = 0x02;
@@ -161,9 +163,11 @@ unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next,
 #[inline]
 unsafe fn call(known: &Known, nr: u64, args: [usize; 6]) -> isize {
     if nr == NR_UMEM_ADD {
-        // SAFETY: the duty of this function.
-        return unsafe { add(known, args[0], args[1] as u64) }
-            .map_or_else(|e| e as isize, |n| n as isize);
+        return match known.place(args[0], 8, 8) {
+            // SAFETY: it was looked at, and the duty of this function.
+            Ok(()) => unsafe { add(args[0], args[1] as u64) as isize },
+            Err(error) => error as isize,
+        };
     }
     let number = u32::try_from(nr).unwrap_or(u32::MAX);
     if !syslet_catalog::class(number).movable() {
@@ -173,7 +177,7 @@ unsafe fn call(known: &Known, nr: u64, args: [usize; 6]) -> isize {
         }
     }
     // SAFETY: the duty of this function; the catalogue lets it run on any thread.
-    unsafe { arch::syscall(number as usize, args) }
+    unsafe { syslet::make_here(&Call::new(number as usize, args)) }.raw()
 }
 
 /// Reads an atom and looks at its flags.
@@ -242,7 +246,7 @@ unsafe fn finish<L: Layout>(stop: Stop, head: usize) {
 ///
 /// The header's duties.
 unsafe fn exec<L: Layout>(known: &Known, atom: usize, head: usize) -> Result<usize, c_int> {
-    check_head(known, head)?;
+    Ring::of(known, head)?;
     let mut at = atom;
     loop {
         // SAFETY: the duty of this function.
@@ -293,30 +297,43 @@ unsafe fn launch<L: Layout>(at: usize, head: usize, away: bool) -> Result<Option
         let late = move |stop| unsafe { finish::<L>(stop, head) };
         syslet::threadlet_or(work, late)
     };
-    catch_unwind(AssertUnwindSafe(go)).map_err(|_no_thread| -libc::EAGAIN)
+    launching(go)
 }
 
-/// The head can be used, and its ring.
-#[inline]
-fn check_head(known: &Known, head: usize) -> Result<(), c_int> {
-    known.place(head, HEAD_SIZE, 8)?;
-    let (ring, bytes) = ring_of(head);
-    if bytes == 0 || !bytes.is_multiple_of(8) {
-        return Err(-libc::EINVAL);
+/// A head's ring, as it was when it was looked at: the program may change it.
+#[derive(Debug, Clone, Copy)]
+struct Ring {
+    address: usize,
+    entries: usize,
+}
+
+impl Ring {
+    /// The ring of a head that can be used.
+    #[inline]
+    fn of(known: &Known, head: usize) -> Result<Self, c_int> {
+        known.place(head, HEAD_SIZE, 8)?;
+        // SAFETY: the head was looked at.
+        let address = unsafe { known::word64(head + COMPLETION_RING) };
+        // SAFETY: as above.
+        let bytes = unsafe { known::word64(head + RING_SIZE_BYTES) };
+        let address = address.load(Ordering::Relaxed) as usize;
+        let bytes = bytes.load(Ordering::Relaxed) as usize;
+        if bytes == 0 || !bytes.is_multiple_of(8) {
+            return Err(-libc::EINVAL);
+        }
+        // Of a large one the ends; the rest where it is used.
+        known.place(address, 8, 8)?;
+        known.place(address.wrapping_add(bytes - 8), 8, 8)?;
+        Ok(Self { address, entries: bytes / 8 })
     }
-    // All of it where it is small; of a large one the ends.
-    known.place(ring, 8, 8)?;
-    known.place(ring.wrapping_add(bytes - 8), 8, 8)
-}
 
-/// Address and size of a head's ring.
-#[inline]
-fn ring_of(head: usize) -> (usize, usize) {
-    // SAFETY: the head was looked at, here and below.
-    let ring = unsafe { known::word64(head + COMPLETION_RING) };
-    // SAFETY: as above.
-    let bytes = unsafe { known::word64(head + RING_SIZE_BYTES) };
-    (ring.load(Ordering::Relaxed) as usize, bytes.load(Ordering::Relaxed) as usize)
+    /// Entry `at`, modulo their number.
+    fn entry(self, known: &Known, at: usize) -> Result<&'static AtomicU64, c_int> {
+        let place = self.address + 8 * (at % self.entries);
+        known.place(place, 8, 8)?;
+        // SAFETY: it was looked at; the header's duty: the ring stays while lists are away.
+        Ok(unsafe { known::word64(place) })
+    }
 }
 
 /// Completions that found their ring full, by head. Its lock also makes one producer at a time.
@@ -335,28 +352,29 @@ fn complete(head: usize, atom: usize) {
     bell::ring(head);
 }
 
-/// Moves completions into the ring, as far as there is room.
+/// Moves completions into the ring, as far as there is room. A program that has taken the ring away has its
+/// completions dropped, and counted.
 fn fill(head: usize, waiting: &mut VecDeque<usize>) {
-    // A program that has taken the ring away has its completions dropped.
-    if Known::here(|known| check_head(known, head)).is_err() {
-        waiting.clear();
-    }
-    while let Some(atom) = waiting.front() {
-        let (ring, bytes) = ring_of(head);
+    let moved = Known::here(|known| {
+        let ring = Ring::of(known, head)?;
         // SAFETY: the head was looked at.
         let index = unsafe { known::word64(head + KERNEL_RING_IDX) };
-        let entries = (bytes / 8) as u64;
-        let at = index.load(Ordering::Relaxed) % entries;
-        // SAFETY: within the ring, whose ends were looked at.
-        let place = unsafe { known::word64(ring + 8 * at as usize) };
-        // Acquire: pairs with the consumer's store of null.
-        if place.load(Ordering::Acquire) != 0 {
-            return;
+        while let Some(atom) = waiting.front() {
+            let at = index.load(Ordering::Relaxed) as usize % ring.entries;
+            let place = ring.entry(known, at)?;
+            // Acquire: pairs with the consumer's store of null.
+            if place.load(Ordering::Acquire) != 0 {
+                break;
+            }
+            // Release: who sees the atom sees what its calls have written.
+            place.store(*atom as u64, Ordering::Release);
+            index.store(((at + 1) % ring.entries) as u64, Ordering::Release);
+            waiting.pop_front();
         }
-        // Release: who sees the atom sees what its calls have written.
-        place.store(*atom as u64, Ordering::Release);
-        index.store((at + 1) % entries, Ordering::Release);
-        waiting.pop_front();
+        Ok::<(), c_int>(())
+    });
+    if moved.is_err() {
+        waiting.drain(..).for_each(|_| lost::count());
     }
 }
 
@@ -372,34 +390,37 @@ fn refill(head: usize) {
 }
 
 fn wait(min: usize, from: usize, head: usize) -> Result<(), c_int> {
-    Known::here(|known| check_head(known, head))?;
-    let (ring, bytes) = ring_of(head);
-    let entries = bytes / 8;
-    if min > entries || from >= entries {
+    let ring = Known::here(|known| Ring::of(known, head))?;
+    if min > ring.entries || from >= ring.entries {
         return Err(-libc::EINVAL);
     }
+    let is_full =
+        |at| Known::here(|known| ring.entry(known, at)).map(|e| e.load(Ordering::Acquire) != 0);
+    let fault = Cell::new(None);
     let ready = || {
         refill(head);
-        (0..min).all(|number| {
-            let at = ring + 8 * ((from + number) % entries);
-            // SAFETY: within the ring, whose ends were looked at.
-            unsafe { known::word64(at) }.load(Ordering::Acquire) != 0
+        (from..from + min).all(|at| {
+            is_full(at).unwrap_or_else(|error| {
+                fault.set(Some(error));
+                true
+            })
         })
     };
-    match bell::wait(head, None, ready) {
-        Waited::Ready => Ok(()),
-        _ => Err(-libc::EINTR),
+    let waited = bell::wait(head, None, ready);
+    match (fault.get(), waited) {
+        (Some(error), _) => Err(error),
+        (None, Waited::Ready) => Ok(()),
+        (None, _) => Err(-libc::EINTR),
     }
 }
 
 /// # Safety
 ///
 /// The header's duties.
-unsafe fn add(known: &Known, place: usize, increment: u64) -> Result<u64, c_int> {
-    known.place(place, 8, 8)?;
-    // SAFETY: it was looked at.
+unsafe fn add(place: usize, increment: u64) -> u64 {
+    // SAFETY: the duty of this function: it was looked at.
     let word = unsafe { known::word64(place) };
-    Ok(word.fetch_add(increment, Ordering::AcqRel).wrapping_add(increment))
+    word.fetch_add(increment, Ordering::AcqRel).wrapping_add(increment)
 }
 
 /// As system calls of libc answer: -1, and why in `errno`.
@@ -465,8 +486,8 @@ pub(crate) unsafe extern "C" fn async_thread(event: *mut c_void, head: *mut c_vo
     if event.is_null() {
         return fail(-libc::EFAULT);
     }
-    match Known::here(|known| check_head(known, head.addr())) {
-        Ok(()) => {
+    match Known::here(|known| Ring::of(known, head.addr())) {
+        Ok(_) => {
             complete(head.addr(), event.addr());
             0
         }
@@ -484,7 +505,7 @@ pub(crate) unsafe extern "C" fn umem_add(place: *mut c_ulong, increment: c_ulong
     if let Err(error) = known::place(place.addr(), 8, 8) {
         return fail(error);
     }
-    // SAFETY: the duty of this function.
-    Known::here(|known| unsafe { add(known, place.addr(), increment) })
-        .map_or_else(fail, |value| value as c_long)
+    // Not by way of what the thread knows: a thread's first look at that may allocate, and handlers come here.
+    // SAFETY: it was looked at, and the duty of this function.
+    unsafe { add(place.addr(), increment) as c_long }
 }

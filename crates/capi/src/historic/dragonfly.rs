@@ -13,6 +13,7 @@ use crate::bell::{self, Waited};
 use crate::known;
 use crate::late::{Outstanding, lock};
 use crate::life::PerLife;
+use crate::lost;
 
 /// `EASYNC`.
 const EASYNC: c_int = 99;
@@ -151,6 +152,7 @@ unsafe fn start(message: usize, call: Call, asynchronous: bool) -> Result<c_int,
     let started = unsafe { all.calls.start(number, call, then, || bell::ring(BELL)) };
     if !matches!(started, Ok(None)) {
         lock(&all.cookies).away.remove(&cookie);
+        bell::ring(BELL); // who waits for any may have none left to wait for
     }
     match started {
         Ok(None) => Ok(cookie),
@@ -195,6 +197,19 @@ unsafe fn answer(message: usize, ret: Ret) -> Result<c_int, c_int> {
     // SAFETY: as above.
     unsafe { known::store(message + MS_ERROR, error) };
     Ok(error)
+}
+
+/// Stores the answer of a call whose cookie was fetched. A message that is not there any more is the
+/// program's doing; the cookie is used up all the same.
+///
+/// # Safety
+///
+/// The header's duties.
+unsafe fn deliver(message: usize, ret: Ret) {
+    // SAFETY: the duty of this function.
+    if let Err(_taken_away) = unsafe { answer(message, ret) } {
+        lost::count();
+    }
 }
 
 /// `waitsys2(3)`.
@@ -249,9 +264,8 @@ fn take_any(all: &Messages) -> Option<c_int> {
         (cookie, cookies.ended.remove(&cookie)?)
     };
     bell::ring(BELL); // others may be waiting for it
-    // A message that is not there any more is the program's doing; the cookie is used up all the same.
     // SAFETY: the header's duty: the message stays until its cookie was fetched.
-    let _ = unsafe { answer(message, ret) };
+    unsafe { deliver(message, ret) };
     Some(cookie)
 }
 
@@ -268,7 +282,7 @@ fn look(all: &Messages, wanted: usize) -> Result<c_int, c_int> {
     };
     bell::ring(BELL);
     // SAFETY: as in `take_any`.
-    let _ = unsafe { answer(message, ret) };
+    unsafe { deliver(message, ret) };
     Ok(cookie)
 }
 
@@ -279,4 +293,47 @@ pub(crate) extern "C" fn abortsys2(cookie: c_int) -> c_int {
     // The lock is not held while the call is told: it may end on the spot.
     let number = lock(&all.cookies).away.get(&cookie).copied();
     if number.and_then(|number| all.calls.cancel(number)).is_some() { 0 } else { libc::ENOENT }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages of a process that has used so many numbers.
+    fn after(numbers: u64) -> Messages {
+        Messages { calls: Outstanding::after(numbers), ..Messages::default() }
+    }
+
+    fn an_answer() -> Ret {
+        // SAFETY: no memory.
+        let submitted = unsafe { syslet::submit(Call::new(libc::SYS_getpid as usize, [])) };
+        submitted.expect("it is not refused").wait()
+    }
+
+    #[test]
+    fn cookies_begin_again_and_pass_over_those_that_are_out() {
+        let all = after(0);
+        let (number, held) = new_cookie(&all).expect("there is no limit");
+        assert_eq!((number, held), (1, 0x1001));
+        let all = Messages { calls: Outstanding::after(COOKIES - 2), ..all };
+        let next = || new_cookie(&all).expect("there is no limit").1;
+        assert_eq!(next(), i32::MAX - 1);
+        assert_eq!(next(), 0x1000, "the lowest: above every error number");
+        assert_eq!(next(), 0x1002, "the one that is out is passed over");
+        lock(&all.cookies).away.remove(&held);
+        lock(&all.cookies).ended.insert(0x1003, (0, an_answer()));
+        assert_eq!(next(), 0x1004, "also what was not fetched");
+    }
+
+    #[test]
+    fn a_cookie_that_was_fetched_does_not_come_again_at_once() {
+        let all = after(0);
+        let mut before = 0;
+        for _ in 0..1000 {
+            let (_, cookie) = new_cookie(&all).expect("there is no limit");
+            lock(&all.cookies).away.remove(&cookie);
+            assert!(cookie > before);
+            before = cookie;
+        }
+    }
 }

@@ -9,12 +9,14 @@ use std::sync::atomic::Ordering;
 
 use syslet::{Call, Ret, submit};
 use syslet_catalog::Makes;
+use syslet_sys::memory::is_possible;
 
 use crate::bell::{self, Waited};
 use crate::known;
 use crate::late::{Outstanding, lock};
 use crate::life::PerLife;
-use crate::pointer::is_possible;
+use crate::lost;
+use crate::submit::launching;
 
 /// `ESYSLETPENDING`.
 const PENDING: c_long = 132;
@@ -200,35 +202,62 @@ unsafe fn with_ring(call: Call, args: Args) -> Result<c_long, c_int> {
     }
 }
 
-/// Stores a completion, then calls the program's function.
+/// Stores a completion, then has the program's function called.
 ///
 /// # Safety
 ///
 /// The header's duties.
 unsafe fn complete(args: Args, ret: Ret) {
     let mut rings = lock(RINGS.get());
-    // A program that has taken the ring away is not told.
-    if let Ok(elements) = elements_of(args.ring) {
-        // SAFETY: the ring was looked at.
-        let head = unsafe { known::word32(args.ring + KERNEL_HEAD) };
-        let at = head.load(Ordering::Relaxed);
-        let place = args.ring + RING_SIZE + COMPLETION_SIZE * (at & (elements - 1)) as usize;
-        // SAFETY: as above.
-        unsafe { known::word64(place) }.store(ret.raw() as u64, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { known::word64(place + 8) }.store(args.caller_data, Ordering::Relaxed);
-        // Release: who sees the head sees the completion.
-        head.store(at.wrapping_add(1), Ordering::Release);
+    // SAFETY: the duty of this function.
+    if unsafe { store(args, ret) }.is_err() {
+        lost::count(); // the program has taken the ring away
     }
     give_back(&mut rings, args.ring);
     drop(rings);
     bell::ring(args.ring);
     if let Some((ip, sp)) = args.frame {
-        type Frame = unsafe extern "C" fn(*mut c_void);
-        // SAFETY: the header's duty: a function.
-        let function: Frame = unsafe { std::mem::transmute::<usize, Frame>(ip) };
-        // SAFETY: the header's duty.
-        unsafe { function(sp as *mut c_void) };
+        // SAFETY: as above.
+        unsafe { enter(ip, sp) };
+    }
+}
+
+/// Puts a completion into the ring.
+///
+/// # Safety
+///
+/// The header's duties.
+unsafe fn store(args: Args, ret: Ret) -> Result<(), c_int> {
+    let elements = elements_of(args.ring)?;
+    // SAFETY: the ring was looked at.
+    let head = unsafe { known::word32(args.ring + KERNEL_HEAD) };
+    let at = head.load(Ordering::Relaxed);
+    let place = args.ring + RING_SIZE + COMPLETION_SIZE * (at & (elements - 1)) as usize;
+    known::place(place, COMPLETION_SIZE, 8)?;
+    // SAFETY: it was looked at.
+    unsafe { known::word64(place) }.store(ret.raw() as u64, Ordering::Relaxed);
+    // SAFETY: as above.
+    unsafe { known::word64(place + 8) }.store(args.caller_data, Ordering::Relaxed);
+    // Release: who sees the head sees the completion.
+    head.store(at.wrapping_add(1), Ordering::Release);
+    Ok(())
+}
+
+/// Calls a frame's function on a crew thread of its own: it may wait for calls that the running thread has
+/// to end.
+///
+/// # Safety
+///
+/// The header's duties.
+unsafe fn enter(ip: usize, sp: usize) {
+    type Frame = unsafe extern "C" fn(*mut c_void);
+    // SAFETY: the duty of this function.
+    let function: Frame = unsafe { std::mem::transmute::<usize, Frame>(ip) };
+    // SAFETY: as above.
+    let work = move || unsafe { function(sp as *mut c_void) };
+    let launch = || syslet::Builder::new().elsewhere().launch(work).detach();
+    if launching(launch).is_err() {
+        work(); // there are no threads
     }
 }
 

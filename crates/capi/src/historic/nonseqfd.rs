@@ -4,6 +4,8 @@
 
 use std::ffi::c_int;
 
+use crate::errno;
+
 /// `NONSEQFD_CLOSE`.
 const CLOSE: c_int = 1;
 /// How often a number is drawn: in the end there may be none.
@@ -16,6 +18,10 @@ const FEWEST: u64 = 16;
 /// `nonseqfd(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn nonseqfd(fd: c_int, flags: c_int) -> c_int {
+    errno::kept(|| duplicate(fd, flags))
+}
+
+fn duplicate(fd: c_int, flags: c_int) -> c_int {
     if flags & !CLOSE != 0 {
         return -libc::EINVAL;
     }

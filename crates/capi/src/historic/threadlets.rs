@@ -3,11 +3,10 @@
 #![allow(unsafe_code, reason = "functions that C programs call")]
 
 use std::ffi::{c_long, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::atoms::fail;
 use crate::abi::Function;
-use crate::submit::Work;
+use crate::submit::{Work, launching};
 
 /// What `threadlet_complete` answers: it has finished.
 const FINISHED: c_long = 1;
@@ -28,10 +27,10 @@ pub(crate) unsafe extern "C" fn threadlet_exec(
         work.call();
     };
     let go = || syslet::threadlet_or(run, |()| ());
-    match catch_unwind(AssertUnwindSafe(go)) {
+    match launching(go) {
         Ok(Some(())) => FINISHED,
         Ok(None) => 0,
-        Err(_no_thread) => fail(-libc::EAGAIN),
+        Err(error) => fail(error),
     }
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <syslet/acall.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 enum { PLACES = 4 };
 static struct {
@@ -225,6 +226,63 @@ static void one_ring_for_many(void)
     }
 }
 
+enum { IDS = 2000, SUBMITTERS = 4 };
+static struct acall_id ids[SUBMITTERS + 1][IDS];
+
+static void *submitter(void *data)
+{
+    struct acall_id *mine = data;
+    struct acall_submission one = make(SYS_getpid, 1, 0, 0, 0);
+    for (int n = 0; n < IDS; n++) {
+        one.id_pointer = (uint64_t)(uintptr_t)&mine[n];
+        EQUAL(acall_submit(&one, 1), 1);
+    }
+    return NULL;
+}
+
+static int by_bytes(const void *left, const void *right)
+{
+    return memcmp(left, right, sizeof(struct acall_id));
+}
+
+/* No id is given twice: not to several threads, and not in a child, whose ids are not the parent's. */
+static void unique_ids(void)
+{
+    pthread_t threads[SUBMITTERS];
+    int ways[2], status;
+    for (int n = 0; n < SUBMITTERS; n++)
+        CHECK(pthread_create(&threads[n], NULL, submitter, ids[n]) == 0);
+    for (int n = 0; n < SUBMITTERS; n++)
+        CHECK(pthread_join(threads[n], NULL) == 0);
+    CHECK(pipe(ways) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        static struct acall_id none;
+        EQUAL(acall_comp_pwait(&none, 1, NULL, NULL, 0), -EINVAL); /* never used there */
+        submitter(ids[SUBMITTERS]);
+        EQUAL(acall_cancel(&ids[0][0]), -EAGAIN);
+        for (size_t done = 0; done < sizeof ids[0];) {
+            ssize_t put = write(ways[1], (char *)ids[SUBMITTERS] + done, sizeof ids[0] - done);
+            CHECK(put > 0);
+            done += (size_t)put;
+        }
+        _exit(0);
+    }
+    for (size_t done = 0; done < sizeof ids[0];) {
+        ssize_t got = read(ways[0], (char *)ids[SUBMITTERS] + done, sizeof ids[0] - done);
+        CHECK(got > 0);
+        done += (size_t)got;
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    EQUAL(status, 0);
+    struct acall_id *all = &ids[0][0];
+    qsort(all, (SUBMITTERS + 1) * IDS, sizeof *all, by_bytes);
+    for (int n = 1; n < (SUBMITTERS + 1) * IDS; n++)
+        CHECK(by_bytes(&all[n - 1], &all[n]) < 0);
+    close(ways[0]);
+    close(ways[1]);
+}
+
 int main(void)
 {
     CHECK(pipe(ends) == 0);
@@ -234,6 +292,7 @@ int main(void)
     waiting();
     masks();
     one_ring_for_many();
+    unique_ids();
     bad_input();
     EQUAL(syslet_detach(), 0);
     return 0;

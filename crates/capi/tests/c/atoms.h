@@ -11,6 +11,8 @@
 #define PTR(pointer) ((void *)(pointer))
 #define RING completion_ring
 #endif
+#include <dirent.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 typedef struct syslet_uatom atom;
@@ -49,7 +51,8 @@ static void reset(void)
 /* Takes the next completion out, as fio did. */
 static atom *take(void)
 {
-    EQUAL(async_wait(1, head.user_ring_idx, &head), 0);
+    while (async_wait(1, head.user_ring_idx, &head) != 0)
+        EQUAL(errno, EINTR);
     atom *done = __atomic_load_n(&ring[head.user_ring_idx], __ATOMIC_ACQUIRE);
     CHECK(done != NULL);
     __atomic_store_n(&ring[head.user_ring_idx], (atom *)NULL, __ATOMIC_RELEASE);
@@ -310,6 +313,60 @@ static void full_ring(void)
     CHECK(empty());
 }
 
+static void nothing(int signal)
+{
+    (void)signal;
+}
+
+/* A handler that runs on the thread of a list that is away is nothing to the list: its calls are made again, with the
+ * time that is left. */
+static void handlers_elsewhere(void)
+{
+    struct sigaction action;
+    struct timespec time = {0, 200000000}, begin, end;
+    unsigned long fd = (unsigned long)ends[0], where = (unsigned long)&time;
+    unsigned long mask = 0;
+    char byte = 0;
+    unsigned long place = (unsigned long)&byte;
+    long got = -1, slept = -1;
+    atom list[2];
+    DIR *tasks;
+    reset();
+    memset(&action, 0, sizeof action);
+    action.sa_handler = nothing;
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    list[0] = make(SYS_ppoll, 0, &slept, &list[1]);
+    arg(&list[0], 0, &zero);
+    arg(&list[0], 1, &zero);
+    arg(&list[0], 2, &where);
+    arg(&list[0], 3, &mask);
+    list[1] = make(SYS_read, 0, &got, NULL);
+    arg(&list[1], 0, &fd);
+    arg(&list[1], 1, &place);
+    arg(&list[1], 2, &one);
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &begin) == 0);
+    CHECK(async_exec(list, &head) == NULL);
+    /* To every thread, until the first atom is over, and some times more. */
+    for (int n = 0, after = 0; after < 100; n++) {
+        CHECK((tasks = opendir("/proc/self/task")) != NULL);
+        for (struct dirent *task; (task = readdir(tasks)) != NULL;)
+            if (atoi(task->d_name) > 0)
+                syscall(SYS_tgkill, getpid(), atoi(task->d_name), SIGUSR1);
+        closedir(tasks);
+        sched_yield();
+        if (__atomic_load_n(&slept, __ATOMIC_ACQUIRE) != -1)
+            after++;
+    }
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &end) == 0);
+    EQUAL(slept, 0);
+    CHECK((end.tv_sec - begin.tv_sec) * 1000000000l + end.tv_nsec - begin.tv_nsec >= 200000000);
+    EQUAL(got, -1);
+    CHECK(write(ends[1], "h", 1) == 1);
+    CHECK(take() == &list[1]);
+    EQUAL(got, 1);
+    CHECK(byte == 'h');
+}
+
 /* An atom that ends after its first NULL argument may end there in memory. */
 static void packed(void)
 {
@@ -414,6 +471,7 @@ int main(void)
     loops();
     feeding();
     full_ring();
+    handlers_elsewhere();
     packed();
     bad_input();
     EQUAL(syslet_detach(), 0);

@@ -94,6 +94,28 @@ static void asynchronous(void)
     EQUAL(waitsys2(NULL, NULL, -1), 0);
 }
 
+enum { ROUNDS = 20000 };
+static int waits_are_over;
+
+static void *sends(void *unused)
+{
+    struct message message = make(SYS_getpid, MSGF_ASYNC, 0, 0, 0);
+    while (!__atomic_load_n(&waits_are_over, __ATOMIC_ACQUIRE))
+        EQUAL(send(&message), 0);
+    return unused;
+}
+
+/* Who waits for any is told when the last one is over that was begun and did not go away. */
+static void waiting_for_none(void)
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, sends, NULL) == 0);
+    for (int n = 0; n < ROUNDS; n++)
+        EQUAL(waitsys2(NULL, NULL, 0), 0);
+    __atomic_store_n(&waits_are_over, 1, __ATOMIC_RELEASE);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 static void limits(void)
 {
     struct message one = make(SYS_read, MSGF_ASYNC, ends[0], (long)&byte, 1), two = one;
@@ -148,6 +170,7 @@ int main(void)
     attach();
     synchronous();
     asynchronous();
+    waiting_for_none();
     limits();
     bad_input();
     EQUAL(syslet_detach(), 0);

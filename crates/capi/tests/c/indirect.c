@@ -131,6 +131,45 @@ static void frames(void)
     EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
 }
 
+static int reached;
+
+/* Waits for the second completion. */
+static void waiting_frame(void *unused)
+{
+    (void)unused;
+    while (syslet_ring_wait(&memory.ring, 1) != 0)
+        ;
+    __atomic_store_n(&reached, 1, __ATOMIC_RELEASE);
+}
+
+/* A frame's function may wait for what others have to end. */
+static void frames_that_wait(void)
+{
+    int others[2];
+    char byte;
+    CHECK(pipe(others) == 0);
+    struct indirect_registers first =
+        registers(SYS_read, (unsigned long)ends[0], (unsigned long)bytes, 1);
+    struct indirect_registers second =
+        registers(SYS_read, (unsigned long)others[0], (unsigned long)&byte, 1);
+    union indirect_params par = params(&memory, 1);
+    reset();
+    par.syslet.frame.ip = (uint64_t)(uintptr_t)waiting_frame;
+    par.syslet.frame.sp = (uint64_t)(uintptr_t)&memory;
+    EQUAL(indirect(&first, &par, sizeof par, 0), -ESYSLETPENDING);
+    par = params(&memory, 2);
+    EQUAL(indirect(&second, &par, sizeof par, 0), -ESYSLETPENDING);
+    CHECK(write(ends[1], "w", 1) == 1);
+    EQUAL(take().caller_data, 1);
+    CHECK(!__atomic_load_n(&reached, __ATOMIC_ACQUIRE));
+    CHECK(write(others[1], "w", 1) == 1);
+    EQUAL(take().caller_data, 2);
+    while (!__atomic_load_n(&reached, __ATOMIC_ACQUIRE))
+        sched_yield();
+    close(others[0]);
+    close(others[1]);
+}
+
 static void file_flags(void)
 {
     union indirect_params par;
@@ -192,6 +231,7 @@ int main(void)
     inline_and_away();
     full_ring();
     frames();
+    frames_that_wait();
     file_flags();
     bad_input();
     EQUAL(syslet_detach(), 0);

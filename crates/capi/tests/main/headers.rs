@@ -117,7 +117,8 @@ fn the_library_and_syslet_h_agree() {
             crew_limit,
             outstanding,
             parked,
-            spawn_failures
+            spawn_failures,
+            lost
         ]
     );
     same!(

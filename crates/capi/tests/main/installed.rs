@@ -53,6 +53,18 @@ fn every_exported_function_is_declared_and_has_a_manual_page() {
 }
 
 #[test]
+fn every_page_says_whether_signal_handlers_may_call_the_function() {
+    let pages = xtask::pages().expect("the headers can be read");
+    for name in xtask::exported().expect("the script can be read") {
+        let page = &pages[&format!("{name}.3")];
+        let words: Vec<_> = page.split_whitespace().collect();
+        let rule = words.iter().position(|word| *word == "Handlers:").map(|at| words[at + 1]);
+        let said = rule.map(|rule| rule.trim_end_matches(['.', ':']));
+        assert!(matches!(said, Some("yes" | "no")), "{name}: {said:?}");
+    }
+}
+
+#[test]
 fn manual_pages_say_what_the_headers_say() {
     let folder = xtask::source().join("man");
     let pages = xtask::pages().expect("the headers can be read");

@@ -18,6 +18,16 @@ fn the_functions_of_syslet_h_answer_as_it_says() {
 }
 
 #[test]
+fn bad_pointers_are_answered_by_every_function() {
+    in_all_ways("faults.c");
+}
+
+#[test]
+fn what_stands_in_the_way_is_answered() {
+    in_all_ways("errors.c");
+}
+
+#[test]
 fn async_submit_and_its_result_word() {
     in_all_ways("async_submit.c");
 }
