@@ -14,8 +14,6 @@ use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use syslet::Call;
-
 use crate::bell::{self, Waited};
 use crate::known::{self, Known};
 use crate::late::lock;
@@ -134,7 +132,7 @@ unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next,
         known.writable(atom.ret_ptr, 8)?;
     }
     // SAFETY: as above.
-    let ret = unsafe { call(known, atom.nr, args) };
+    let ret = unsafe { call(known, atom.nr, &args) };
     if atom.ret_ptr != 0 {
         // SAFETY: as above.
         unsafe { known::store(atom.ret_ptr, ret) };
@@ -161,7 +159,7 @@ unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next,
 ///
 /// The header's duties.
 #[inline]
-unsafe fn call(known: &Known, nr: u64, args: [usize; 6]) -> isize {
+unsafe fn call(known: &Known, nr: u64, args: &[usize; 6]) -> isize {
     if nr == NR_UMEM_ADD {
         return match known.place(args[0], 8, 8) {
             // SAFETY: it was looked at, and the duty of this function.
@@ -177,7 +175,7 @@ unsafe fn call(known: &Known, nr: u64, args: [usize; 6]) -> isize {
         }
     }
     // SAFETY: the duty of this function; the catalogue lets it run on any thread.
-    unsafe { syslet::make_here(&Call::new(number as usize, args)) }.raw()
+    unsafe { syslet::make_here(number as usize, args) }.raw()
 }
 
 /// Reads an atom and looks at its flags.

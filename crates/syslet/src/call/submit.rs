@@ -322,18 +322,19 @@ pub(super) unsafe fn in_place(call: &Call) -> Ret {
 /// Until the call ends.
 #[doc(hidden)]
 #[inline]
-pub unsafe fn make_here(call: &Call) -> Ret {
-    if syslet_catalog::class(call.nr() as u32).has_relative_timeout() {
+pub unsafe fn make_here(nr: usize, args: &[usize; 6]) -> Ret {
+    if syslet_catalog::class(nr as u32).has_relative_timeout() {
         // SAFETY: the duties of this function.
-        return unsafe { make_timed_here(call) };
+        return unsafe { make_timed_here(&Call::new(nr, *args)) };
     }
-    // SAFETY: as above.
-    let ret = unsafe { in_place(call) };
-    if ret.raw() == -EINTR {
+    // SAFETY: as above. (Not as a `Call`: words that were just written are slow to copy.)
+    let answer = unsafe { arch::syscall(nr, *args) };
+    if answer == -EINTR {
+        let call = Call::new(nr, *args);
         // SAFETY: as above.
-        return unsafe { make_again_here(call, ret, &Clockwork::none()) };
+        return unsafe { make_again_here(&call, Ret::new(answer), &Clockwork::none()) };
     }
-    ret
+    Ret::new(answer)
 }
 
 /// As [`make_here`], with a time limit that counts from the beginning.
