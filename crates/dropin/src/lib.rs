@@ -1,0 +1,13 @@
+//! What the drop-in libraries share. They stand in front of a library that a program was built for, so all of it
+//! must do without what only a program could give: no thread of its is attached, no descriptor appears in
+//! its table, and pointers may be bad.
+//!
+//! - [`call`]: system calls whose answer is told, where it comes in, to a function;
+//! - [`life`]: what must be made anew in a forked child;
+//! - [`memory`]: reading and writing memory that may not be there;
+//! - [`report`]: what went through, counted in a file that outlives the program.
+
+pub mod call;
+pub mod life;
+pub mod memory;
+pub mod report;

@@ -1,0 +1,169 @@
+//! Memory that programs name, which may not be there: looked at before it is used, so that a bad address is an
+//! answer (`EFAULT`) as it is from the kernel, and not a crash.
+//!
+//! A system call that does nothing but read or write a word says whether it is there. What another thread
+//! unmaps between that and the use faults, as it does in the program's own code.
+//!
+//! # Safety
+//!
+//! Clause *memory*: what is mapped at an address that a program passes is the program's to pass, and of the type
+//! that the interface says. Types are plain ([`Plain`]), so any bits are a value.
+
+#![allow(unsafe_code, reason = "reads and writes where programs say; see the header")]
+
+use syslet_sys::arch;
+
+/// Addresses of programs end here: 47 bits, or 56 where pages have five levels.
+const END: usize = 1 << 56;
+/// Nothing is ever mapped below (`vm.mmap_min_addr` is 64 KiB, one page at least).
+const START: usize = 4096;
+const PAGE: usize = 4096;
+
+/// Nothing is there, or it may not be used so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault;
+
+/// Types that any bits are a value of, without padding that matters.
+///
+/// # Safety
+///
+/// Every pattern of bits is a value.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: numbers, and structures of numbers only.
+unsafe impl Plain for u8 {}
+// SAFETY: as above.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for u64 {}
+// SAFETY: as above.
+unsafe impl Plain for usize {}
+// SAFETY: as above.
+unsafe impl Plain for syslet_sys::uapi::Timespec {}
+// SAFETY: as above.
+unsafe impl Plain for syslet_sys::uapi::Iocb {}
+// SAFETY: as above.
+unsafe impl Plain for syslet_sys::uapi::IoEvent {}
+// SAFETY: an array of values.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+/// Reads a value at any address, aligned or not.
+///
+/// # Errors
+///
+/// If it cannot be read.
+///
+/// # Safety
+///
+/// Clause *memory*.
+#[inline]
+pub unsafe fn read<T: Plain>(address: usize) -> Result<T, Fault> {
+    readable(address, size_of::<T>())?;
+    // SAFETY: it was looked at; the type is plain; the rest is the duty of this function.
+    Ok(unsafe { (address as *const T).read_unaligned() })
+}
+
+/// Writes a value at any address.
+///
+/// # Errors
+///
+/// If it cannot be written to.
+///
+/// # Safety
+///
+/// Clause *memory*.
+#[inline]
+pub unsafe fn write<T: Plain>(address: usize, value: T) -> Result<(), Fault> {
+    writable(address, size_of::<T>())?;
+    // SAFETY: it was looked at, and the duty of this function.
+    unsafe { (address as *mut T).write_unaligned(value) };
+    Ok(())
+}
+
+/// Whether `len` bytes at `address` can be read now, as the kernel sees it: a system call for each page.
+///
+/// rt_sigprocmask(2) reads a mask before it looks at what is to be done with it, which is nothing here.
+///
+/// # Errors
+///
+/// If not.
+pub fn readable(address: usize, len: usize) -> Result<(), Fault> {
+    const NOTHING: usize = usize::MAX;
+    each_page(address, len, |at| {
+        let args = [NOTHING, at & !7, 0, 8, 0, 0];
+        // SAFETY: the kernel reads eight bytes, or says that it cannot; nothing is changed.
+        let answer = unsafe { arch::syscall(libc::SYS_rt_sigprocmask as usize, args) };
+        answer != -(libc::EFAULT as isize)
+    })
+}
+
+/// Whether `len` bytes at `address` can be written to now: a system call for each page.
+///
+/// futex(2) adds 0 to a word there.
+///
+/// # Errors
+///
+/// If not.
+pub fn writable(address: usize, len: usize) -> Result<(), Fault> {
+    const ADD_ZERO: usize = 1 << 28;
+    const OP: usize = (libc::FUTEX_WAKE_OP | libc::FUTEX_PRIVATE_FLAG) as usize;
+    each_page(address, len, |at| {
+        let word = at & !3;
+        let args = [word, OP, 0, 0, word, ADD_ZERO];
+        // SAFETY: the kernel adds 0 to the word in one step, or says that it cannot; nobody is woken.
+        let answer = unsafe { arch::syscall(libc::SYS_futex as usize, args) };
+        answer != -(libc::EFAULT as isize)
+    })
+}
+
+fn each_page(address: usize, len: usize, good: impl Fn(usize) -> bool) -> Result<(), Fault> {
+    let end = address.checked_add(len.max(1)).filter(|end| *end <= END).ok_or(Fault)?;
+    if address < START {
+        return Err(Fault);
+    }
+    let first = address & !(PAGE - 1);
+    let all = (first..end).step_by(PAGE).all(|page| good(page.max(address)));
+    if all { Ok(()) } else { Err(Fault) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two pages, the second of which nobody may touch; the end of the first.
+    fn edge(protection: i32) -> usize {
+        const BOTH: i32 = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: new memory.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), 2 * PAGE, BOTH, flags, -1, 0) };
+        assert_ne!(at, libc::MAP_FAILED);
+        let second = at.wrapping_byte_add(PAGE);
+        // SAFETY: of that memory, which nobody uses.
+        assert_eq!(unsafe { libc::mprotect(second, PAGE, protection) }, 0);
+        second as usize
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_to_be() {
+        let edge = edge(libc::PROT_NONE);
+        // SAFETY: the test's memory.
+        assert_eq!(unsafe { read::<u64>(edge - 8) }, Ok(0));
+        for bad in [0, 8, edge - 4, edge, usize::MAX - 3, 1 << 63, 0xffff_8000_0000_0000] {
+            // SAFETY: nothing is there.
+            assert_eq!(unsafe { read::<u64>(bad) }, Err(Fault), "{bad:#x}");
+            // SAFETY: as above.
+            assert_eq!(unsafe { write(bad, 1u64) }, Err(Fault), "{bad:#x}");
+        }
+    }
+
+    #[test]
+    fn what_may_only_be_read_is_not_written() {
+        let edge = edge(libc::PROT_READ);
+        // SAFETY: the test's memory.
+        assert_eq!(unsafe { read::<u64>(edge) }, Ok(0));
+        // SAFETY: as above.
+        assert_eq!(unsafe { write(edge - 4, 1u64) }, Err(Fault));
+        // SAFETY: as above.
+        assert_eq!(unsafe { write(edge - 8, 1u64) }, Ok(()));
+    }
+}
