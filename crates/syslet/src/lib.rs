@@ -42,7 +42,8 @@ pub use self::{call::make_here, threadlet::ensure_crew};
 pub use self::{
     call::{
         Arg, Call, CancelOutcome, Chain, ChainResult, Pending, PendingChain, Ret, StepId,
-        Submitted, SubmittedChain, When, submit, submit_chain, try_submit, try_submit_chain,
+        Submitted, SubmittedChain, When, hand_over, submit, submit_chain, try_submit,
+        try_submit_chain,
     },
     complete::{Completion, CompletionQueue, Next, QueueStats, Queued},
     crew::{

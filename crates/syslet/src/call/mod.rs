@@ -4,6 +4,7 @@ mod attempt;
 mod chain;
 mod cold;
 mod decide;
+mod hand_over;
 mod kinds;
 mod number;
 mod pending;
@@ -24,6 +25,7 @@ pub use chain::{
     try_submit_chain,
 };
 pub(crate) use cold::{is_at_end, ring_read};
+pub use hand_over::hand_over;
 pub use number::{Call, Ret};
 pub use pending::{CancelOutcome, Pending};
 pub(crate) use pending::{PendingCall, outcome_of};

@@ -441,7 +441,7 @@ unsafe fn submit_unattached(call: Call, or_busy: bool) -> Result<Submitted, Subm
 /// # Safety
 ///
 /// Those of [`submit`].
-unsafe fn enqueue(
+pub(super) unsafe fn enqueue(
     engine: &'static Engine,
     call: Call,
     or_busy: bool,

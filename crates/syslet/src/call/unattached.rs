@@ -65,7 +65,7 @@ unsafe fn transfer(call: &Call) -> Option<Submitted> {
 }
 
 /// A cold read: io_uring makes it, if it is there. If not, it is from the next one on.
-fn fetch(call: &Call) -> Option<Submitted> {
+pub(super) fn fetch(call: &Call) -> Option<Submitted> {
     let engine = start(Settings::default()).ok()?;
     if !engine.park.disk.takes_reads() {
         engine.start_disk();
