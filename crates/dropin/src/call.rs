@@ -50,11 +50,7 @@ where
     // SAFETY: the duty of this function.
     match unsafe { submit(call) } {
         Ok(Submitted::Done(ret)) => Started::Done(ret),
-        Ok(Submitted::Pending(pending)) => {
-            let late = Late::new(pending, Box::new(then()));
-            late.look();
-            Started::Pending(late)
-        }
+        Ok(Submitted::Pending(pending)) => Started::Pending(Late::follow(pending, then())),
         Err(_) => Started::Refused,
     }
 }
@@ -72,8 +68,16 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Late {
-    fn new(call: Pending, then: Then) -> Arc<Self> {
-        Arc::new(Self { call: Mutex::new(Some((call, then))), again: AtomicBool::new(false) })
+    /// Has `then` called with the answer of a call that was submitted before, as [`start`] does.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn follow(call: Pending, then: impl FnOnce(Ret) + Send + 'static) -> Arc<Self> {
+        let call: Option<(Pending, Then)> = Some((call, Box::new(then)));
+        let late = Arc::new(Self { call: Mutex::new(call), again: AtomicBool::new(false) });
+        late.look();
+        late
     }
 
     /// Looks whether the call has ended, and has itself told if not.
