@@ -1,0 +1,218 @@
+//! A request that did not end where the program asked for it.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use syslet::{Call, CancelOutcome, Pending, hand_over};
+use syslet_dropin::call::Late;
+use syslet_dropin::report::{Begun, Kind, Way};
+
+use crate::REPORT;
+use crate::begin::{accepted, start};
+use crate::block::{Asked, Block};
+use crate::desk::{self, Lane};
+use crate::event::{self, Place};
+use crate::list::Group;
+use crate::sync::Sync;
+
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Read,
+    Write,
+    Sync(Sync),
+}
+
+impl What {
+    /// The call on a file.
+    pub(crate) fn call(self, asked: &Asked) -> Call {
+        let args = [asked.descriptor as usize, asked.buffer, asked.len, asked.offset as usize];
+        match self {
+            Self::Read => Call::new(libc::SYS_pread64 as usize, args),
+            Self::Write => Call::new(libc::SYS_pwrite64 as usize, args),
+            Self::Sync(sync) => sync.call(asked.descriptor),
+        }
+    }
+
+    /// The call on what has no position.
+    fn stream_call(self, asked: &Asked) -> Call {
+        let args = [asked.descriptor as usize, asked.buffer, asked.len];
+        match self {
+            Self::Read => Call::new(libc::SYS_read as usize, args),
+            Self::Write => Call::new(libc::SYS_write as usize, args),
+            Self::Sync(_) => self.call(asked),
+        }
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Read => Kind::Read,
+            Self::Write => Kind::Write,
+            Self::Sync(sync) => sync.kind(),
+        }
+    }
+
+    /// True if a write that was not to wait has written a part: the plain call would have written more.
+    pub(crate) fn is_short_write(self, asked: &Asked, answer: isize) -> bool {
+        self == Self::Write && answer > 0 && (answer as usize) < asked.len
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) block: Block,
+    pub(crate) what: What,
+    asked: Asked,
+    /// The descriptor has no position.
+    is_stream: bool,
+    /// The call under way was made as on a file nevertheless, because nobody knew.
+    as_file: AtomicBool,
+    begun: Begun,
+    group: Option<Arc<Group>>,
+    /// Its place in the order of its descriptor; 0 until it is on the desk.
+    pub(crate) number: AtomicU64,
+    /// Bytes written before.
+    part: AtomicUsize,
+    /// Its answer is decided. Who sets it publishes.
+    over: AtomicBool,
+    /// The call, once the engine has it.
+    late: OnceLock<Arc<Late>>,
+}
+
+impl Request {
+    pub(crate) fn new(
+        block: Block,
+        what: What,
+        asked: Asked,
+        is_stream: bool,
+        begun: Begun,
+        group: Option<Arc<Group>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            block,
+            what,
+            asked,
+            is_stream,
+            as_file: AtomicBool::new(false),
+            begun,
+            group,
+            number: AtomicU64::new(0),
+            part: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            late: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn descriptor(&self) -> c_int {
+        self.asked.descriptor
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+
+    /// What it takes effect in order with, or may have to.
+    pub(crate) fn lane(&self) -> Option<Lane> {
+        match self.what {
+            What::Write => Some(Lane::Writes),
+            What::Read if self.is_stream => Some(Lane::Reads),
+            What::Read | What::Sync(_) => None,
+        }
+    }
+
+    pub(crate) fn call(&self) -> Call {
+        if self.is_stream {
+            return self.what.stream_call(&self.asked);
+        }
+        self.what.call(&self.asked)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Decides the answer. False: it was decided.
+    pub(crate) fn decide(&self) -> bool {
+        !self.over.swap(true, Ordering::AcqRel)
+    }
+
+    /// The engine has the call as on a file, before anybody has looked whether it is one.
+    pub(crate) fn follow_as_file(self: &Arc<Self>, pending: Pending) {
+        self.as_file.store(true, Ordering::Relaxed);
+        self.follow(pending);
+    }
+
+    /// The engine has the call; it says when it has ended.
+    pub(crate) fn follow(self: &Arc<Self>, pending: Pending) {
+        let request = Arc::clone(self);
+        let late = Late::follow(pending, move |ret| request.came(ret.raw(), Place::Elsewhere));
+        // Of two calls the first is the one that is cancelled: only what has written a part makes a second.
+        let _ = self.late.set(late);
+    }
+
+    /// A part of a write is done: a thread does the rest.
+    #[allow(unsafe_code, reason = "makes the program's call")]
+    #[cold]
+    pub(crate) fn goes_on(self: &Arc<Self>, part: isize) {
+        let part = part as usize;
+        self.part.store(part, Ordering::Relaxed);
+        let rest = Asked {
+            buffer: self.asked.buffer + part,
+            len: self.asked.len - part,
+            offset: self.asked.offset + part as i64,
+            ..self.asked
+        };
+        // SAFETY: clause *call*.
+        match accepted(unsafe { hand_over(self.what.call(&rest)) }) {
+            Ok(answer) => self.came(answer, Place::Program),
+            Err(pending) => self.follow(pending),
+        }
+    }
+
+    /// Its call has answered.
+    pub(crate) fn came(self: &Arc<Self>, answer: isize, place: Place) {
+        let was_file = self.as_file.swap(false, Ordering::Relaxed);
+        if was_file && self.is_stream && answer == -(libc::ESPIPE as isize) {
+            let request = Arc::clone(self);
+            return event::later(move || start(&request, Place::Elsewhere));
+        }
+        let part = self.part.load(Ordering::Relaxed) as isize;
+        let answer = if part > 0 { part + answer.max(0) } else { answer };
+        self.end(answer, place);
+    }
+
+    /// It is over, with this answer, unless it was before.
+    pub(crate) fn end(self: &Arc<Self>, answer: isize, place: Place) {
+        if self.decide() {
+            self.finish(answer, place);
+        }
+    }
+
+    /// It is over, with this answer. Duty: the caller has decided it.
+    pub(crate) fn finish(self: &Arc<Self>, answer: isize, place: Place) {
+        let shown = event::with_bad_signal(&self.asked.event, answer);
+        let way = match place {
+            Place::Program => Way::Inline,
+            Place::Elsewhere if self.is_stream => Way::Parked,
+            Place::Elsewhere => Way::Away,
+        };
+        // Before the program knows: it may end then.
+        REPORT.end(self.begun, self.what.kind(), way, answer as i64);
+        self.block.publish(shown);
+        let next = desk::leave(self);
+        event::tell(&self.asked.event, place);
+        if let Some(group) = &self.group {
+            group.ended(shown < 0, place);
+        }
+        for request in next {
+            event::later(move || start(&request, Place::Elsewhere));
+        }
+    }
+
+    /// Asks its call to end. None: there is no call yet, or no more.
+    pub(crate) fn ask_to_end(&self) -> Option<CancelOutcome> {
+        Some(self.late.get()?.cancel())
+    }
+}

@@ -1,0 +1,8 @@
+//! The library in front of programs that know nothing of it.
+#![forbid(unsafe_code)]
+
+mod differential;
+mod fio;
+mod promises;
+mod symbols;
+mod util;

@@ -1,0 +1,116 @@
+//! What the functions promise beyond those of the C library: each promise is a function of
+//! `tests/c/promises.c`.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use syslet_testfs::{Answer, File, Request, TestFs};
+
+use crate::util::{WAYS, compile, ours, skip, succeed};
+
+fn program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| compile("promises")).clone()
+}
+
+/// A promise, without and with attached threads. (To an attached one signals of its own do not come.)
+fn holds(name: &str, ways: &[&str]) {
+    for way in ways {
+        let folder = tempfile::tempdir().expect("a folder");
+        succeed(ours(program(), way).arg(name).arg(folder.path()));
+    }
+}
+
+/// The same for promises about files that are slow.
+fn holds_for_slow_files(name: &str) {
+    holds_for_slow_files_in(name, &WAYS);
+}
+
+fn holds_for_slow_files_in(name: &str, ways: &[&str]) {
+    for way in ways {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = vec![File { name: "slow".to_owned(), size: 1 << 20 }];
+        let slow = |request: &Request| match request {
+            Request::Open { .. } => Answer::NOW,
+            Request::Read { .. } => Answer { delay: Duration::from_millis(100), ..Answer::NOW },
+        };
+        let mounted = match TestFs::mount(folder.path(), files, slow) {
+            Ok(mounted) => mounted,
+            Err(error) => return skip(&format!("FUSE cannot be used here: {error}")),
+        };
+        let file = mounted.path().join("slow");
+        succeed(ours(program(), way).arg(name).arg(std::env::temp_dir()).arg(file));
+    }
+}
+
+#[test]
+fn a_read_that_waits_is_cancelled_at_once() {
+    holds("cancel_one", &WAYS);
+}
+
+#[test]
+fn all_of_a_descriptor_is_cancelled_and_nothing_else() {
+    holds("cancel_all", &WAYS);
+}
+
+#[test]
+fn reads_of_one_descriptor_do_not_wait_for_each_other() {
+    holds_for_slow_files("together");
+}
+
+#[test]
+fn a_sync_waits_for_what_came_before_it() {
+    holds_for_slow_files("sync_order");
+}
+
+#[test]
+fn a_forked_child_has_nothing_outstanding() {
+    holds("forking", &WAYS);
+}
+
+#[test]
+fn a_signal_handler_may_suspend() {
+    holds("suspend_in_a_handler", &WAYS[..2]);
+}
+
+#[test]
+fn functions_that_are_called_find_the_program_as_it_is() {
+    holds("thread_events", &WAYS);
+}
+
+#[test]
+fn a_signal_comes_to_the_thread_that_was_named() {
+    holds("thread_id", &WAYS);
+}
+
+#[test]
+fn a_list_that_is_interrupted_goes_on() {
+    holds("interrupted_list", &WAYS[..2]);
+}
+
+#[test]
+fn the_library_keeps_to_itself() {
+    // An attached thread is another kernel thread: not unseen.
+    holds_for_slow_files_in("unseen", &WAYS[..2]);
+}
+
+#[test]
+fn a_program_may_close_everything() {
+    holds_for_slow_files("closing");
+}
+
+#[test]
+fn many_threads_get_their_bytes() {
+    holds("threads", &WAYS);
+}
+
+#[test]
+fn a_read_that_waits_holds_up_no_write() {
+    holds("both_ways", &WAYS);
+}
+
+#[test]
+fn what_was_synced_is_there_after_a_kill() {
+    holds("killed", &WAYS);
+}
