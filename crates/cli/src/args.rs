@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::run::Library;
+
 /// Units in flight at most, unless `--jobs` says otherwise.
 ///
 /// Enough to keep the queue of one fast disk full, as measured on a virtual NVMe disk: fewer leave
@@ -31,6 +33,7 @@ enum Command {
     Scan(ScanArgs),
     Probe(ProbeArgs),
     Calls(CallsArgs),
+    Run(RunArgs),
 }
 
 /// Walk trees, and read and hash (BLAKE3) every regular file.
@@ -122,12 +125,60 @@ struct CallsArgs {
     json: bool,
 }
 
+/// Run a program with asynchronous I/O that does not block, without changing it.
+///
+/// Puts syslet's drop-in libraries in front of libaio and of the C library's POSIX AIO (aio_read and its kin), for
+/// COMMAND and for whatever it starts. Its buffered reads and writes become asynchronous, which they are
+/// with neither.
+///
+/// The libraries are looked for beside this command, in ../lib/syslet and in ../lib, or in SYSLET_LIBDIR alone, if
+/// that is set. Set-user-ID and statically linked programs are refused: no library can be put in front of
+/// them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  syslet run -- fio --name=x --ioengine=posixaio --rw=randread --size=1g
+  syslet run --report -- qemu-img bench -n -c 10000 image
+  syslet run --report=what.json --json --posix-aio -- ./server
+  syslet run --attach --libaio -- mariadbd
+
+Exit status: that of COMMAND; with --report a signal that ends COMMAND ends this command too. 125 the
+libraries or the report cannot be had, 126 COMMAND cannot be run, 127 it is not found, 2 bad usage.
+
+A report covers COMMAND and all that it started, until COMMAND has ended.")]
+struct RunArgs {
+    /// When the program has ended, say what went through, to standard error or FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    report: Option<Option<PathBuf>>,
+    /// The report as one JSON object
+    #[arg(long, requires = "report")]
+    json: bool,
+    /// Only libaio, unless --posix-aio is given too
+    #[arg(long)]
+    libaio: bool,
+    /// Only POSIX AIO, unless --libaio is given too
+    #[arg(long)]
+    posix_aio: bool,
+    /// Attach the program's threads, so that buffered writes are made where it asks for them; their thread ids are
+    /// others then
+    #[arg(long)]
+    attach: bool,
+    /// The program, looked for in PATH, and its arguments
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    command: Vec<OsString>,
+}
+
 /// What is to be done; everything in it has been checked.
 #[derive(Debug)]
 pub(crate) enum Plan {
     Scan(ScanPlan),
     Probe(ProbePlan),
     Calls(CallsPlan),
+    Run(RunPlan),
 }
 
 #[derive(Debug)]
@@ -159,14 +210,50 @@ pub(crate) struct CallsPlan {
     pub(crate) json: bool,
 }
 
+#[derive(Debug)]
+pub(crate) struct RunPlan {
+    pub(crate) command: OsString,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) libraries: Vec<Library>,
+    pub(crate) report: Option<ReportTo>,
+    pub(crate) json: bool,
+    pub(crate) attach: bool,
+}
+
+/// Where the report goes.
+#[derive(Debug)]
+pub(crate) enum ReportTo {
+    Stderr,
+    File(PathBuf),
+}
+
 /// Reads the command line; does not return if it is wrong or asks for help.
 pub(crate) fn plan() -> Plan {
     let checked = match Args::parse().command {
         Command::Scan(args) => args.check().map(Plan::Scan),
         Command::Probe(ProbeArgs { json }) => Ok(Plan::Probe(ProbePlan { json })),
         Command::Calls(CallsArgs { call, json }) => Ok(Plan::Calls(CallsPlan { call, json })),
+        Command::Run(args) => Ok(Plan::Run(args.plan())),
     };
     checked.unwrap_or_else(|(kind, why)| Args::command().error(kind, why).exit())
+}
+
+impl RunArgs {
+    fn plan(self) -> RunPlan {
+        let wanted = |library| match library {
+            Library::Libaio => self.libaio || !self.posix_aio,
+            Library::PosixAio => self.posix_aio || !self.libaio,
+        };
+        let mut words = self.command.into_iter();
+        RunPlan {
+            command: words.next().unwrap_or_default(),
+            args: words.collect(),
+            libraries: Library::ALL.into_iter().filter(|library| wanted(*library)).collect(),
+            report: self.report.map(|file| file.map_or(ReportTo::Stderr, ReportTo::File)),
+            json: self.json,
+            attach: self.attach,
+        }
+    }
 }
 
 impl ScanArgs {

@@ -1,5 +1,5 @@
 //! How the command ends: 0 done, 1 a negative answer, 2 trouble; a reader that went away is no
-//! trouble.
+//! trouble. `syslet run` ends as the program that it runs.
 
 use std::error::Error;
 use std::fmt;
@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Negative,
     /// The work could not be done.
     Trouble,
+    /// As a program that was run.
+    Status(u8),
 }
 
 impl Exit {
@@ -40,6 +42,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Negative => 1,
             Exit::Trouble => 2,
+            Exit::Status(status) => status,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The `syslet` command.
 //!
-//! `scan` works on real trees, `probe` says what the machine allows, `calls` prints the catalogue.
+//! `scan` works on real trees, `probe` says what the machine allows, `calls` prints the catalogue, `run` runs
+//! programs with the drop-in libraries in front.
 //! Each subcommand is a module with a `run` that takes a checked plan and answers with an [`Exit`].
 #![forbid(unsafe_code)]
 
@@ -8,6 +9,7 @@ mod args;
 mod calls;
 mod exit;
 mod probe;
+mod run;
 mod scan;
 
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         Plan::Scan(plan) => scan::run(plan),
         Plan::Probe(plan) => probe::run(plan),
         Plan::Calls(plan) => calls::run(plan),
+        Plan::Run(plan) => Ok(run::run(plan)),
     };
     outcome.unwrap_or_else(Exit::of_trouble).into()
 }

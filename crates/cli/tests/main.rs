@@ -3,6 +3,7 @@
 
 mod calls;
 mod probe;
+mod run;
 mod scan;
 mod usage;
 mod util;

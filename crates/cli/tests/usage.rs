@@ -7,7 +7,7 @@ use crate::util::{Tree, assert_code, run, stderr, stdout, syslet};
 
 #[test]
 fn bad_usage_exits_2() {
-    let bad: [&[&str]; 9] = [
+    let bad: [&[&str]; 12] = [
         &[],
         &["scan"],
         &["frobnicate"],
@@ -17,6 +17,9 @@ fn bad_usage_exits_2() {
         &["scan", "--mode", "sync", "--jobs", "2", "."],
         &["scan", "--json", "--manifest", "-", "."],
         &["scan", "--no-read", "--manifest", "x", "."],
+        &["run"],
+        &["run", "--report"],
+        &["run", "--json", "--", "true"],
     ];
     for args in bad {
         let output = run(args);
@@ -28,7 +31,7 @@ fn bad_usage_exits_2() {
 
 #[test]
 fn help_has_examples_and_exits_0() {
-    for subcommand in ["scan", "probe", "calls"] {
+    for subcommand in ["scan", "probe", "calls", "run"] {
         let output = run([subcommand, "--help"]);
         assert_code(&output, 0);
         assert!(stdout(&output).contains(&format!("Examples:\n  syslet {subcommand}")));

@@ -1,0 +1,6 @@
+//! `syslet run`: unmodified programs with the drop-in libraries in front.
+
+mod ends;
+mod refusals;
+mod reports;
+mod util;

@@ -1,0 +1,91 @@
+//! What is said at the end.
+
+use serde_json::Value;
+
+use super::util::{aio, run, run_sh};
+use crate::util::{assert_code, stderr, stdout};
+
+/// How often the program has read, by what was done and how.
+fn counts(report: &Value) -> Vec<(String, u64)> {
+    let operations = report["posix-aio"]["operations"].as_array().unwrap();
+    let one = |cell: &Value| {
+        let name = format!("{} {}", cell["kind"].as_str().unwrap(), cell["way"].as_str().unwrap());
+        (name, cell["count"].as_u64().unwrap())
+    };
+    operations.iter().map(one).collect()
+}
+
+fn report_of(args: &[&str]) -> Value {
+    let output = run(&["--report", "--json"]).arg(aio(&[])).args(args).output().unwrap();
+    assert_code(&output, 0);
+    assert!(stdout(&output).is_empty());
+    serde_json::from_str(stderr(&output)).unwrap()
+}
+
+#[test]
+fn cached_reads_are_inline() {
+    let report = report_of(&["100"]);
+    assert_eq!(counts(&report), [("read inline".to_owned(), 100)]);
+    assert_eq!(report["posix-aio"]["processes"], 1);
+    let steps = report["posix-aio"]["operations"][0]["below_ns"].as_array().unwrap();
+    let sum: u64 = steps.iter().map(|step| step[1].as_u64().unwrap()).sum();
+    assert_eq!(sum, 100, "every operation is in the histogram");
+}
+
+#[test]
+fn reads_that_wait_are_told_apart_and_errors_are_counted() {
+    let report = report_of(&["1", "pipe"]);
+    let wanted = [("read inline".to_owned(), 1), ("read parked".to_owned(), 1)];
+    assert_eq!(counts(&report), wanted);
+    let report = report_of(&["1", "bad"]);
+    assert_eq!(report["posix-aio"]["errors"]["9"], 1, "EBADF: {report}");
+}
+
+#[test]
+fn processes_and_threads_are_counted_together() {
+    for (then, count) in [("fork", 20), ("exec", 20), ("threads", 50), ("daemon", 20)] {
+        let report = report_of(&["10", then]);
+        assert_eq!(counts(&report), [("read inline".to_owned(), count)], "{then}");
+        let images = if then == "exec" { 2 } else { 1 };
+        assert_eq!(report["posix-aio"]["processes"], images, "{then}");
+    }
+}
+
+#[test]
+fn a_program_that_was_killed_has_a_report() {
+    let output = run(&["--report"]).arg(aio(&[])).args(["7", "kill"]).output().unwrap();
+    assert_eq!(output.status.code(), None, "{}", stderr(&output));
+    let line = stderr(&output).lines().find(|line| line.contains("read inline")).unwrap();
+    assert!(line.split_whitespace().any(|word| word == "7"), "{line}");
+}
+
+#[test]
+fn a_report_goes_to_the_file_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("what");
+    let option = format!("--report={}", file.display());
+    let output = run(&[&option]).arg(aio(&[])).arg("3").output().unwrap();
+    assert_code(&output, 0);
+    assert!(stderr(&output).is_empty());
+    assert!(std::fs::read_to_string(&file).unwrap().contains("read inline"));
+    // One that cannot be written changes no answer.
+    let output = run_sh(&["--report=/nonexistent/what"], "exit 7").output().unwrap();
+    assert_code(&output, 7);
+    assert!(stderr(&output).contains("/nonexistent/what"));
+}
+
+#[test]
+fn a_program_that_uses_neither_library_is_told_so() {
+    let output = run_sh(&["--report"], "echo out; echo err >&2").output().unwrap();
+    assert_code(&output, 0);
+    assert_eq!(stdout(&output), "out\n");
+    assert!(stderr(&output).starts_with("err\n"));
+    assert!(stderr(&output).contains("used neither libaio nor POSIX AIO"), "{}", stderr(&output));
+}
+
+#[test]
+fn attached_programs_are_counted_too() {
+    let output = run(&["--attach", "--report"]).arg(aio(&[])).arg("50").output().unwrap();
+    assert_code(&output, 0);
+    assert!(stderr(&output).contains("read "), "{}", stderr(&output));
+}

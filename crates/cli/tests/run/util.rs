@@ -1,0 +1,53 @@
+//! The drop-in library, and programs to be run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::util::{assert_code, syslet};
+
+/// The folder with the libraries: cargo builds them for nobody else.
+pub(crate) fn libraries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let target = test.ancestors().nth(3).unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "syslet-posix-aio", "--target-dir"]);
+        build.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        assert_code(&build.output().unwrap(), 0);
+        target.join(if cfg!(debug_assertions) { "debug" } else { "release" })
+    })
+}
+
+/// `syslet run` of the POSIX drop-in with these options.
+pub(crate) fn run(options: &[&str]) -> Command {
+    let mut command = syslet();
+    command.args(["run", "--posix-aio"]).args(options).arg("--");
+    command.env("SYSLET_LIBDIR", libraries()).env_remove("LD_PRELOAD");
+    command
+}
+
+/// The same of a shell.
+pub(crate) fn run_sh(options: &[&str], script: &str) -> Command {
+    let mut command = run(options);
+    command.args(["sh", "-c", script]);
+    command
+}
+
+/// A C program that reads and writes by POSIX AIO; see `tests/c/aio.c`.
+pub(crate) fn aio(linking: &[&str]) -> PathBuf {
+    let name = format!("cli-aio{}", linking.concat());
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/aio.c");
+    let mut cc = Command::new("cc");
+    // One test may compile it while another runs it.
+    let fresh = program.with_extension(format!("{:?}", std::thread::current().id()));
+    cc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread"]).args(linking);
+    assert_code(&cc.arg("-o").arg(&fresh).arg(source).stdin(Stdio::null()).output().unwrap(), 0);
+    std::fs::rename(&fresh, &program).unwrap();
+    program
+}
