@@ -13,5 +13,7 @@ cargo run --quiet --release -p bench -- tokio --quick >/dev/null || test $? -eq 
 cargo run --quiet --release -p bench -- cold --quick >/dev/null || test $? -eq 1
 # Whether hot requests were inline and cold ones from a disk depends on the machine too.
 cargo run --quiet --release -p bench -- server --quick >/dev/null || test $? -eq 1
+cargo build --quiet --release -p syslet-posix-aio
+cargo run --quiet --release -p bench -- posixaio --quick >/dev/null
 # Where FUSE cannot be used there is no soak, and a line that says so. A wrong byte or a leak is trouble.
 cargo run --quiet --release -p bench -- server --quick --soak 5 >/dev/null

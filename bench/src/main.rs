@@ -4,6 +4,7 @@
 //! pair by pair, batch against neighbouring batch, and the machine is part of the output. Each
 //! measure also checks by the library's counters that the calls went the way that its name says.
 
+mod aio;
 mod c_programs;
 mod calls;
 mod cold;
@@ -61,6 +62,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
         Command::Server(options) => ("server", server::run(options)?),
         Command::Capi(options) => ("capi", c_programs::run(options)?),
+        Command::Posixaio(options) => ("posixaio", aio::run(aio::Library::PosixAio, options)?),
         Command::Serve(_) => unreachable!("it has no report"),
     };
     let machine = Machine::describe(&common.dir(), before)?;

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Server(ServerOptions),
     /// The C library: what calls cost C programs, and its server of threadlets beside one on epoll.
     Capi(CapiOptions),
+    /// fio with POSIX AIO, by the C library's functions and by the drop-in's.
+    Posixaio(AioOptions),
     /// The server that `bench server` starts.
     #[command(hide = true)]
     Serve(ServeOptions),
@@ -48,6 +50,7 @@ impl Command {
             Self::Tokio(options) => &options.common,
             Self::Server(options) => &options.common,
             Self::Capi(options) => &options.common,
+            Self::Posixaio(options) => &options.common,
             Self::Serve(options) => &options.common,
         }
     }
@@ -292,6 +295,73 @@ impl TokioOptions {
     /// Timers.
     pub(crate) fn ticks(&self) -> usize {
         if self.common.quick { 5 } else { 400 }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AioOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these works only
+    #[arg(long = "work")]
+    works: Vec<AioWork>,
+    /// Turns of each library and work [default: 5]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Length of a turn [default: 3000]
+    #[arg(long, value_name = "MS")]
+    segment: Option<u64>,
+    /// Size of the file [default: 256]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    size: Option<u32>,
+    /// The drop-in library [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AioWork {
+    /// Random reads of a file in the page cache.
+    Cached,
+    /// The same of one that is not.
+    Cold,
+    /// Reads of a file system on which each takes 20 ms.
+    Slow,
+    /// Random reads by O_DIRECT.
+    Direct,
+    /// Random writes, each synced.
+    Fsync,
+}
+
+impl AioWork {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Cold => "cold",
+            Self::Slow => "slow",
+            Self::Direct => "direct",
+            Self::Fsync => "fsync",
+        }
+    }
+}
+
+impl AioOptions {
+    /// The works that are asked for: all if none is named.
+    pub(crate) fn works(&self) -> &[AioWork] {
+        if self.works.is_empty() { AioWork::value_variants() } else { &self.works }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 1 } else { 5 }).max(1)
+    }
+
+    pub(crate) fn segment(&self) -> Duration {
+        let usual = if self.common.quick { 200 } else { 3000 };
+        Duration::from_millis(self.segment.unwrap_or(usual).max(1))
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.size.unwrap_or(if self.common.quick { 8 } else { 256 })) << 20
     }
 }
 

@@ -145,6 +145,10 @@ impl Report {
                 "servers and load generator share the CPUs; latencies are those that the generator \
                  sees with all its connections busy; ratio is of requests in a second, to tokio_fs"
             }
+            "posixaio" => {
+                "a figure is the time of one operation in a turn of fio's; extra and ratio are medians over \
+                 neighbouring turns, to the system's library"
+            }
             _ => "extra and ratio are medians over neighbouring pairs",
         };
         Self { command, quick, machine, note, rows, faults }

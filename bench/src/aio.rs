@@ -1,0 +1,188 @@
+//! A drop-in library beside the library that it stands in for: fio, which knows nothing of either, does the same
+//! work with both, turn by turn.
+//!
+//! A figure is the time of one operation in one turn, the inverse of fio's rate; the ratio is of times, ours to the
+//! system's in the turn beside it, so below 1 is faster. What fio says of submitting stands in the remark. A
+//! turn in which an operation failed is a fault.
+
+mod fio;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use syslet_testfs::{Answer, Request, TestFs};
+
+use self::fio::{Job, Turn};
+use crate::error::Trouble;
+use crate::options::{AioOptions, AioWork};
+use crate::report::{More, Row};
+use crate::samples::Samples;
+
+/// How long each read of the slow file takes.
+const SLOW: Duration = Duration::from_millis(20);
+/// Size of the slow file.
+const SLOW_SIZE: u64 = 4 << 20;
+/// Operations at a time, where the work asks for no other number.
+const DEPTH: usize = 32;
+const SLOW_DEPTH: usize = 16;
+
+/// A library that programs do asynchronous I/O by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Library {
+    /// The C library's aio_read and its kin.
+    PosixAio,
+}
+
+impl Library {
+    /// fio's engine that uses it.
+    fn engine(self) -> &'static str {
+        match self {
+            Self::PosixAio => "posixaio",
+        }
+    }
+
+    /// The file of ours.
+    fn file(self) -> &'static str {
+        match self {
+            Self::PosixAio => "libsyslet_posix_aio.so",
+        }
+    }
+
+    /// How ours is got, for who has not got it.
+    fn how(self) -> &'static str {
+        match self {
+            Self::PosixAio => "cargo build --release -p syslet-posix-aio",
+        }
+    }
+}
+
+/// Measures.
+pub(crate) fn run(library: Library, options: &AioOptions) -> Result<Vec<Row>, Trouble> {
+    let ours = find(library, options)?;
+    let folder = Folder::make(&options.common.dir())?;
+    let mut rows = Vec::new();
+    for &work in options.works() {
+        let slow = match work {
+            AioWork::Slow => match mount(&folder.0) {
+                Ok(slow) => Some(slow),
+                Err(error) => {
+                    eprintln!("bench: slow is left out: FUSE cannot be used here: {error}");
+                    continue;
+                }
+            },
+            _ => None,
+        };
+        let job = job(library, work, options, &folder.0);
+        rows.extend(compare(&job, work, options, &ours)?);
+        drop(slow);
+    }
+    Ok(rows)
+}
+
+/// Our library: the one that is named, or beside this program.
+fn find(library: Library, options: &AioOptions) -> Result<PathBuf, Trouble> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.join(library.file()));
+    let path = options.library.clone().or_else(beside).unwrap_or_default();
+    if path.is_file() {
+        return Ok(path);
+    }
+    let why = format!("{} is not there: {}", path.display(), library.how());
+    Err(Trouble::Io("finding the library", io::Error::new(io::ErrorKind::NotFound, why)))
+}
+
+/// A folder of the bench's own, removed when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(dir: &Path) -> Result<Self, Trouble> {
+        let path = dir.join(format!("syslet-bench-aio-{}", std::process::id()));
+        fs::create_dir(&path).map_err(Trouble::io("making a folder"))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0); // nothing more can be done
+    }
+}
+
+fn mount(dir: &Path) -> io::Result<TestFs> {
+    let at = dir.join("slow");
+    fs::create_dir_all(&at)?;
+    let slow = |request: &Request| match request {
+        Request::Open { .. } => Answer::NOW,
+        Request::Read { .. } => Answer { delay: SLOW, ..Answer::NOW },
+    };
+    let file = syslet_testfs::File { name: "file".to_owned(), size: SLOW_SIZE };
+    TestFs::mount(at, vec![file], slow)
+}
+
+fn job(library: Library, work: AioWork, options: &AioOptions, folder: &Path) -> Job {
+    let job = Job::new(library.engine(), folder.join("file"), options.bytes(), options.segment());
+    match work {
+        AioWork::Cached => {
+            job.with(&["--rw=randread", "--invalidate=0", "--pre_read=1", "--time_based"])
+        }
+        // Each block once: a second time it would not be cold.
+        AioWork::Cold => job.with(&["--rw=randread", "--invalidate=1"]),
+        AioWork::Direct => job.with(&["--rw=randread", "--direct=1", "--time_based"]),
+        AioWork::Fsync => job.with(&["--rw=randwrite", "--fsync=1", "--time_based"]),
+        AioWork::Slow => job.on(folder.join("slow/file"), SLOW_SIZE).depth(SLOW_DEPTH).with(&[
+            "--rw=randread",
+            "--invalidate=0",
+            "--readonly",
+            "--time_based",
+        ]),
+    }
+}
+
+/// Turns of both, one after the other.
+fn compare(
+    job: &Job,
+    work: AioWork,
+    options: &AioOptions,
+    ours: &Path,
+) -> Result<Vec<Row>, Trouble> {
+    job.lay_out()?;
+    let mut turns: [Vec<Turn>; 2] = [Vec::new(), Vec::new()];
+    for _ in 0..options.rounds() {
+        for (turns, library) in turns.iter_mut().zip([None, Some(ours)]) {
+            if work == AioWork::Cold {
+                job.drop_cached()?;
+            }
+            turns.push(job.run(library)?);
+        }
+    }
+    let times = turns.each_ref().map(|turns| {
+        let mut times = Samples::default();
+        turns.iter().for_each(|turn| times.push(1e9 / turn.rate.max(f64::MIN_POSITIVE)));
+        times
+    });
+    let [system, ours] = &times;
+    let mut rows = vec![row(work, "system", system, &turns[0], job)];
+    rows.push(row(work, "syslet", ours, &turns[1], job).against(ours, system));
+    Ok(rows)
+}
+
+fn row(work: AioWork, way: &str, times: &Samples, turns: &[Turn], job: &Job) -> Row {
+    let submit = median(turns.iter().map(|turn| turn.submit_p99)) / 1e3;
+    let remark = format!("submit p99 {submit:.1} us");
+    let more = More {
+        depth: Some(job.depth),
+        per_second: Some(1e9 / times.median()),
+        remark: Some(remark),
+        ..More::default()
+    };
+    let failed: u64 = turns.iter().map(|turn| turn.errors).sum();
+    let fault = (failed > 0).then(|| format!("fio counted {failed} errors"));
+    Row { more, fault, ..Row::new(work.name(), way, times) }
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut samples = Samples::default();
+    figures.for_each(|figure| samples.push(figure));
+    samples.median()
+}

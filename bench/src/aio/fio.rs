@@ -1,0 +1,114 @@
+//! Running fio and reading what it says.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::Trouble;
+
+/// What fio is to do, but for the library.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    engine: &'static str,
+    file: PathBuf,
+    bytes: u64,
+    segment: Duration,
+    pub(super) depth: usize,
+    more: &'static [&'static str],
+}
+
+/// What came of one turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    /// Operations in a second.
+    pub(super) rate: f64,
+    /// Of a hundred submissions one took longer, in nanoseconds.
+    pub(super) submit_p99: f64,
+    pub(super) errors: u64,
+}
+
+impl Job {
+    pub(super) fn new(engine: &'static str, file: PathBuf, bytes: u64, segment: Duration) -> Self {
+        Self { engine, file, bytes, segment, depth: super::DEPTH, more: &[] }
+    }
+
+    pub(super) fn with(self, more: &'static [&'static str]) -> Self {
+        Self { more, ..self }
+    }
+
+    pub(super) fn on(self, file: PathBuf, bytes: u64) -> Self {
+        Self { file, bytes, ..self }
+    }
+
+    pub(super) fn depth(self, depth: usize) -> Self {
+        Self { depth, ..self }
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.more.contains(&"--readonly")
+    }
+
+    /// Makes the file, with something in it, and writes it back.
+    pub(super) fn lay_out(&self) -> Result<(), Trouble> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        let mut fio = self.fio();
+        fio.args(["--ioengine=psync", "--rw=write", "--bs=1m", "--end_fsync=1"]);
+        said(&mut fio).map(|_| ())
+    }
+
+    /// Empties the page cache of the file.
+    pub(super) fn drop_cached(&self) -> Result<(), Trouble> {
+        let file = File::open(&self.file).map_err(Trouble::io("opening the file"))?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+            .map_err(|error| Trouble::Io("emptying the page cache", error.into()))?;
+        Ok(())
+    }
+
+    /// Does it, with a library in front.
+    pub(super) fn run(&self, library: Option<&Path>) -> Result<Turn, Trouble> {
+        let mut fio = self.fio();
+        fio.arg(format!("--ioengine={}", self.engine)).arg("--bs=4k");
+        fio.arg(format!("--iodepth={}", self.depth)).args(self.more);
+        fio.arg("--slat_percentiles=1");
+        fio.arg(format!("--runtime={}ms", self.segment.as_millis()));
+        if let Some(library) = library {
+            fio.env("LD_PRELOAD", library);
+        }
+        let object: Value = serde_json::from_slice(&said(&mut fio)?)
+            .map_err(|error| Trouble::Io("reading what fio said", error.into()))?;
+        let job = &object["jobs"][0];
+        let half = if job["read"]["total_ios"] == 0 { &job["write"] } else { &job["read"] };
+        let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+        Ok(Turn {
+            rate: number(&half["iops"]),
+            submit_p99: number(&half["slat_ns"]["percentile"]["99.000000"]),
+            errors: job["error"].as_u64().unwrap_or(0) + job["total_err"].as_u64().unwrap_or(0),
+        })
+    }
+
+    fn fio(&self) -> Command {
+        let mut fio = Command::new("fio");
+        fio.args(["--name=bench", "--output-format=json", "--group_reporting", "--randseed=7"]);
+        fio.arg(format!("--size={}", self.bytes)).env_remove("LD_PRELOAD");
+        let mut file = std::ffi::OsString::from("--filename=");
+        file.push(&self.file);
+        fio.arg(file);
+        fio
+    }
+}
+
+/// What a command said; it must succeed.
+fn said(command: &mut Command) -> Result<Vec<u8>, Trouble> {
+    let output = command.output().map_err(Trouble::io("starting fio"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Trouble::Io("fio", io::Error::other(format!("{}: {told}", output.status))))
+}
