@@ -12,6 +12,8 @@ use std::process::Command;
 
 /// The shared library's file, its name for the loader, and that for the linker.
 const SHARED: [&str; 3] = [concat!("libsyslet.so.", "0.1.0"), "libsyslet.so.0", "libsyslet.so"];
+/// Where drop-in libraries are put, below the folder of libraries.
+pub const DROP_INS: &str = "syslet";
 /// What Rust's library needs of the system, as `rustc --print native-static-libs` says it.
 pub const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-lm", "-ldl", "-lc"];
 
@@ -40,7 +42,7 @@ impl Install {
     ///
     /// What the file system, cargo or the C compiler say.
     pub fn run(&self) -> io::Result<()> {
-        let archive = self.build()?;
+        let archive = self.build("syslet-capi")?;
         let (lib, include) = (self.place("lib"), self.place("include"));
         fs::create_dir_all(lib.join("pkgconfig"))?;
         copy(&archive, &lib.join("libsyslet.a"))?;
@@ -52,17 +54,49 @@ impl Install {
         fs::write(lib.join("pkgconfig/syslet.pc"), template.replace("@PREFIX@", &prefix))
     }
 
+    /// Builds the drop-in libraries and puts them beside the C library.
+    ///
+    /// # Errors
+    ///
+    /// What the file system, cargo or the C compiler say.
+    pub fn drop_ins(&self) -> io::Result<()> {
+        self.libaio(&self.place("lib").join(DROP_INS))
+    }
+
+    /// Builds the drop-in `libaio.so.1` and puts it into `folder`, which no loader looks into by itself.
+    ///
+    /// # Errors
+    ///
+    /// What the file system, cargo or the C compiler say.
+    pub fn libaio(&self, folder: &Path) -> io::Result<()> {
+        const FILE: &str = "libaio.so.1";
+        let archive = self.build("syslet-libaio")?;
+        fs::create_dir_all(folder)?;
+        let source = root().join("crates/libaio");
+        let mut cc = compiler();
+        cc.args(["-O2", "-fPIC", "-fomit-frame-pointer"]).arg(source.join("shim.c"));
+        cc.args(["-shared", "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,relro,-z,now"]);
+        // Nothing but the symbols of shim.c is seen from outside.
+        cc.arg("-Wl,--exclude-libs,ALL").arg(format!("-Wl,-soname,{FILE}"));
+        cc.arg(format!("-Wl,--version-script={}", source.join("libaio.map").display()));
+        // At once, not behind what is there: a program may be running with it.
+        let new = folder.join(format!("{FILE}.new"));
+        cc.arg("-o").arg(&new).arg(archive).args(SYSTEM_LIBRARIES);
+        run(&mut cc)?;
+        fs::rename(&new, folder.join(FILE))
+    }
+
     /// Where a folder of the prefix is while files are copied.
     fn place(&self, folder: &str) -> PathBuf {
         let Some(destdir) = &self.destdir else { return self.prefix.join(folder) };
         destdir.join(self.prefix.strip_prefix("/").unwrap_or(&self.prefix)).join(folder)
     }
 
-    /// Builds the static library and says where it is.
-    fn build(&self) -> io::Result<PathBuf> {
+    /// Builds the static library of a package and says where it is.
+    fn build(&self, package: &str) -> io::Result<PathBuf> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.current_dir(root()).args(["build", "--quiet", "--package", "syslet-capi", "--lib"]);
+        build.current_dir(root()).args(["build", "--quiet", "--package", package, "--lib"]);
         if self.release {
             build.arg("--release");
         }
@@ -79,7 +113,8 @@ impl Install {
         build.arg("--target-dir").arg(&folder);
         run(&mut build)?;
         let profile = if self.release { "release" } else { "debug" };
-        Ok(folder.join(profile).join("libsyslet_capi.a"))
+        let file = format!("lib{}.a", package.replace('-', "_"));
+        Ok(folder.join(profile).join(file))
     }
 }
 
@@ -138,7 +173,7 @@ fn root() -> PathBuf {
 /// Links the shared library: of the archive, what the exported functions need.
 fn link(archive: &Path, lib: &Path) -> io::Result<()> {
     let [file, soname, name] = SHARED;
-    let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    let mut cc = compiler();
     cc.args(["-shared", "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,relro,-z,now"]);
     cc.arg(format!("-Wl,-soname,{soname}"));
     cc.arg(format!("-Wl,--version-script={}", script().display()));
@@ -151,6 +186,10 @@ fn link(archive: &Path, lib: &Path) -> io::Result<()> {
         symlink(to, link)?;
     }
     Ok(())
+}
+
+fn compiler() -> Command {
+    Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
 }
 
 /// Copies the files of a folder, and of those in it.

@@ -1,4 +1,6 @@
-//! `cargo xtask install [--debug] [--prefix DIR] [--destdir DIR]`: builds and installs the C library.
+//! `cargo xtask install [--debug] [--prefix DIR] [--destdir DIR]`: builds and installs the C library and the drop-in
+//! libraries.
+//! `cargo xtask libaio [--debug] DIR`: builds the drop-in libaio.so.1 only, into a folder.
 //! `cargo xtask man`: makes its manual pages anew.
 
 use std::path::PathBuf;
@@ -7,6 +9,7 @@ use std::process::ExitCode;
 use xtask::Install;
 
 const USAGE: &str = "usage: cargo xtask install [--debug] [--prefix DIR] [--destdir DIR]
+       cargo xtask libaio [--debug] DIR
        cargo xtask man
   --prefix DIR   where the files will be used; /usr/local, or what PREFIX says
   --destdir DIR  put before the prefix while copying; nothing, or what DESTDIR says
@@ -16,6 +19,11 @@ fn main() -> ExitCode {
     if std::env::args().skip(1).eq(["man"]) {
         return end(xtask::write_pages());
     }
+    if let Some((folder, release)) = libaio(std::env::args().skip(1)) {
+        let mut install = Install::new(folder.clone());
+        install.release = release;
+        return end(install.libaio(&folder));
+    }
     let install = match parse(std::env::args().skip(1)) {
         Some(install) => install,
         None => {
@@ -23,7 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    end(install.run())
+    end(install.run().and_then(|()| install.drop_ins()))
 }
 
 fn end(done: std::io::Result<()>) -> ExitCode {
@@ -34,6 +42,22 @@ fn end(done: std::io::Result<()>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The folder, and whether to optimise.
+fn libaio(mut args: impl Iterator<Item = String>) -> Option<(PathBuf, bool)> {
+    if args.next()? != "libaio" {
+        return None;
+    }
+    let (mut folder, mut release) = (None, true);
+    for arg in args {
+        match arg.as_str() {
+            "--debug" => release = false,
+            _ if folder.is_none() && !arg.starts_with('-') => folder = Some(PathBuf::from(arg)),
+            _ => return None,
+        }
+    }
+    Some((folder?, release))
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Install> {

@@ -1,0 +1,40 @@
+//! `io_cancel(2)`.
+
+#![allow(unsafe_code, reason = "reads a program's request, behind a look whether it is there")]
+
+use std::sync::Arc;
+
+use syslet_dropin::memory;
+use syslet_sys::uapi::Iocb;
+
+use crate::abi::error;
+use crate::context::{Context, Mode};
+use crate::kernel;
+use crate::register;
+
+/// `io_cancel(2)`, with its error number as an answer: `EINPROGRESS` if the request will end, and its event come.
+pub(crate) fn io_cancel(address: usize, iocb: usize, event: usize) -> isize {
+    let ours = register::with(address, |context| cancel(context, address, iocb, event));
+    ours.unwrap_or_else(|| kernel::io_cancel(address, iocb, event))
+}
+
+fn cancel(context: &Arc<Context>, address: usize, iocb: usize, event: usize) -> isize {
+    if context.mode() != Mode::Own {
+        return kernel::io_cancel(address, iocb, event);
+    }
+    // SAFETY: the program's duties.
+    let Ok(block) = (unsafe { memory::read::<Iocb>(iocb) }) else { return error(libc::EFAULT) };
+    if block.key != 0 {
+        return error(libc::EINVAL);
+    }
+    let found = context.state().parked.remove(&(iocb as u64));
+    match found {
+        Some((_, late)) => {
+            late.cancel();
+            error(libc::EINPROGRESS)
+        }
+        // It may have been the kernel's before the context was ours.
+        None if context.backed => kernel::io_cancel(address, iocb, event),
+        None => error(libc::EINVAL),
+    }
+}

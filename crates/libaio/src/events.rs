@@ -1,0 +1,259 @@
+//! `io_getevents(2)` and `io_pgetevents(2)`.
+
+#![allow(
+    unsafe_code,
+    reason = "reads and writes where a program says, behind a look whether it is there"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use syslet_dropin::memory;
+use syslet_sys::call as sys;
+use syslet_sys::uapi::{IoEvent, Timespec};
+
+use crate::abi::error;
+use crate::context::{Context, Mode};
+use crate::kernel::{self, Wish};
+use crate::register;
+use crate::work::is_kick;
+
+/// How long a thread sleeps at a time that waits with a signal mask, before it looks whether one of the signals has
+/// come that this lets through.
+const SLICE: u64 = 1_000_000;
+
+/// `io_getevents(2)`, or `io_pgetevents(2)` with its mask, with the error number as an answer.
+pub(crate) fn io_getevents(address: usize, wish: &Wish) -> isize {
+    let ours = register::with(address, Arc::clone);
+    // The register's hint is given back first: others may destroy the context while we wait.
+    match ours {
+        Some(context) => get(&context, wish),
+        None => kernel::io_getevents(address, wish),
+    }
+}
+
+/// The signal mask that a `struct __aio_sigset` names.
+pub(crate) fn mask_at(address: usize) -> Result<Option<usize>, isize> {
+    if address == 0 {
+        return Ok(Some(0));
+    }
+    // SAFETY: the program's duties.
+    let [mask, size] =
+        unsafe { memory::read::<[usize; 2]>(address) }.map_err(|_| error(libc::EFAULT))?;
+    if mask != 0 && size != 8 { Err(error(libc::EINVAL)) } else { Ok(Some(mask)) }
+}
+
+/// As libaio does it before it asks the kernel: nothing is there, and nobody wants to wait.
+pub(crate) fn is_empty_poll(address: usize, wish: &Wish) -> bool {
+    if wish.timeout == 0 {
+        return false;
+    }
+    // SAFETY: the program's duties.
+    let Ok(timeout) = (unsafe { memory::read::<Timespec>(wish.timeout) }) else { return false };
+    timeout == Timespec::default()
+        && register::with(address, |context| match context.mode() {
+            Mode::Own => context.state().filled() == 0,
+            // SAFETY: the program's duties: a ring's header.
+            _ => unsafe { memory::read::<[u32; 8]>(address) }
+                .is_ok_and(|header| header[2] == header[3]),
+        })
+        .unwrap_or(false)
+}
+
+/// When to give up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Never,
+    /// At once.
+    Now,
+    /// In nanoseconds of CLOCK_MONOTONIC.
+    At(u64),
+}
+
+impl Limit {
+    fn of(wish: &Wish) -> Result<Self, isize> {
+        if wish.timeout == 0 {
+            return Ok(Self::Never);
+        }
+        // SAFETY: the program's duties.
+        let timeout = unsafe { memory::read::<Timespec>(wish.timeout) };
+        match timeout.map_err(|_| error(libc::EFAULT))?.as_nanos() {
+            0 => Ok(Self::Now),
+            nanos => Ok(Self::At(sys::monotonic_nanos().saturating_add(nanos))),
+        }
+    }
+
+    /// What is left, for the kernel; `None`: nothing.
+    fn left(self) -> Option<Option<Timespec>> {
+        match self {
+            Self::Never => Some(None),
+            Self::Now => None,
+            Self::At(end) => {
+                let left = end.saturating_sub(sys::monotonic_nanos());
+                (left > 0).then(|| Some(Timespec::from_nanos(left)))
+            }
+        }
+    }
+}
+
+fn get(context: &Arc<Context>, wish: &Wish) -> isize {
+    loop {
+        if context.mode() == Mode::Kernel {
+            let answer = of_kernel(context, wish);
+            if context.mode() != Mode::Own || answer != 0 {
+                return answer;
+            }
+            // It has become our own while we waited: nothing came of it yet.
+            if wish.least <= 0 {
+                return answer;
+            }
+        }
+        match of_ring(context, wish) {
+            Ok(answer) => return answer as isize,
+            Err(Left::Kernel) => {}
+            Err(Left::Error(error)) => return error,
+        }
+    }
+}
+
+/// In the kernel, without the events that were made to get us out of there.
+fn of_kernel(context: &Context, wish: &Wish) -> isize {
+    context.in_kernel.fetch_add(1, Ordering::SeqCst);
+    let answer = if context.mode() == Mode::Kernel {
+        kernel::io_getevents(context.address(), wish)
+    } else {
+        0
+    };
+    context.in_kernel.fetch_sub(1, Ordering::SeqCst);
+    if answer <= 0 || context.mode() == Mode::Kernel {
+        return answer;
+    }
+    let size = size_of::<IoEvent>();
+    let mut kept = 0;
+    for index in 0..answer as usize {
+        let at = wish.events + index * size;
+        // SAFETY: the program's duties: the kernel has just written it.
+        let Ok(event) = (unsafe { memory::read::<IoEvent>(at) }) else { break };
+        if !is_kick(&event) {
+            // SAFETY: as above.
+            let _ = unsafe { memory::write(wish.events + kept * size, event) };
+            kept += 1;
+        }
+    }
+    kept as isize
+}
+
+/// Why nothing came of waiting at our own ring.
+enum Left {
+    /// The context is the kernel's.
+    Kernel,
+    /// This is the answer.
+    Error(isize),
+}
+
+/// From our own ring. A fresh context has none, and nothing comes until it has.
+fn of_ring(context: &Context, wish: &Wish) -> Result<usize, Left> {
+    let fail = |errno| Left::Error(error(errno));
+    let limit = Limit::of(wish).map_err(Left::Error)?;
+    if wish.least < 0 || wish.least > wish.most {
+        return Err(fail(libc::EINVAL));
+    }
+    let mut signals = match wish.mask {
+        Some(mask) if mask != 0 => {
+            // SAFETY: the program's duties.
+            Some(Signals::new(unsafe { memory::read(mask) }.map_err(|_| fail(libc::EFAULT))?))
+        }
+        _ => None,
+    };
+    let (least, most) = (wish.least as usize, wish.most as usize);
+    let mut got = 0;
+    loop {
+        got += take(context, wish.events + got * size_of::<IoEvent>(), most - got).map_err(
+            |error| {
+                if got > 0 { Left::Error(got as isize) } else { Left::Error(error) }
+            },
+        )?;
+        if got >= least && (got > 0 || most == 0 || !owes(context, limit)) {
+            return Ok(got);
+        }
+        let state = context.state();
+        match context.mode() {
+            Mode::Dead => return Err(fail(libc::EINVAL)),
+            Mode::Kernel => return Err(Left::Kernel),
+            Mode::Fresh | Mode::Own => {}
+        }
+        // What came between taking and locking.
+        if state.filled() as usize >= least.saturating_sub(got).max(1) {
+            continue;
+        }
+        let Some(left) = limit.left() else { return Ok(got) };
+        if signals.as_mut().is_some_and(Signals::let_in) {
+            return if got > 0 { Ok(got) } else { Err(fail(libc::EINTR)) };
+        }
+        let slice = Timespec::from_nanos(SLICE);
+        let timeout = match left {
+            Some(left) if signals.is_none() || left.as_nanos() < SLICE => Some(left),
+            _ => signals.as_ref().map(|_| slice),
+        };
+        let wanted = least.saturating_sub(got).max(1);
+        let (state, answer) = context.wait(state, wanted as u32, timeout.as_ref());
+        drop(state);
+        if answer == error(libc::EINTR) {
+            got += take(context, wish.events + got * size_of::<IoEvent>(), most - got).unwrap_or(0);
+            return if got > 0 { Ok(got) } else { Err(fail(libc::EINTR)) };
+        }
+    }
+}
+
+/// The kernel's buffered transfers are over when io_submit returns. So a program that asks for no event in particular,
+/// and gives a time, may count on theirs: it is waited for.
+fn owes(context: &Context, limit: Limit) -> bool {
+    matches!(limit, Limit::At(_)) && limit.left().is_some() && context.state().owed > 0
+}
+
+/// Takes events, at most `most`, into the program's memory at `place`.
+fn take(context: &Context, place: usize, most: usize) -> Result<usize, isize> {
+    let ready = (context.state().filled() as usize).min(most);
+    if ready == 0 {
+        return Ok(0);
+    }
+    // Before any is taken: none is lost.
+    memory::writable(place, ready * size_of::<IoEvent>()).map_err(|_| error(libc::EFAULT))?;
+    let mut state = context.state();
+    let Some(ring) = &mut state.ring else { return Ok(0) };
+    let mut taken = 0;
+    while taken < ready
+        && let Some(event) = ring.pop()
+    {
+        let place = (place as *mut IoEvent).wrapping_add(taken);
+        // SAFETY: the program's duties; it was looked at.
+        unsafe { place.write_unaligned(event) };
+        taken += 1;
+    }
+    Ok(taken)
+}
+
+/// Signals that are blocked, but not while the call waits.
+///
+/// A futex cannot be waited for with another mask. So the mask stays as it is and the thread looks, once in a
+/// [`SLICE`], for pending signals that the other lets through. Their handlers then run with that mask, and the call
+/// ends with `EINTR`: as if they had come while it waited.
+struct Signals {
+    mask: u64,
+}
+
+impl Signals {
+    fn new(mask: u64) -> Self {
+        Self { mask }
+    }
+
+    /// Lets handlers run that may; true if there were any.
+    fn let_in(&mut self) -> bool {
+        if sys::pending_signals() & !self.mask == 0 {
+            return false;
+        }
+        let old = sys::set_signal_mask(self.mask);
+        sys::set_signal_mask(old);
+        true
+    }
+}

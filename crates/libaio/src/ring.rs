@@ -1,0 +1,214 @@
+//! The memory that a context is, in the kernel's form (fs/aio.c: `struct aio_ring`): a header, then events.
+//!
+//! It is mapped twice. The program has it at the context's address, where it may look, move the head, move the
+//! mapping itself or take it away; we use the other mapping, which nobody else knows. The bound of the ring and the
+//! tail that we go by are kept elsewhere too.
+//!
+//! # Safety
+//!
+//! Clause *ours*: `base` is a mapping of `pages` pages that only [`Ring::free`] takes away, when no request is left.
+//! Clause *shared*: the program may write there at any time; every access is atomic, or of an event that
+//! the program has no business with yet, copied by volatile writes.
+
+#![allow(unsafe_code, reason = "memory that is shared with the program; see the header")]
+
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use syslet_sys::uapi::IoEvent;
+
+const MAGIC: u32 = 0xa10a_10a1;
+const PAGE: usize = 4096;
+const HEADER: usize = size_of::<Header>();
+
+#[repr(C)]
+#[derive(Debug)]
+struct Header {
+    id: AtomicU32,
+    len: AtomicU32,
+    head: AtomicU32,
+    tail: AtomicU32,
+    magic: AtomicU32,
+    compat_features: AtomicU32,
+    incompat_features: AtomicU32,
+    header_length: AtomicU32,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 32);
+    assert!(std::mem::offset_of!(Header, magic) == 16);
+};
+
+/// How large the kernel makes a ring for so many events (fs/aio.c: `ioctx_alloc`, `aio_setup_ring`); none: `EINVAL`.
+pub(crate) fn pages_for(events: u32) -> Option<usize> {
+    // SAFETY: asks for a number.
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) }.max(1) as u32;
+    let events = events.max(cpus * 4).wrapping_mul(2);
+    if events as usize > 0x1000_0000 / size_of::<IoEvent>() {
+        return None;
+    }
+    Some((HEADER + (events as usize + 2) * size_of::<IoEvent>()).div_ceil(PAGE))
+}
+
+/// Our side of a ring.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    base: *mut Header,
+    pages: usize,
+    len: u32,
+    tail: u32,
+}
+
+// SAFETY: clause *ours*; it is used under its context's lock.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    /// Makes a ring, at `address` in place of what is there, or anywhere; gives where the program has it.
+    ///
+    /// # Safety
+    ///
+    /// At `address`, if it is given, is a ring of the kernel's of so many pages.
+    pub(crate) unsafe fn new(
+        id: u32,
+        pages: usize,
+        address: Option<usize>,
+    ) -> Option<(Self, usize)> {
+        const ALL: i32 = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let size = pages * PAGE;
+        // SAFETY: new memory, where there is room.
+        let base = unsafe { libc::mmap(ptr::null_mut(), size, ALL, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return None;
+        }
+        let len = ((size - HEADER) / size_of::<IoEvent>()) as u32;
+        let ring = Self { base: base.cast(), pages, len, tail: 0 };
+        ring.write_header(id);
+        // The same memory once more: mremap(2) of nothing of a shared mapping.
+        let at = match address {
+            // SAFETY: the duty of this function: the kernel keeps what it needs of its ring elsewhere.
+            Some(at) => unsafe {
+                let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+                libc::mremap(base, 0, size, how, at as *mut libc::c_void)
+            },
+            // SAFETY: where there is room.
+            None => unsafe { libc::mremap(base, 0, size, libc::MREMAP_MAYMOVE) },
+        };
+        if at == libc::MAP_FAILED {
+            ring.free();
+            return None;
+        }
+        Some((ring, at as usize))
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: clause *ours*.
+        unsafe { &*self.base }
+    }
+
+    fn write_header(&self, id: u32) {
+        let header = self.header();
+        header.id.store(id, Ordering::Relaxed);
+        header.len.store(self.len, Ordering::Relaxed);
+        header.compat_features.store(1, Ordering::Relaxed);
+        header.header_length.store(HEADER as u32, Ordering::Relaxed);
+        // Release: programs that look at the magic number see the rest.
+        header.magic.store(MAGIC, Ordering::Release);
+    }
+
+    fn head(&self) -> u32 {
+        // Acquire: pairs with the release of who has taken events: the places are free.
+        self.header().head.load(Ordering::Acquire) % self.len
+    }
+
+    /// Events that were put in and not taken.
+    pub(crate) fn filled(&self) -> u32 {
+        (self.tail + self.len - self.head()) % self.len
+    }
+
+    /// Puts an event in. Duty: there is room, which the context's count of requests sees to.
+    pub(crate) fn push(&mut self, event: IoEvent) {
+        let place = self.event(self.tail);
+        // SAFETY: clause *shared*: within the ring, and behind the tail.
+        unsafe { place.write_volatile(event) };
+        self.tail = (self.tail + 1) % self.len;
+        // Release: pairs with the acquire of programs that look at the ring.
+        self.header().tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Takes the oldest event. Programs that take some themselves at the same time are their own to blame, as with
+    /// the kernel.
+    pub(crate) fn pop(&mut self) -> Option<IoEvent> {
+        let head = self.head();
+        if head == self.tail {
+            return None;
+        }
+        // SAFETY: clause *shared*; any bits are an event.
+        let event = unsafe { self.event(head).read_volatile() };
+        // Release: it is read before the place is used again.
+        self.header().head.store((head + 1) % self.len, Ordering::Release);
+        Some(event)
+    }
+
+    fn event(&self, at: u32) -> *mut IoEvent {
+        let events = self.base.wrapping_byte_add(HEADER).cast::<IoEvent>();
+        events.wrapping_add(at as usize)
+    }
+
+    /// Takes our mapping away.
+    pub(crate) fn free(self) {
+        // SAFETY: clause *ours*.
+        unsafe { libc::munmap(self.base.cast(), self.pages * PAGE) };
+    }
+
+    /// Pages of memory.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
+    }
+}
+
+/// The identity that a ring has in its header, if there is a ring at `address`.
+pub(crate) fn id_at(address: usize) -> Option<u32> {
+    // SAFETY: numbers, wherever they stand; the address was given as a ring's.
+    let header = unsafe { syslet_dropin::memory::read::<[u32; 8]>(address) }.ok()?;
+    (header[4] == MAGIC).then_some(header[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_are_as_large_as_the_kernels() {
+        // SAFETY: asks for a number.
+        if unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) } > 8 {
+            return; // small ones are larger there
+        }
+        let len = |events| pages_for(events).map(|pages| (pages * PAGE - HEADER) / 32);
+        let known = [(33, 127), (62, 127), (63, 255), (65, 255), (127, 383), (256, 639)];
+        for (events, expected) in known {
+            assert_eq!(len(events), Some(expected), "io_setup({events})");
+        }
+        assert_eq!([1000, 1024, 4096, 65536].map(len), [2047, 2175, 8319, 131_199].map(Some));
+        assert_eq!([u32::MAX, 0x1000_0000, i32::MAX as u32].map(len), [None; 3]);
+    }
+
+    #[test]
+    fn events_come_out_as_they_went_in() {
+        // SAFETY: no address is given.
+        let (mut ring, at) = unsafe { Ring::new(7, 1, None) }.expect("there is memory");
+        assert_eq!(id_at(at), Some(7));
+        for round in 0..300 {
+            ring.push(IoEvent { data: round, ..IoEvent::default() });
+            ring.push(IoEvent { data: round, ..IoEvent::default() });
+            assert_eq!(ring.filled(), 2);
+            let both = [ring.pop(), ring.pop()].map(|event| event.map(|event| event.data));
+            assert_eq!((both, ring.pop().is_none()), ([Some(round); 2], true));
+        }
+        // The program has the same memory.
+        // SAFETY: mapped by `new`, as long as a header.
+        let program = unsafe { &*(at as *const Header) };
+        assert_eq!(program.head.load(Ordering::Relaxed), program.tail.load(Ordering::Relaxed));
+        ring.free();
+    }
+}

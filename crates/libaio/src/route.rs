@@ -1,0 +1,143 @@
+//! Which way a request goes.
+//!
+//! What a program did wrong the kernel says best: a request that it would refuse is given to it, and so is what we
+//! cannot judge. So what is looked at here must be at least all that makes a request of a transfer one that
+//! the kernel accepts.
+
+#![allow(unsafe_code, reason = "looks at a program's memory, behind a look whether it is there")]
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use syslet_dropin::memory;
+use syslet_sys::descriptor;
+use syslet_sys::uapi::{IoEvent, Iocb};
+
+use crate::abi::{
+    FDSYNC, FLAG_IOPRIO, FSYNC, MOST_VECTORS, POLL, PREAD, PREADV, PWRITE, PWRITEV, RWF_KNOWN,
+    Vector, eventfd, reads,
+};
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// The kernel refuses it, or knows.
+    Kernel,
+    /// A transfer that goes past the cache: the kernel does it asynchronously.
+    Direct,
+    /// The kernel does it asynchronously.
+    Sync,
+    /// The same.
+    Poll,
+    /// A transfer that the kernel would do, or wait for, before it returns. The file's status flags.
+    Buffered { flags: i32 },
+}
+
+const _: () = assert!(size_of::<IoEvent>() == 32);
+
+/// Looks at a request.
+pub(crate) fn route(iocb: &Iocb) -> Route {
+    if iocb.reserved != 0 || !eventfd(iocb).is_none_or(is_eventfd) {
+        return Route::Kernel;
+    }
+    match iocb.opcode {
+        PREAD | PWRITE | PREADV | PWRITEV => transfer(iocb),
+        FSYNC | FDSYNC if is_bare(iocb) && iocb.buf == 0 => match is_storage(iocb) {
+            true => Route::Sync,
+            false => Route::Kernel,
+        },
+        POLL if is_bare(iocb) && iocb.buf <= 0xffff && !is_storage(iocb) => Route::Poll,
+        _ => Route::Kernel,
+    }
+}
+
+/// True if nothing is said of an extent.
+fn is_bare(iocb: &Iocb) -> bool {
+    iocb.nbytes == 0 && iocb.offset == 0 && iocb.rw_flags == 0
+}
+
+/// True for files and block devices. What is not open is none.
+fn is_storage(iocb: &Iocb) -> bool {
+    const KINDS: [u32; 2] = [libc::S_IFREG, libc::S_IFBLK];
+    let stat = descriptor::stat(iocb.descriptor as i32);
+    stat.is_ok_and(|stat| KINDS.contains(&(stat.mode & libc::S_IFMT)))
+}
+
+fn transfer(iocb: &Iocb) -> Route {
+    let flags = descriptor::status_flags(iocb.descriptor as i32) as i32;
+    if flags < 0 || flags & libc::O_PATH != 0 || !may(iocb, flags) || !is_sound(iocb) {
+        return Route::Kernel;
+    }
+    match flags & libc::O_DIRECT {
+        0 => Route::Buffered { flags },
+        _ => Route::Direct,
+    }
+}
+
+/// Whether the file was opened for it.
+fn may(iocb: &Iocb, flags: i32) -> bool {
+    match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => reads(iocb),
+        libc::O_WRONLY => !reads(iocb),
+        libc::O_RDWR => true,
+        _ => false,
+    }
+}
+
+fn is_sound(iocb: &Iocb) -> bool {
+    // Classes of linux/ioprio.h that anybody may ask for: none, best-effort, idle.
+    let priority = iocb.flags & FLAG_IOPRIO == 0 || matches!(iocb.priority as u16 >> 13, 0 | 2 | 3);
+    iocb.offset >= 0
+        && iocb.rw_flags & !RWF_KNOWN == 0
+        && priority
+        && match iocb.opcode {
+            PREAD | PWRITE => is_range(iocb.buf as usize, iocb.nbytes as usize),
+            _ => are_ranges(iocb),
+        }
+}
+
+/// What the kernel's `access_ok` takes.
+fn is_range(address: usize, len: usize) -> bool {
+    const END: usize = 1 << 47;
+    isize::try_from(len).is_ok() && address.checked_add(len).is_some_and(|end| end < END)
+}
+
+fn are_ranges(iocb: &Iocb) -> bool {
+    iocb.nbytes <= MOST_VECTORS
+        && vectors(iocb).is_some_and(|vectors| {
+            let total = vectors.iter().try_fold(0usize, |sum, vector| sum.checked_add(vector[1]));
+            total.is_some() && vectors.iter().all(|[address, len]| is_range(*address, *len))
+        })
+}
+
+/// The vectors of a request, if they are there.
+pub(crate) fn vectors(iocb: &Iocb) -> Option<Box<[Vector]>> {
+    let (at, count) = (iocb.buf as usize, iocb.nbytes as usize);
+    if count == 0 {
+        return Some(Box::default());
+    }
+    memory::readable(at, count * size_of::<Vector>()).ok()?;
+    let vector = |index: usize| {
+        // SAFETY: the program's duties; it was looked at.
+        unsafe { (at as *const Vector).wrapping_add(index).read_unaligned() }
+    };
+    Some((0..count).map(vector).collect())
+}
+
+/// Whether a number names an eventfd. The last ones are remembered: of those, that it is one of the kernel's
+/// anonymous files is enough, for writing a number to any other of these does nothing.
+pub(crate) fn is_eventfd(number: i32) -> bool {
+    static KNOWN: [AtomicI32; 16] = [const { AtomicI32::new(-1) }; 16];
+    let place = &KNOWN[number as usize % KNOWN.len()];
+    if !descriptor::stat(number).is_ok_and(|stat| stat.mode & libc::S_IFMT == 0) {
+        return false;
+    }
+    if place.load(Ordering::Relaxed) == number {
+        return true;
+    }
+    let name = std::fs::read_link(format!("/proc/self/fd/{number}"));
+    let is = name.is_ok_and(|name| name.as_os_str() == "anon_inode:[eventfd]");
+    if is {
+        place.store(number, Ordering::Relaxed);
+    }
+    is
+}

@@ -1,0 +1,120 @@
+//! `io_submit(2)`.
+
+#![allow(unsafe_code, reason = "reads a program's requests, behind a look whether they are there")]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use syslet_dropin::memory;
+use syslet_dropin::report::Way;
+use syslet_sys::uapi::Iocb;
+
+use crate::abi::{error, eventfd, kind_of};
+use crate::attach::attach_if_wanted;
+use crate::context::{Context, Mode, REPORT};
+use crate::kernel;
+use crate::register;
+use crate::route::{Route, route};
+use crate::work;
+
+/// `io_submit(2)`, with its error number as an answer.
+pub(crate) fn io_submit(address: usize, number: isize, iocbs: usize) -> isize {
+    let ours = register::with(address, |context| submit(context, number, iocbs));
+    ours.unwrap_or_else(|| kernel::io_submit(address, number, iocbs))
+}
+
+fn submit(context: &Arc<Context>, number: isize, iocbs: usize) -> isize {
+    let Ok(number) = usize::try_from(number) else { return error(libc::EINVAL) };
+    attach_if_wanted();
+    let mut done = 0;
+    while done < number {
+        let at = iocbs.wrapping_add(done * size_of::<usize>());
+        match some(context, at, number - done) {
+            Ok(accepted) => done += accepted,
+            Err(error) if done == 0 => return error,
+            Err(_) => break,
+        }
+    }
+    done as isize
+}
+
+/// Submits the first request at `at`, and those after it that the kernel may have with it; says how many.
+fn some(context: &Arc<Context>, at: usize, most: usize) -> Result<usize, isize> {
+    let (obj, iocb) = read(at)?;
+    let way = route(&iocb);
+    loop {
+        let mode = context.mode();
+        match (mode, way) {
+            (Mode::Dead, _) => return Err(error(libc::EINVAL)),
+            (Mode::Own, _) => {
+                return work::start(context, &iocb, obj, way).map(|()| 1);
+            }
+            (_, Route::Buffered { .. }) => work::become_own(context, &iocb)?,
+            (Mode::Fresh, _) => return pass_first(context, at, &iocb),
+            (Mode::Kernel, _) => {
+                let run = 1 + (1..most).take_while(|next| is_kernels(at + next * 8)).count();
+                if let Some(passed) = pass(context, at, run, &iocb) {
+                    return passed;
+                }
+            }
+        }
+    }
+}
+
+/// A request: where its block is, and what it says.
+fn read(at: usize) -> Result<(u64, Iocb), isize> {
+    let fault = |_| error(libc::EFAULT);
+    // SAFETY: the program's duties.
+    let obj = unsafe { memory::read::<usize>(at) }.map_err(fault)?;
+    // SAFETY: as above.
+    Ok((obj as u64, unsafe { memory::read::<Iocb>(obj) }.map_err(fault)?))
+}
+
+/// True if the request there may be passed on together with those before it.
+fn is_kernels(at: usize) -> bool {
+    read(at).is_ok_and(|(_, iocb)| !matches!(route(&iocb), Route::Buffered { .. } | Route::Kernel))
+}
+
+/// The first request of a context: if the kernel takes it, the context is one of its own from here on.
+fn pass_first(context: &Context, at: usize, iocb: &Iocb) -> Result<usize, isize> {
+    let gate = context.change();
+    if context.mode() != Mode::Fresh {
+        return Ok(0); // it is looked at again
+    }
+    let answer = counted(context, at, 1, iocb);
+    if answer > 0 {
+        let state = context.state();
+        context.set_mode(Mode::Kernel);
+        context.ring_bell();
+        drop(state);
+    }
+    drop(gate);
+    context.wake(answer > 0);
+    accepted(answer)
+}
+
+/// Passes `run` requests on. `None`: the context is not the kernel's any more.
+fn pass(context: &Context, at: usize, run: usize, iocb: &Iocb) -> Option<Result<usize, isize>> {
+    let _gate = context.pass();
+    (context.mode() == Mode::Kernel).then(|| accepted(counted(context, at, run, iocb)))
+}
+
+fn accepted(answer: isize) -> Result<usize, isize> {
+    usize::try_from(answer).map_err(|_| answer)
+}
+
+/// Passes requests on. Duty: the gate is held.
+pub(crate) fn counted(context: &Context, at: usize, run: usize, first: &Iocb) -> isize {
+    let begun = REPORT.begin();
+    let answer = kernel::io_submit(context.address(), run as isize, at);
+    if answer > 0 {
+        context.passed.fetch_add(answer as u64, Ordering::Relaxed);
+        if let Some(eventfd) = eventfd(first) {
+            context.passed_eventfd.store(eventfd as u32 + 1, Ordering::Relaxed);
+        }
+        for _ in 0..answer {
+            REPORT.end(begun, kind_of(first.opcode), Way::Kernel, 0);
+        }
+    }
+    answer
+}

@@ -1,0 +1,501 @@
+//! Requests of contexts that are our own, and how a context becomes one.
+
+#![allow(unsafe_code, reason = "makes the calls that requests ask for; the program's duties")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use syslet::{Builder, Call, Ret};
+use syslet_dropin::call::{Started, start as start_call};
+use syslet_dropin::report::Way;
+use syslet_sys::uapi::{IoEvent, Iocb, nr};
+
+use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, error, reads};
+use crate::attach;
+use crate::context::{Context, Mode, Op, State, tell};
+use crate::kernel::{self, Wish};
+use crate::route::{Route, vectors};
+use crate::submit::counted;
+use crate::writes::{self, Write};
+
+/// Starts a request. Its event comes in any case if this answers `Ok`.
+pub(crate) fn start(
+    context: &Arc<Context>,
+    iocb: &Iocb,
+    obj: u64,
+    route: Route,
+) -> Result<(), isize> {
+    if route == Route::Kernel {
+        return refuse(context, iocb, obj, libc::EINVAL);
+    }
+    let owed = matches!(route, Route::Buffered { .. });
+    context.reserve(owed)?;
+    let op = Op::new(iocb, obj, owed);
+    match route {
+        Route::Buffered { flags } => return transfer(context, iocb, op, flags),
+        Route::Direct => direct(context, iocb, op),
+        Route::Sync => sync(context, iocb, op),
+        Route::Poll | Route::Kernel => poll(context, iocb, op),
+    }
+    Ok(())
+}
+
+/// What a transfer is, as a call: with the vectors that it names, which the program may take away.
+struct Transfer {
+    vectors: Box<[Vector]>,
+    number: usize,
+    args: [usize; 6],
+}
+
+/// Duty: the request was found sound by [`route`](crate::route::route).
+fn transfer_of(iocb: &Iocb) -> Option<Transfer> {
+    let named = match iocb.opcode {
+        PREADV | PWRITEV => vectors(iocb)?,
+        _ => Box::default(),
+    };
+    let (buffer, len) = match (iocb.opcode, &*named) {
+        (PREAD | PWRITE, _) => (iocb.buf as usize, iocb.nbytes as usize),
+        (_, [one]) => (one[0], one[1]),
+        (_, several) => (several.as_ptr() as usize, several.len()),
+    };
+    let single = matches!(iocb.opcode, PREAD | PWRITE) || named.len() == 1;
+    let (descriptor, at) = (iocb.descriptor as usize, iocb.offset as usize);
+    let flags = iocb.rw_flags as usize;
+    let (vectors, buffer, len) = if single && flags != 0 {
+        let one: Box<[Vector]> = Box::new([[buffer, len]]);
+        let at = one.as_ptr() as usize;
+        (one, at, 1)
+    } else {
+        (named, buffer, len)
+    };
+    let number = match (reads(iocb), single, flags) {
+        (true, true, 0) => nr::PREAD64,
+        (true, false, 0) => nr::PREADV,
+        (true, ..) => nr::PREADV2,
+        (false, true, 0) => nr::PWRITE64,
+        (false, false, 0) => nr::PWRITEV,
+        (false, ..) => nr::PWRITEV2,
+    };
+    Some(Transfer { vectors, number, args: [descriptor, buffer, len, at, 0, flags] })
+}
+
+impl Transfer {
+    /// The same of what has no positions, such as pipes.
+    fn without_position(mut self) -> Self {
+        self.args[3] = usize::MAX; // for those with flags
+        self.number = match self.number {
+            nr::PREAD64 => nr::READ,
+            nr::PREADV => nr::READV,
+            nr::PWRITE64 => nr::WRITE,
+            nr::PWRITEV => nr::WRITEV,
+            number => number,
+        };
+        self
+    }
+
+    fn call(&self) -> Call {
+        let [descriptor, buffer, len, at, high, flags] = self.args;
+        match self.number {
+            nr::READ | nr::READV | nr::WRITE | nr::WRITEV => {
+                Call::new(self.number, [descriptor, buffer, len])
+            }
+            nr::PREADV2 | nr::PWRITEV2 => {
+                Call::new(self.number, [descriptor, buffer, len, at, high, flags])
+            }
+            _ => Call::new(self.number, [descriptor, buffer, len, at]),
+        }
+    }
+
+    /// Makes it here and now.
+    ///
+    /// # Safety
+    ///
+    /// The program's duties: it asked for this transfer.
+    unsafe fn make(&self) -> isize {
+        // SAFETY: the duty of this function.
+        unsafe { syslet_sys::arch::syscall(self.number, self.args) }
+    }
+}
+
+/// A transfer that the kernel would do, or wait for, before it returns.
+fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(), isize> {
+    if !reads(iocb)
+        && let Some(answer) = write_now(iocb, flags)
+    {
+        return inline(context, iocb, &op, answer);
+    }
+    let Some(transfer) = transfer_of(iocb) else {
+        context.unreserve(op.owed);
+        return Err(error(libc::EFAULT));
+    };
+    let writes = !reads(iocb);
+    let answer = if iocb.rw_flags & RWF_NOWAIT != 0 {
+        // SAFETY: the program's duties: it asked for this transfer.
+        let answer = unsafe { transfer.make() };
+        if answer == error(libc::ESPIPE) {
+            let stream = transfer.without_position();
+            // SAFETY: as above.
+            Some(unsafe { stream.make() })
+        } else {
+            Some(answer)
+        }
+    } else {
+        match send(context, transfer, op, writes, false) {
+            Some(answer) if answer == error(libc::ESPIPE) => {
+                let again = transfer_of(iocb).map(Transfer::without_position);
+                again.map_or(Some(error(libc::EFAULT)), |stream| {
+                    send(context, stream, op, writes, true)
+                })
+            }
+            other => other,
+        }
+    };
+    answer.map_or(Ok(()), |answer| inline(context, iocb, &op, answer))
+}
+
+/// Has the engine make a call; gives its answer, if it has one at once.
+fn send(
+    context: &Arc<Context>,
+    transfer: Transfer,
+    op: Op,
+    writes: bool,
+    stream: bool,
+) -> Option<isize> {
+    let call = transfer.call();
+    let descriptor = transfer.args[0] as i32;
+    let mut op = op;
+    if stream {
+        op.number = context.state().new_number();
+    }
+    let way = if stream { Way::Parked } else { Way::Away };
+    let over = Arc::new(AtomicBool::new(false));
+    let then = || {
+        let (context, over) = (Arc::clone(context), Arc::clone(&over));
+        if writes && !stream {
+            writes::enter(descriptor);
+        }
+        move |ret: Ret| {
+            drop(transfer.vectors);
+            if writes && !stream {
+                writes::leave(descriptor);
+            }
+            over.store(true, Ordering::SeqCst);
+            context.complete(&op, answer_of(ret.raw()) as i64, way);
+        }
+    };
+    // SAFETY: the program's duties: the memory is the request's until its event; the vectors are kept.
+    match unsafe { start_call(call, then) } {
+        Started::Done(ret) => Some(answer_of(ret.raw())),
+        Started::Pending(late) => {
+            if stream {
+                let mut state = context.state();
+                // If it is over already, it was taken out before it was put in.
+                if !over.load(Ordering::SeqCst) {
+                    state.parked.insert(op.obj, (op.number, late));
+                }
+            }
+            None
+        }
+        Started::Refused => Some(error(libc::EINVAL)),
+    }
+}
+
+/// As the kernel turns answers into events.
+fn answer_of(answer: isize) -> isize {
+    const RESTARTS: [isize; 4] = [-512, -513, -514, -516]; // ERESTARTSYS and its kin
+    if RESTARTS.contains(&answer) { error(libc::EINTR) } else { answer }
+}
+
+/// A request has its answer before io_submit returns.
+#[inline]
+fn inline(context: &Arc<Context>, iocb: &Iocb, op: &Op, answer: isize) -> Result<(), isize> {
+    // What the kernel says of the request, not of the transfer, is no event.
+    const OF_REQUESTS: [i32; 3] = [libc::EINVAL, libc::EISDIR, libc::EBADF];
+    if answer < 0
+        && let Some(errno) = OF_REQUESTS.into_iter().find(|errno| answer == error(*errno))
+    {
+        context.unreserve(op.owed);
+        let errno = if errno == libc::EISDIR { libc::EINVAL } else { errno };
+        return refuse(context, iocb, op.obj, errno);
+    }
+    context.complete(op, answer as i64, Way::Inline);
+    Ok(())
+}
+
+/// A buffered write on the spot, if that is wise.
+fn write_now(iocb: &Iocb, flags: i32) -> Option<isize> {
+    if iocb.opcode != PWRITE || attach::is_wanted() || iocb.rw_flags & RWF_NOWAIT != 0 {
+        return None;
+    }
+    let write = Write {
+        descriptor: iocb.descriptor as i32,
+        address: iocb.buf as usize,
+        len: iocb.nbytes as usize,
+        position: iocb.offset as u64,
+        rw_flags: iocb.rw_flags,
+        flags,
+    };
+    // A pipe has no position; the engine finds that out.
+    writes::try_now(&write).filter(|answer| *answer != error(libc::ESPIPE))
+}
+
+/// A transfer past the cache, in a context that is not the kernel's any more: a crew thread makes it.
+fn direct(context: &Arc<Context>, iocb: &Iocb, op: Op) {
+    let Some(transfer) = transfer_of(iocb) else {
+        return context.complete(&op, error(libc::EFAULT) as i64, Way::Inline);
+    };
+    let context = Arc::clone(context);
+    let work = move || {
+        // SAFETY: the program's duties: the memory is the request's until its event; the vectors are kept.
+        let answer = unsafe { transfer.make() };
+        drop(transfer.vectors);
+        context.complete(&op, answer_of(answer) as i64, Way::Away);
+    };
+    drop(Builder::new().elsewhere().launch(work));
+}
+
+fn sync(context: &Arc<Context>, iocb: &Iocb, op: Op) {
+    let number = if iocb.opcode == FSYNC { libc::SYS_fsync } else { libc::SYS_fdatasync };
+    let call = Call::new(number as usize, [iocb.descriptor as usize]);
+    let then = || {
+        let context = Arc::clone(context);
+        move |ret: Ret| context.complete(&op, answer_of(ret.raw()) as i64, Way::Away)
+    };
+    // SAFETY: it names no memory.
+    match unsafe { start_call(call, then) } {
+        Started::Done(ret) => context.complete(&op, ret.raw() as i64, Way::Inline),
+        Started::Pending(_) => {}
+        Started::Refused => context.complete(&op, error(libc::EINVAL) as i64, Way::Inline),
+    }
+}
+
+/// `struct pollfd`.
+#[repr(C)]
+struct Entry {
+    descriptor: i32,
+    events: u16,
+    found: u16,
+}
+
+fn poll(context: &Arc<Context>, iocb: &Iocb, mut op: Op) {
+    op.number = context.state().new_number();
+    let (descriptor, events) = (iocb.descriptor as i32, iocb.buf as u16);
+    let entry = Box::into_raw(Box::new(Entry { descriptor, events, found: 0 }));
+    // As a number: the closure goes to another thread.
+    let at = entry as usize;
+    let result = move |answer: isize| {
+        // SAFETY: made above, and the call is over.
+        let entry = unsafe { Box::from_raw(at as *mut Entry) };
+        match answer {
+            1 => i64::from(entry.found),
+            // Cancelled: the kernel's events say that nothing was found.
+            answer if answer == error(libc::ECANCELED) => 0,
+            answer => answer_of(answer) as i64,
+        }
+    };
+    let call = Call::new(nr::POLL, [at, 1, usize::MAX]);
+    let over = Arc::new(AtomicBool::new(false));
+    let then = || {
+        let (context, over) = (Arc::clone(context), Arc::clone(&over));
+        move |ret: Ret| {
+            over.store(true, Ordering::SeqCst);
+            context.complete(&op, result(ret.raw()), Way::Parked);
+        }
+    };
+    // SAFETY: the entry is a box that is freed when the call has ended.
+    match unsafe { start_call(call, then) } {
+        Started::Done(ret) => context.complete(&op, result(ret.raw()), Way::Inline),
+        Started::Pending(late) => {
+            let mut state = context.state();
+            if !over.load(Ordering::SeqCst) {
+                state.parked.insert(op.obj, (op.number, late));
+            }
+        }
+        Started::Refused => context.complete(&op, result(error(libc::EINVAL)), Way::Inline),
+    }
+}
+
+/// A request that the kernel would refuse, which is why: it is asked. (`errno`: what we think.)
+#[cold]
+fn refuse(context: &Arc<Context>, iocb: &Iocb, obj: u64, errno: i32) -> Result<(), isize> {
+    if !context.backed {
+        return Err(error(without_kernel(iocb, errno)));
+    }
+    // An event of the kernel's must find room in our ring.
+    context.reserve(false)?;
+    let pointer = [obj as usize];
+    let answer = {
+        let _gate = context.pass();
+        if context.mode() == Mode::Own {
+            counted(context, pointer.as_ptr() as usize, 1, iocb)
+        } else {
+            error(libc::EINVAL)
+        }
+    };
+    if answer != 1 {
+        context.unreserve(false);
+        return Err(answer);
+    }
+    drain(context, 1);
+    Ok(())
+}
+
+/// What the kernel would say, most likely, where it cannot be asked.
+fn without_kernel(iocb: &Iocb, errno: i32) -> i32 {
+    let flags = syslet_sys::descriptor::status_flags(iocb.descriptor as i32);
+    let wrong = flags < 0
+        || match flags as i32 & libc::O_ACCMODE {
+            libc::O_RDONLY => matches!(iocb.opcode, PWRITE | PWRITEV),
+            libc::O_WRONLY => matches!(iocb.opcode, PREAD | PREADV),
+            _ => false,
+        };
+    match iocb.reserved {
+        0 if wrong => libc::EBADF,
+        0 => errno,
+        _ => libc::EINVAL,
+    }
+}
+
+/// The block of the requests that wake threads out of the kernel. Its address is in their events.
+struct Kick(std::cell::UnsafeCell<Iocb>);
+
+// SAFETY: used under a context's gate; what two threads write there at once the kernel reads as either's, and
+// both do nothing.
+unsafe impl Sync for Kick {}
+
+static KICK: Kick = Kick(std::cell::UnsafeCell::new(Iocb {
+    data: 0,
+    key: 0,
+    rw_flags: 0,
+    opcode: 0,
+    priority: 0,
+    descriptor: 0,
+    buf: 0,
+    nbytes: 0,
+    offset: 0,
+    reserved: 0,
+    flags: 0,
+    resfd: 0,
+}));
+
+/// True for the event of a kick, which is none of the program's.
+pub(crate) fn is_kick(event: &IoEvent) -> bool {
+    event.obj == KICK.0.get() as u64
+}
+
+/// Makes a context our own; `first` is the request that asks for it.
+#[cold]
+pub(crate) fn become_own(context: &Arc<Context>, first: &Iocb) -> Result<(), isize> {
+    let gate = context.change();
+    let old = context.mode();
+    if !matches!(old, Mode::Fresh | Mode::Kernel) {
+        return Ok(());
+    }
+    let mut state = context.state();
+    context.set_mode(Mode::Own);
+    if old == Mode::Kernel {
+        fetch_waiters(context, first);
+    }
+    let left = if old == Mode::Kernel { left_in_kernel(context) } else { 0 };
+    if let Err(error) = context.replace_ring(&mut state) {
+        context.set_mode(old);
+        return Err(error);
+    }
+    state.inflight += left;
+    context.ring_bell();
+    drop(state);
+    drop(gate);
+    context.wake(true);
+    if left > 0 {
+        drain(context, left);
+    }
+    Ok(())
+}
+
+/// Gets threads that wait in the kernel out of there, by events of transfers of nothing. They leave by themselves once
+/// they are woken; those that cannot be woken (their file takes no such transfer) stay until the kernel has
+/// an event.
+fn fetch_waiters(context: &Context, first: &Iocb) {
+    const ROUNDS: u32 = 200;
+    const PAUSE: Duration = Duration::from_micros(50);
+    for _ in 0..ROUNDS {
+        if context.in_kernel.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let opcode = if reads(first) { PREAD } else { PWRITE };
+        let kick =
+            Iocb { opcode, rw_flags: RWF_NOWAIT, descriptor: first.descriptor, ..Iocb::default() };
+        // SAFETY: nobody reads it but the kernel, see `Kick`.
+        unsafe { KICK.0.get().write(kick) };
+        let pointer = [KICK.0.get() as usize];
+        let answer = kernel::io_submit(context.address(), 1, pointer.as_ptr() as usize);
+        context.passed.fetch_add(u64::from(answer == 1), Ordering::Relaxed);
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Events that the kernel has, or will have, of requests that were passed on. Duty: the ring is still the kernel's,
+/// and nobody passes requests on.
+///
+/// They are fewer than the ring is long, so the lowest digits of what was passed on and taken say it.
+fn left_in_kernel(context: &Context) -> u32 {
+    let at = context.address();
+    // SAFETY: the program's duties: a ring's header.
+    let Ok(header) = (unsafe { syslet_dropin::memory::read::<[u32; 8]>(at) }) else { return 0 };
+    let (len, head) = (u64::from(header[1].max(1)), u64::from(header[2]));
+    let passed = context.passed.load(Ordering::Relaxed) % len;
+    ((passed + len - head % len) % len) as u32
+}
+
+/// Has a crew thread move `left` events of the kernel's into our ring.
+fn drain(context: &Arc<Context>, left: u32) {
+    let context = Arc::clone(context);
+    drop(Builder::new().elsewhere().launch(move || move_events(&context, left)));
+}
+
+fn move_events(context: &Context, mut left: u32) {
+    while left > 0 {
+        let mut events = [IoEvent::default(); 32];
+        let most = events.len().min(left as usize) as isize;
+        let at = events.as_mut_ptr() as usize;
+        let wish = Wish { least: 1, most, events: at, timeout: 0, mask: None };
+        let came = kernel::io_getevents(context.address(), &wish);
+        match came {
+            came if came == error(libc::EINTR) => {}
+            1.. => events[..came as usize].iter().for_each(|event| {
+                left -= 1;
+                move_event(context, event);
+            }),
+            _ => {
+                // The context is gone.
+                let mut state = context.state();
+                state.inflight -= left;
+                context.ring_bell();
+                drop(state);
+                return context.wake(true);
+            }
+        }
+    }
+}
+
+fn move_event(context: &Context, event: &IoEvent) {
+    let mut state = context.state();
+    state.inflight -= 1;
+    if !is_kick(event) && context.mode() == Mode::Own {
+        push(&mut state, *event);
+    }
+    context.ring_bell();
+    drop(state);
+    // The kernel has told the request's eventfd before the event was here.
+    if let Some(eventfd) = context.passed_eventfd.load(Ordering::Relaxed).checked_sub(1) {
+        tell(eventfd as i32);
+    }
+    context.wake(true);
+}
+
+fn push(state: &mut State, event: IoEvent) {
+    if let Some(ring) = &mut state.ring {
+        ring.push(event);
+    }
+}
