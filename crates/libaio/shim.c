@@ -67,24 +67,31 @@ VERSION(getevents_old, "io_getevents@LIBAIO_0.1");
 VERSION(wait_new, "io_queue_wait@@LIBAIO_0.4");
 VERSION(wait_old, "io_queue_wait@LIBAIO_0.1");
 
-/* io_setup, io_destroy, io_getevents, io_submit, io_cancel; io_pgetevents (x86-64). */
-static int is_aio(long nr) { return (unsigned long)(nr - 206) <= 4 || nr == 333; }
-
-static __attribute__((noinline, cold)) long fail(long answer) {
+__attribute__((used)) static long fail(long answer) {
   *__errno_location() = (int)-answer;
   return -1;
 }
 
-EXPORT long syscall(long nr, long a, long b, long c, long d, long e, long f) {
-  register long r10 __asm__("r10") = d;
-  register long r8 __asm__("r8") = e;
-  register long r9 __asm__("r9") = f;
-  long answer;
-  if (__builtin_expect(is_aio(nr), 0)) return syslet_io_by_number(nr, a, b, c, d, e, f);
-  __asm__ volatile("syscall"
-                   : "=a"(answer)
-                   : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  if (__builtin_expect((unsigned long)answer >= -4095UL, 0)) return fail(answer);
-  return answer;
+/* As the C library has it, behind a look at the number: io_setup, io_destroy, io_getevents, io_submit, io_cancel are
+ * 206 to 210, io_pgetevents is 333 (x86-64). */
+EXPORT __attribute__((naked)) long syscall(long nr, ...) {
+  __asm__("lea -206(%rdi), %rax\n\t"
+          "cmp $4, %rax\n\t"
+          "jbe 1f\n\t"
+          "cmp $333, %rdi\n\t"
+          "je 1f\n\t"
+          "mov %rdi, %rax\n\t"
+          "mov %rsi, %rdi\n\t"
+          "mov %rdx, %rsi\n\t"
+          "mov %rcx, %rdx\n\t"
+          "mov %r8, %r10\n\t"
+          "mov %r9, %r8\n\t"
+          "mov 8(%rsp), %r9\n\t"
+          "syscall\n\t"
+          "cmp $-4095, %rax\n\t"
+          "jae 2f\n\t"
+          "ret\n"
+          "1: jmp syslet_io_by_number\n"
+          "2: mov %rax, %rdi\n\t"
+          "jmp fail");
 }

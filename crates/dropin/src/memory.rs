@@ -4,12 +4,18 @@
 //! A system call that does nothing but read or write a word says whether it is there. What another thread
 //! unmaps between that and the use faults, as it does in the program's own code.
 //!
+//! A look is a system call, which costs as much as half a read from the cache. What is used with every operation is
+//! looked at once for each page and thread ([`read_known`], [`writable_known`]): memory that was there and has
+//! been unmapped since is not found to be bad.
+//!
 //! # Safety
 //!
 //! Clause *memory*: what is mapped at an address that a program passes is the program's to pass, and of the type
 //! that the interface says. Types are plain ([`Plain`]), so any bits are a value.
 
 #![allow(unsafe_code, reason = "reads and writes where programs say; see the header")]
+
+use std::cell::Cell;
 
 use syslet_sys::arch;
 
@@ -116,6 +122,66 @@ pub fn writable(address: usize, len: usize) -> Result<(), Fault> {
     })
 }
 
+/// Pages that a thread knows, by the low bits of their numbers.
+struct Known {
+    readable: [Cell<usize>; PAGES],
+    writable: [Cell<usize>; PAGES],
+}
+
+const PAGES: usize = 64;
+
+thread_local! {
+    static KNOWN: Known = const {
+        Known {
+            readable: [const { Cell::new(0) }; PAGES],
+            writable: [const { Cell::new(0) }; PAGES],
+        }
+    };
+}
+
+/// As [`read`], of pages that this thread has not found good before.
+///
+/// # Errors
+///
+/// If it cannot be read.
+///
+/// # Safety
+///
+/// Clause *memory*, and that pages which were given to the function before are still there.
+#[inline]
+pub unsafe fn read_known<T: Plain>(address: usize) -> Result<T, Fault> {
+    KNOWN.with(|known| look(&known.readable, address, size_of::<T>(), readable))?;
+    // SAFETY: it was looked at; the type is plain; the rest is the duty of this function.
+    Ok(unsafe { (address as *const T).read_unaligned() })
+}
+
+/// As [`writable`], of pages that this thread has not found good before.
+///
+/// # Errors
+///
+/// If not.
+#[inline]
+pub fn writable_known(address: usize, len: usize) -> Result<(), Fault> {
+    KNOWN.with(|known| look(&known.writable, address, len, writable))
+}
+
+#[inline]
+fn look(
+    pages: &[Cell<usize>; PAGES],
+    address: usize,
+    len: usize,
+    really: fn(usize, usize) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let page = address / PAGE;
+    let known = &pages[page % PAGES];
+    if known.get() == page && page == (address.wrapping_add(len.max(1)) - 1) / PAGE && page != 0 {
+        return Ok(());
+    }
+    really(address, len)?;
+    known.set(page);
+    Ok(())
+}
+
 fn each_page(address: usize, len: usize, good: impl Fn(usize) -> bool) -> Result<(), Fault> {
     let end = address.checked_add(len.max(1)).filter(|end| *end <= END).ok_or(Fault)?;
     if address < START {
@@ -148,6 +214,10 @@ mod tests {
         let edge = edge(libc::PROT_NONE);
         // SAFETY: the test's memory.
         assert_eq!(unsafe { read::<u64>(edge - 8) }, Ok(0));
+        // SAFETY: as above.
+        assert_eq!(unsafe { read_known::<u64>(edge - 8) }, Ok(0));
+        // SAFETY: its end is not there, though its page is known.
+        assert_eq!(unsafe { read_known::<u64>(edge - 4) }, Err(Fault));
         for bad in [0, 8, edge - 4, edge, usize::MAX - 3, 1 << 63, 0xffff_8000_0000_0000] {
             // SAFETY: nothing is there.
             assert_eq!(unsafe { read::<u64>(bad) }, Err(Fault), "{bad:#x}");

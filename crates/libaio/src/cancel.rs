@@ -34,7 +34,7 @@ fn cancel(context: &Arc<Context>, address: usize, iocb: usize, event: usize) -> 
             error(libc::EINPROGRESS)
         }
         // It may have been the kernel's before the context was ours.
-        None if context.backed => kernel::io_cancel(address, iocb, event),
+        None if context.backed => kernel::io_cancel(context.kernel, iocb, event),
         None => error(libc::EINVAL),
     }
 }

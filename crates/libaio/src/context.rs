@@ -40,8 +40,10 @@ pub(crate) enum Mode {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Where the program has the ring; 0 from io_destroy on.
+    /// Where the program has the ring; 0 from io_destroy on: the address may then be another's.
     address: AtomicUsize,
+    /// What the kernel's context is called.
+    pub(crate) kernel: usize,
     life: u32,
     mode: AtomicU8,
     gate: RwLock<()>,
@@ -139,6 +141,7 @@ impl Context {
         };
         Self {
             address: AtomicUsize::new(address),
+            kernel: address,
             life: life::now(),
             mode: AtomicU8::new(mode as u8),
             gate: RwLock::new(()),
@@ -163,7 +166,7 @@ impl Context {
         self.address.load(Ordering::Relaxed)
     }
 
-    /// The program has moved its ring.
+    /// The program has moved its ring; or, 0, has destroyed it.
     pub(crate) fn move_to(&self, address: usize) {
         self.address.store(address, Ordering::Relaxed);
     }

@@ -49,12 +49,14 @@ pub(crate) fn is_empty_poll(address: usize, wish: &Wish) -> bool {
         return false;
     }
     // SAFETY: the program's duties.
-    let Ok(timeout) = (unsafe { memory::read::<Timespec>(wish.timeout) }) else { return false };
+    let Ok(timeout) = (unsafe { memory::read_known::<Timespec>(wish.timeout) }) else {
+        return false;
+    };
     timeout == Timespec::default()
         && register::with(address, |context| match context.mode() {
             Mode::Own => context.state().filled() == 0,
             // SAFETY: the program's duties: a ring's header.
-            _ => unsafe { memory::read::<[u32; 8]>(address) }
+            _ => unsafe { memory::read_known::<[u32; 8]>(address) }
                 .is_ok_and(|header| header[2] == header[3]),
         })
         .unwrap_or(false)
@@ -76,7 +78,7 @@ impl Limit {
             return Ok(Self::Never);
         }
         // SAFETY: the program's duties.
-        let timeout = unsafe { memory::read::<Timespec>(wish.timeout) };
+        let timeout = unsafe { memory::read_known::<Timespec>(wish.timeout) };
         match timeout.map_err(|_| error(libc::EFAULT))?.as_nanos() {
             0 => Ok(Self::Now),
             nanos => Ok(Self::At(sys::monotonic_nanos().saturating_add(nanos))),
@@ -119,11 +121,8 @@ fn get(context: &Arc<Context>, wish: &Wish) -> isize {
 /// In the kernel, without the events that were made to get us out of there.
 fn of_kernel(context: &Context, wish: &Wish) -> isize {
     context.in_kernel.fetch_add(1, Ordering::SeqCst);
-    let answer = if context.mode() == Mode::Kernel {
-        kernel::io_getevents(context.address(), wish)
-    } else {
-        0
-    };
+    let answer =
+        if context.mode() == Mode::Kernel { kernel::io_getevents(context.kernel, wish) } else { 0 };
     context.in_kernel.fetch_sub(1, Ordering::SeqCst);
     if answer <= 0 || context.mode() == Mode::Kernel {
         return answer;
@@ -218,7 +217,7 @@ fn take(context: &Context, place: usize, most: usize) -> Result<usize, isize> {
         return Ok(0);
     }
     // Before any is taken: none is lost.
-    memory::writable(place, ready * size_of::<IoEvent>()).map_err(|_| error(libc::EFAULT))?;
+    memory::writable_known(place, ready * size_of::<IoEvent>()).map_err(|_| error(libc::EFAULT))?;
     let mut state = context.state();
     let Some(ring) = &mut state.ring else { return Ok(0) };
     let mut taken = 0;

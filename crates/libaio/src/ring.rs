@@ -13,13 +13,22 @@
 #![allow(unsafe_code, reason = "memory that is shared with the program; see the header")]
 
 use std::ptr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use syslet_dropin::call::lock;
+use syslet_dropin::life::PerLife;
 use syslet_sys::uapi::IoEvent;
 
 const MAGIC: u32 = 0xa10a_10a1;
 const PAGE: usize = 4096;
 const HEADER: usize = size_of::<Header>();
+
+/// Small rings that share a mapping.
+const SHARE: usize = 512;
+
+/// Places for small rings that are free: our address and the program's.
+static SLOTS: PerLife<Mutex<Vec<(usize, usize)>>> = PerLife::new();
 
 #[repr(C)]
 #[derive(Debug)]
@@ -57,6 +66,8 @@ pub(crate) struct Ring {
     pages: usize,
     len: u32,
     tail: u32,
+    /// It shares a mapping with others, and this is where the program got it.
+    shared: Option<usize>,
 }
 
 // SAFETY: clause *ours*; it is used under its context's lock.
@@ -82,7 +93,7 @@ impl Ring {
             return None;
         }
         let len = ((size - HEADER) / size_of::<IoEvent>()) as u32;
-        let ring = Self { base: base.cast(), pages, len, tail: 0 };
+        let ring = Self { base: base.cast(), pages, len, tail: 0, shared: None };
         ring.write_header(id);
         // The same memory once more: mremap(2) of nothing of a shared mapping.
         let at = match address {
@@ -95,10 +106,36 @@ impl Ring {
             None => unsafe { libc::mremap(base, 0, size, libc::MREMAP_MAYMOVE) },
         };
         if at == libc::MAP_FAILED {
-            ring.free();
+            unmap(ring.base as usize, size);
             return None;
         }
         Some((ring, at as usize))
+    }
+
+    /// Makes a ring anywhere; gives where the program has it. Small ones share their mappings, of which a process may
+    /// have 65,530 (`vm.max_map_count`).
+    pub(crate) fn anywhere(id: u32, pages: usize) -> Option<(Self, usize)> {
+        if pages != 1 {
+            // SAFETY: no address is given.
+            return unsafe { Self::new(id, pages, None) };
+        }
+        let mut slots = lock(SLOTS.get());
+        if slots.is_empty() {
+            // SAFETY: no address is given.
+            let (many, at) = unsafe { Self::new(0, SHARE, None) }?;
+            let first = (many.base as usize, at);
+            slots.extend(
+                (0..SHARE).rev().map(|page| (first.0 + page * PAGE, first.1 + page * PAGE)),
+            );
+        }
+        let (base, at) = slots.pop()?;
+        drop(slots);
+        let len = ((PAGE - HEADER) / size_of::<IoEvent>()) as u32;
+        let ring = Self { base: base as *mut Header, pages, len, tail: 0, shared: Some(at) };
+        ring.header().head.store(0, Ordering::Relaxed);
+        ring.header().tail.store(0, Ordering::Relaxed);
+        ring.write_header(id);
+        Some((ring, at))
     }
 
     fn header(&self) -> &Header {
@@ -155,15 +192,52 @@ impl Ring {
         events.wrapping_add(at as usize)
     }
 
-    /// Takes our mapping away.
-    pub(crate) fn free(self) {
-        // SAFETY: clause *ours*.
-        unsafe { libc::munmap(self.base.cast(), self.pages * PAGE) };
+    /// Takes our mapping away, and the program's at `address`, unless that is `gone`.
+    pub(crate) fn free(self, address: usize, gone: bool) {
+        let size = self.pages * PAGE;
+        match self.shared {
+            Some(at) if at == address => {
+                // No ring is there any more.
+                self.header().magic.store(0, Ordering::Relaxed);
+                lock(SLOTS.get()).push((self.base as usize, at));
+            }
+            // The program has moved it away, which has left a hole: the place is not used again.
+            Some(_) => unmap(address, size),
+            None => {
+                if !gone {
+                    unmap(address, size);
+                }
+                unmap(self.base as usize, size);
+            }
+        }
     }
 
     /// Pages of memory.
     pub(crate) fn pages(&self) -> usize {
         self.pages
+    }
+}
+
+/// Takes a mapping away.
+fn unmap(address: usize, size: usize) {
+    // SAFETY: clause *ours*, or the program's mapping of a ring that it has given up.
+    unsafe { libc::munmap(address as *mut libc::c_void, size) };
+}
+
+/// Moves the first page of a ring back to where it was, if nothing is there.
+///
+/// # Safety
+///
+/// A ring that the program has given up is at `address`.
+pub(crate) unsafe fn move_back(address: usize, to: usize) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let to = to as *mut libc::c_void;
+    // SAFETY: new memory, where nothing is.
+    let room = unsafe { libc::mmap(to, PAGE, libc::PROT_NONE, flags, -1, 0) };
+    if room == to {
+        let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: the duty of this function, and the page just made.
+        unsafe { libc::mremap(address as *mut libc::c_void, PAGE, PAGE, how, to) };
     }
 }
 
@@ -209,6 +283,17 @@ mod tests {
         // SAFETY: mapped by `new`, as long as a header.
         let program = unsafe { &*(at as *const Header) };
         assert_eq!(program.head.load(Ordering::Relaxed), program.tail.load(Ordering::Relaxed));
-        ring.free();
+        ring.free(at, false);
+    }
+
+    #[test]
+    fn small_rings_are_used_again_and_empty() {
+        let (mut ring, at) = Ring::anywhere(1, 1).expect("there is memory");
+        ring.push(IoEvent::default());
+        ring.free(at, false);
+        assert_eq!(id_at(at), None);
+        let (ring, again) = Ring::anywhere(2, 1).expect("there is memory");
+        assert_eq!((again, id_at(at), ring.filled()), (at, Some(2), 0));
+        ring.free(again, false);
     }
 }

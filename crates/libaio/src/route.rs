@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code, reason = "looks at a program's memory, behind a look whether it is there")]
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use syslet_dropin::memory;
 use syslet_sys::descriptor;
@@ -36,7 +36,7 @@ const _: () = assert!(size_of::<IoEvent>() == 32);
 
 /// Looks at a request.
 pub(crate) fn route(iocb: &Iocb) -> Route {
-    if iocb.reserved != 0 || !eventfd(iocb).is_none_or(is_eventfd) {
+    if iocb.reserved != 0 || !eventfd(iocb).is_none_or(may_be_eventfd) {
         return Route::Kernel;
     }
     match iocb.opcode {
@@ -45,7 +45,7 @@ pub(crate) fn route(iocb: &Iocb) -> Route {
             true => Route::Sync,
             false => Route::Kernel,
         },
-        POLL if is_bare(iocb) && iocb.buf <= 0xffff && !is_storage(iocb) => Route::Poll,
+        POLL if is_bare(iocb) && iocb.buf <= 0xffff && is_open(iocb) => Route::Poll,
         _ => Route::Kernel,
     }
 }
@@ -53,6 +53,11 @@ pub(crate) fn route(iocb: &Iocb) -> Route {
 /// True if nothing is said of an extent.
 fn is_bare(iocb: &Iocb) -> bool {
     iocb.nbytes == 0 && iocb.offset == 0 && iocb.rw_flags == 0
+}
+
+fn is_open(iocb: &Iocb) -> bool {
+    let flags = status_flags(iocb.descriptor as i32);
+    flags >= 0 && flags & libc::O_PATH == 0
 }
 
 /// True for files and block devices. What is not open is none.
@@ -63,7 +68,7 @@ fn is_storage(iocb: &Iocb) -> bool {
 }
 
 fn transfer(iocb: &Iocb) -> Route {
-    let flags = descriptor::status_flags(iocb.descriptor as i32) as i32;
+    let flags = status_flags(iocb.descriptor as i32);
     if flags < 0 || flags & libc::O_PATH != 0 || !may(iocb, flags) || !is_sound(iocb) {
         return Route::Kernel;
     }
@@ -95,6 +100,50 @@ fn is_sound(iocb: &Iocb) -> bool {
         }
 }
 
+/// Why the kernel would refuse a request, in the order in which it looks (fs/aio.c): for contexts without one of the
+/// kernel's.
+#[cold]
+pub(crate) fn refusal(iocb: &Iocb) -> Option<i32> {
+    let flags = descriptor::status_flags(iocb.descriptor as i32) as i32;
+    if iocb.reserved != 0 || (iocb.nbytes as isize) < 0 {
+        return Some(libc::EINVAL);
+    }
+    if flags < 0 || flags & libc::O_PATH != 0 {
+        return Some(libc::EBADF);
+    }
+    if let Some(eventfd) = eventfd(iocb)
+        && !is_eventfd(eventfd)
+    {
+        let open = descriptor::status_flags(eventfd) >= 0;
+        return Some(if open { libc::EINVAL } else { libc::EBADF });
+    }
+    match iocb.opcode {
+        PREAD | PWRITE | PREADV | PWRITEV => refusal_of_transfer(iocb, flags),
+        _ => None,
+    }
+}
+
+fn refusal_of_transfer(iocb: &Iocb, flags: i32) -> Option<i32> {
+    if iocb.rw_flags & !RWF_KNOWN != 0 {
+        return Some(libc::EOPNOTSUPP);
+    }
+    if !may(iocb, flags) {
+        return Some(libc::EBADF);
+    }
+    if matches!(iocb.opcode, PREAD | PWRITE) {
+        let there = is_range(iocb.buf as usize, iocb.nbytes as usize);
+        return (!there).then_some(libc::EFAULT);
+    }
+    if iocb.nbytes > MOST_VECTORS {
+        return Some(libc::EINVAL);
+    }
+    let Some(vectors) = vectors(iocb) else { return Some(libc::EFAULT) };
+    if vectors.iter().any(|vector| (vector[1] as isize) < 0) {
+        return Some(libc::EINVAL);
+    }
+    (!are_ranges(iocb)).then_some(libc::EFAULT)
+}
+
 /// What the kernel's `access_ok` takes.
 fn is_range(address: usize, len: usize) -> bool {
     const END: usize = 1 << 47;
@@ -123,12 +172,52 @@ pub(crate) fn vectors(iocb: &Iocb) -> Option<Box<[Vector]>> {
     Some((0..count).map(vector).collect())
 }
 
-/// Whether a number names an eventfd. The last ones are remembered: of those, that it is one of the kernel's
-/// anonymous files is enough, for writing a number to any other of these does nothing.
+/// Descriptors whose flags are remembered; higher ones share their places.
+const NUMBERS: usize = 1024;
+/// How often the flags of a descriptor are used before it is asked again.
+const USES: u32 = 256;
+
+/// A descriptor, its flags, and how often they may still be used: the number in the upper half.
+static FLAGS: [AtomicU64; NUMBERS] = [const { AtomicU64::new(0) }; NUMBERS];
+static LEFT: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
+
+/// The status flags of a descriptor (fcntl(2)), negative if it has none; those it had some requests ago at worst.
+///
+/// Asking costs half as much as a read from the cache. Old flags are a wrong guess that costs time only: a
+/// request goes where the program waits for it, as it would without us, or has its error from the kernel.
+fn status_flags(number: i32) -> i32 {
+    let place = number as usize % NUMBERS;
+    let known = FLAGS[place].load(Ordering::Relaxed);
+    let left = LEFT[place].load(Ordering::Relaxed);
+    if left > 0 && known >> 32 == number as u64 {
+        LEFT[place].store(left - 1, Ordering::Relaxed);
+        return known as i32;
+    }
+    let flags = descriptor::status_flags(number) as i32;
+    if flags >= 0 {
+        FLAGS[place].store((number as u64) << 32 | u64::from(flags as u32), Ordering::Relaxed);
+        LEFT[place].store(USES, Ordering::Relaxed);
+    }
+    flags
+}
+
+/// Numbers that were eventfds.
+static EVENTFDS: [AtomicI32; 16] = [const { AtomicI32::new(-1) }; 16];
+
+/// Whether a number names an eventfd, or did when it was last looked at.
+fn may_be_eventfd(number: i32) -> bool {
+    let place = &EVENTFDS[number as usize % EVENTFDS.len()];
+    number >= 0 && place.load(Ordering::Relaxed) == number || is_eventfd(number)
+}
+
+/// Whether a number names an eventfd. Of those that did once, that it is one of the kernel's anonymous files is
+/// enough: writing a number to any other of these does nothing.
 pub(crate) fn is_eventfd(number: i32) -> bool {
-    static KNOWN: [AtomicI32; 16] = [const { AtomicI32::new(-1) }; 16];
-    let place = &KNOWN[number as usize % KNOWN.len()];
+    let place = &EVENTFDS[number as usize % EVENTFDS.len()];
     if !descriptor::stat(number).is_ok_and(|stat| stat.mode & libc::S_IFMT == 0) {
+        if place.load(Ordering::Relaxed) == number {
+            place.store(-1, Ordering::Relaxed);
+        }
         return false;
     }
     if place.load(Ordering::Relaxed) == number {

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use syslet_dropin::memory;
 
@@ -18,7 +19,7 @@ use crate::{attach, kernel};
 
 /// Contexts of the kernel's that we make at most: each takes a mapping of its own, of which a process may have 65,530
 /// (`vm.max_map_count`). Those after that do without.
-const MOST_BACKED: u32 = 4096;
+const MOST_BACKED: u32 = 512;
 
 /// `io_setup(2)`, with its error number as an answer.
 pub(crate) fn io_setup(events: u32, place: usize) -> isize {
@@ -43,8 +44,18 @@ fn begin() {
     static BEGUN: AtomicBool = AtomicBool::new(false);
     if !BEGUN.swap(true, Ordering::Relaxed) {
         REPORT.open();
+        // SAFETY: the function takes nothing, and is there until the library is unloaded, before which it is called.
+        unsafe { libc::atexit(finish) };
         attach::read_environment();
     }
+}
+
+/// Most time that the end of a program waits for writes that are not over: the kernel would have made them before
+/// io_submit returned.
+const LAST_WRITES: Duration = Duration::from_secs(60);
+
+extern "C" fn finish() {
+    let _ = syslet::drain(Instant::now() + LAST_WRITES);
 }
 
 /// The kernel has made a context.
@@ -83,9 +94,7 @@ fn without_kernel(register: &Register, events: u32, place: usize) -> Result<(), 
 
 fn make(register: &Register, pages: usize, events: u32) -> Result<usize, isize> {
     let id = register.next.fetch_add(1, Ordering::Relaxed) | 1 << 31;
-    // SAFETY: no address is given.
-    let made = unsafe { Ring::new(id, pages, None) };
-    let (ring, address) = made.ok_or(error(libc::ENOMEM))?;
+    let (ring, address) = Ring::anywhere(id, pages).ok_or(error(libc::ENOMEM))?;
     register.insert(address, Arc::new(Context::unbacked(address, ring, id, events)));
     Ok(address)
 }

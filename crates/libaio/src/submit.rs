@@ -65,9 +65,9 @@ fn some(context: &Arc<Context>, at: usize, most: usize) -> Result<usize, isize> 
 fn read(at: usize) -> Result<(u64, Iocb), isize> {
     let fault = |_| error(libc::EFAULT);
     // SAFETY: the program's duties.
-    let obj = unsafe { memory::read::<usize>(at) }.map_err(fault)?;
+    let obj = unsafe { memory::read_known::<usize>(at) }.map_err(fault)?;
     // SAFETY: as above.
-    Ok((obj as u64, unsafe { memory::read::<Iocb>(obj) }.map_err(fault)?))
+    Ok((obj as u64, unsafe { memory::read_known::<Iocb>(obj) }.map_err(fault)?))
 }
 
 /// True if the request there may be passed on together with those before it.
@@ -106,7 +106,7 @@ fn accepted(answer: isize) -> Result<usize, isize> {
 /// Passes requests on. Duty: the gate is held.
 pub(crate) fn counted(context: &Context, at: usize, run: usize, first: &Iocb) -> isize {
     let begun = REPORT.begin();
-    let answer = kernel::io_submit(context.address(), run as isize, at);
+    let answer = kernel::io_submit(context.kernel, run as isize, at);
     if answer > 0 {
         context.passed.fetch_add(answer as u64, Ordering::Relaxed);
         if let Some(eventfd) = eventfd(first) {

@@ -15,9 +15,16 @@ use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, erro
 use crate::attach;
 use crate::context::{Context, Mode, Op, State, tell};
 use crate::kernel::{self, Wish};
-use crate::route::{Route, vectors};
+use crate::route::{self, Route, vectors};
 use crate::submit::counted;
 use crate::writes::{self, Write};
+
+/// True for what the kernel's AIO refuses to transfer: it is neither a file nor a stream of bytes.
+#[cold]
+fn cannot_be_transferred(descriptor: i32) -> bool {
+    let stat = syslet_sys::descriptor::stat(descriptor);
+    stat.is_ok_and(|stat| stat.mode & libc::S_IFMT == libc::S_IFDIR)
+}
 
 /// Starts a request. Its event comes in any case if this answers `Ok`.
 pub(crate) fn start(
@@ -26,13 +33,13 @@ pub(crate) fn start(
     obj: u64,
     route: Route,
 ) -> Result<(), isize> {
-    if route == Route::Kernel {
+    if way == Route::Kernel {
         return refuse(context, iocb, obj, libc::EINVAL);
     }
-    let owed = matches!(route, Route::Buffered { .. });
+    let owed = matches!(way, Route::Buffered { .. });
     context.reserve(owed)?;
     let op = Op::new(iocb, obj, owed);
-    match route {
+    match way {
         Route::Buffered { flags } => return transfer(context, iocb, op, flags),
         Route::Direct => direct(context, iocb, op),
         Route::Sync => sync(context, iocb, op),
@@ -120,9 +127,8 @@ impl Transfer {
 
 /// A transfer that the kernel would do, or wait for, before it returns.
 fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(), isize> {
-    if !reads(iocb)
-        && let Some(answer) = write_now(iocb, flags)
-    {
+    let now = if reads(iocb) { read_now(iocb) } else { write_now(iocb, flags) };
+    if let Some(answer) = now {
         return inline(context, iocb, &op, answer);
     }
     let Some(transfer) = transfer_of(iocb) else {
@@ -223,6 +229,26 @@ fn inline(context: &Arc<Context>, iocb: &Iocb, op: &Op, answer: isize) -> Result
     Ok(())
 }
 
+/// A read that is all in memory, or of what cannot be read.
+#[inline]
+fn read_now(iocb: &Iocb) -> Option<isize> {
+    if iocb.opcode != PREAD || attach::is_wanted() {
+        return None;
+    }
+    let vector = [iocb.buf as usize, iocb.nbytes as usize];
+    let (descriptor, at) = (iocb.descriptor as usize, iocb.offset as usize);
+    let flags = (iocb.rw_flags | RWF_NOWAIT) as usize;
+    let args = [descriptor, vector.as_ptr() as usize, 1, at, 0, flags];
+    // SAFETY: the program's duties: it asked for this read.
+    let answer = unsafe { syslet_sys::arch::syscall(nr::PREADV2, args) };
+    std::hint::black_box(&vector);
+    if answer == error(libc::EOPNOTSUPP) && cannot_be_transferred(iocb.descriptor as i32) {
+        return Some(error(libc::EISDIR));
+    }
+    // Whether a short one ends where the file does the engine finds out.
+    usize::try_from(answer).is_ok_and(|len| len == vector[1] && len > 0).then_some(answer)
+}
+
 /// A buffered write on the spot, if that is wise.
 fn write_now(iocb: &Iocb, flags: i32) -> Option<isize> {
     if iocb.opcode != PWRITE || attach::is_wanted() || iocb.rw_flags & RWF_NOWAIT != 0 {
@@ -320,7 +346,7 @@ fn poll(context: &Arc<Context>, iocb: &Iocb, mut op: Op) {
 #[cold]
 fn refuse(context: &Arc<Context>, iocb: &Iocb, obj: u64, errno: i32) -> Result<(), isize> {
     if !context.backed {
-        return Err(error(without_kernel(iocb, errno)));
+        return Err(error(route::refusal(iocb).unwrap_or(errno)));
     }
     // An event of the kernel's must find room in our ring.
     context.reserve(false)?;
@@ -339,22 +365,6 @@ fn refuse(context: &Arc<Context>, iocb: &Iocb, obj: u64, errno: i32) -> Result<(
     }
     drain(context, 1);
     Ok(())
-}
-
-/// What the kernel would say, most likely, where it cannot be asked.
-fn without_kernel(iocb: &Iocb, errno: i32) -> i32 {
-    let flags = syslet_sys::descriptor::status_flags(iocb.descriptor as i32);
-    let wrong = flags < 0
-        || match flags as i32 & libc::O_ACCMODE {
-            libc::O_RDONLY => matches!(iocb.opcode, PWRITE | PWRITEV),
-            libc::O_WRONLY => matches!(iocb.opcode, PREAD | PREADV),
-            _ => false,
-        };
-    match iocb.reserved {
-        0 if wrong => libc::EBADF,
-        0 => errno,
-        _ => libc::EINVAL,
-    }
 }
 
 /// The block of the requests that wake threads out of the kernel. Its address is in their events.
@@ -429,7 +439,7 @@ fn fetch_waiters(context: &Context, first: &Iocb) {
         // SAFETY: nobody reads it but the kernel, see `Kick`.
         unsafe { KICK.0.get().write(kick) };
         let pointer = [KICK.0.get() as usize];
-        let answer = kernel::io_submit(context.address(), 1, pointer.as_ptr() as usize);
+        let answer = kernel::io_submit(context.kernel, 1, pointer.as_ptr() as usize);
         context.passed.fetch_add(u64::from(answer == 1), Ordering::Relaxed);
         std::thread::sleep(PAUSE);
     }
@@ -460,7 +470,7 @@ fn move_events(context: &Context, mut left: u32) {
         let most = events.len().min(left as usize) as isize;
         let at = events.as_mut_ptr() as usize;
         let wish = Wish { least: 1, most, events: at, timeout: 0, mask: None };
-        let came = kernel::io_getevents(context.address(), &wish);
+        let came = kernel::io_getevents(context.kernel, &wish);
         match came {
             came if came == error(libc::EINTR) => {}
             1.. => events[..came as usize].iter().for_each(|event| {

@@ -1,0 +1,407 @@
+/* What the library answers to what it is given, good and bad, one line each. Run with the system's library and with
+ * ours; the lines are compared. The first argument is a folder for files, of a file system with O_DIRECT. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <libaio.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SIZE 65536
+#define PAGE 4096
+
+static int file, direct, only_read, only_write, pipes[2], event;
+static char *buffer, *none;
+static io_context_t context;
+
+static void say(const char *what, long answer) { printf("%s: %ld\n", what, answer); }
+
+int io_queue_wait(io_context_t, struct timespec *); /* not in the header */
+
+struct ring {
+  unsigned id, nr, head, tail, magic, compat, incompat, length;
+};
+
+/* Submits one request and says what came of it. */
+static void one(const char *what, struct iocb *iocb) {
+  struct timespec patience = {20, 0};
+  struct io_event got = {0};
+  struct iocb *list[] = {iocb};
+  errno = 77;
+  int answer = io_submit(context, 1, list);
+  printf("%s: submit %d errno %d", what, answer, errno);
+  if (answer == 1) {
+    int events = io_getevents(context, 1, 1, &got, &patience);
+    printf(" events %d", events);
+    if (events == 1)
+      printf(" res %ld res2 %ld data %ld obj %d", (long)got.res, (long)got.res2, (long)got.data,
+             got.obj == iocb);
+  }
+  printf("\n");
+}
+
+static struct iocb made(int opcode, int fd, void *buf, size_t len, long long at) {
+  struct iocb iocb;
+  memset(&iocb, 0, sizeof iocb);
+  iocb.aio_lio_opcode = opcode;
+  iocb.aio_fildes = fd;
+  iocb.u.c.buf = buf;
+  iocb.u.c.nbytes = len;
+  iocb.u.c.offset = at;
+  iocb.data = (void *)42;
+  return iocb;
+}
+
+static void transfer(const char *what, int opcode, int fd, void *buf, size_t len, long long at) {
+  struct iocb iocb = made(opcode, fd, buf, len, at);
+  one(what, &iocb);
+}
+
+static void flagged(const char *what, int opcode, int fd, size_t len, int rw_flags) {
+  struct iocb iocb = made(opcode, fd, buffer, len, 0);
+  iocb.aio_rw_flags = rw_flags;
+  one(what, &iocb);
+}
+
+static void setups(void) {
+  static const int sizes[] = {1, 62, 63, 65, 128, 256, 1000, 1024, 4096, 0, -1, 0x10000000, INT_MAX, 65537};
+  char name[64];
+  for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    io_context_t made = 0;
+    int answer = io_setup(sizes[i], &made);
+    struct ring *ring = (struct ring *)made;
+    snprintf(name, sizeof name, "io_setup(%d)", sizes[i]);
+    say(name, answer);
+    if (answer == 0) {
+      printf("  nr %u head %u tail %u magic %x compat %u incompat %u length %u\n", ring->nr,
+             ring->head, ring->tail, ring->magic, ring->compat, ring->incompat, ring->length);
+      say("  io_destroy", io_destroy(made));
+      say("  again", io_destroy(made));
+    }
+  }
+  io_context_t used = (io_context_t)1;
+  say("io_setup of what is not 0", io_setup(1, &used));
+  say("io_setup nowhere", io_setup(1, NULL));
+  say("io_setup where nothing is", io_setup(0, (io_context_t *)none));
+  io_context_t queue = (io_context_t)1;
+  say("io_queue_init", io_queue_init(4, &queue));
+  say("io_queue_run of nothing", io_queue_run(queue));
+  struct timespec now = {0, 0};
+  say("io_queue_wait", io_queue_wait(queue, &now));
+  say("io_queue_release", io_queue_release(queue));
+  say("io_queue_init(0)", io_queue_init(0, &queue));
+}
+
+static void contexts(void) {
+  struct iocb iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0), *list[] = {&iocb};
+  struct io_event event;
+  io_context_t bad[] = {(io_context_t)8, (io_context_t)none, (io_context_t)buffer};
+  for (int i = 0; i < 3; i++) {
+    say("io_submit to no context", io_submit(bad[i], 1, list));
+    say("io_submit of nothing to no context", io_submit(bad[i], 0, list));
+    say("io_destroy of no context", io_destroy(bad[i]));
+    say("io_cancel in no context", io_cancel(bad[i], &iocb, &event));
+  }
+  say("io_getevents of no context", io_getevents((io_context_t)buffer, 0, 1, &event, NULL));
+}
+
+static void requests(void) {
+  struct iocb iocb, *list[3];
+  struct io_event events[4];
+  transfer("read", IO_CMD_PREAD, file, buffer, PAGE, 0);
+  transfer("read at the end", IO_CMD_PREAD, file, buffer, PAGE, SIZE);
+  transfer("read over the end", IO_CMD_PREAD, file, buffer, PAGE, SIZE - 100);
+  transfer("read of nothing", IO_CMD_PREAD, file, buffer, 0, 0);
+  transfer("write", IO_CMD_PWRITE, file, buffer, PAGE, 0);
+  transfer("write in pages", IO_CMD_PWRITE, file, buffer, 100, 50);
+  transfer("write of nothing", IO_CMD_PWRITE, file, buffer, 0, 0);
+  transfer("direct read", IO_CMD_PREAD, direct, buffer, PAGE, 0);
+  transfer("direct write", IO_CMD_PWRITE, direct, buffer, PAGE, 0);
+  transfer("direct read, not aligned", IO_CMD_PREAD, direct, buffer + 1, PAGE, 0);
+  transfer("direct read, length not aligned", IO_CMD_PREAD, direct, buffer, 100, 0);
+  transfer("direct read, offset not aligned", IO_CMD_PREAD, direct, buffer, PAGE, 7);
+  struct iovec vectors[] = {{buffer, 100}, {buffer + 200, 300}}, wrong[] = {{buffer, -1}};
+  struct iovec kernel[] = {{(void *)0xffff800000000000, 100}};
+  transfer("readv", IO_CMD_PREADV, file, vectors, 2, 0);
+  transfer("readv of one", IO_CMD_PREADV, file, vectors, 1, 0);
+  transfer("readv of none", IO_CMD_PREADV, file, vectors, 0, 0);
+  transfer("writev", IO_CMD_PWRITEV, file, vectors, 2, 0);
+  transfer("readv of too many", IO_CMD_PREADV, file, vectors, 2000, 0);
+  transfer("readv, vectors nowhere", IO_CMD_PREADV, file, none, 1, 0);
+  transfer("readv, negative length", IO_CMD_PREADV, file, wrong, 1, 0);
+  transfer("readv into the kernel", IO_CMD_PREADV, file, kernel, 1, 0);
+  transfer("read to nowhere", IO_CMD_PREAD, file, none, PAGE, 0);
+  transfer("write from nowhere", IO_CMD_PWRITE, file, none, PAGE, 0);
+  transfer("read into the kernel", IO_CMD_PREAD, file, (void *)0xffff800000000000, PAGE, 0);
+  transfer("read of a negative length", IO_CMD_PREAD, file, buffer, -1, 0);
+  transfer("read at -1", IO_CMD_PREAD, file, buffer, PAGE, -1);
+  transfer("write at -1", IO_CMD_PWRITE, file, buffer, PAGE, -1);
+  transfer("read of no descriptor", IO_CMD_PREAD, -1, buffer, PAGE, 0);
+  transfer("read of a closed descriptor", IO_CMD_PREAD, 999, buffer, PAGE, 0);
+  transfer("read of what is to be written", IO_CMD_PREAD, only_write, buffer, PAGE, 0);
+  transfer("write of what is to be read", IO_CMD_PWRITE, only_read, buffer, PAGE, 0);
+  transfer("fsync", IO_CMD_FSYNC, file, 0, 0, 0);
+  transfer("fdsync", IO_CMD_FDSYNC, file, 0, 0, 0);
+  transfer("fsync with an offset", IO_CMD_FSYNC, file, 0, 0, 1);
+  transfer("fsync with a length", IO_CMD_FSYNC, file, 0, 1, 0);
+  transfer("fsync of a pipe", IO_CMD_FSYNC, pipes[0], 0, 0, 0);
+  transfer("fsync of nothing", IO_CMD_FSYNC, -1, 0, 0, 0);
+  transfer("opcode 4", 4, file, buffer, PAGE, 0);
+  transfer("noop", IO_CMD_NOOP, file, buffer, PAGE, 0);
+  transfer("opcode 77", 77, file, buffer, PAGE, 0);
+  int folder = open(".", O_RDONLY | O_DIRECTORY);
+  transfer("read of a folder", IO_CMD_PREAD, folder, buffer, PAGE, 0);
+  int path = open(".", O_PATH);
+  transfer("read of a path", IO_CMD_PREAD, path, buffer, PAGE, 0);
+  close(path);
+  close(folder);
+  write(pipes[1], "hello", 5);
+  transfer("read of a pipe", IO_CMD_PREAD, pipes[0], buffer, 100, 12345);
+  flagged("read of an empty pipe without waiting", IO_CMD_PREAD, pipes[0], 100, 8);
+  transfer("write to a pipe", IO_CMD_PWRITE, pipes[1], "x", 1, 99);
+  transfer("poll of a pipe", IO_CMD_POLL, pipes[0], (void *)POLLIN, 0, 0);
+  transfer("poll to write", IO_CMD_POLL, pipes[1], (void *)POLLOUT, 0, 0);
+  transfer("poll of a file", IO_CMD_POLL, file, (void *)POLLIN, 0, 0);
+  transfer("poll for too much", IO_CMD_POLL, pipes[0], (void *)0x10001, 0, 0);
+  transfer("poll with a length", IO_CMD_POLL, pipes[0], (void *)POLLIN, 1, 0);
+  transfer("poll of nothing", IO_CMD_POLL, 999, (void *)POLLIN, 0, 0);
+  flagged("read, cached, without waiting", IO_CMD_PREAD, file, PAGE, 8);
+  flagged("write, on the disk", IO_CMD_PWRITE, file, PAGE, 2);
+  flagged("read with an unknown flag", IO_CMD_PREAD, file, PAGE, 0x4000);
+
+  iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0);
+  ((uint64_t *)&iocb)[6] = 1; /* aio_reserved2 */
+  one("reserved", &iocb);
+  iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0);
+  iocb.u.c.flags = 0xf0;
+  one("unknown bits", &iocb);
+  iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0);
+  iocb.u.c.flags = 2;
+  iocb.aio_reqprio = 2 << 13 | 4;
+  one("a priority", &iocb);
+  iocb.aio_reqprio = 7 << 13;
+  one("a priority that is none", &iocb);
+
+  static const int bad[] = {-1, 999, 0 /* file */};
+  for (int i = 0; i < 3; i++) {
+    iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0);
+    io_set_eventfd(&iocb, i == 2 ? file : bad[i]);
+    one("a bad eventfd", &iocb);
+  }
+  uint64_t count = 0;
+  iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0);
+  io_set_eventfd(&iocb, event);
+  one("an eventfd", &iocb);
+  read(event, &count, sizeof count);
+  say("its count", count);
+
+  struct iocb good = made(IO_CMD_PREAD, file, buffer, PAGE, 0);
+  struct iocb bad_one = made(IO_CMD_PREAD, -1, buffer, PAGE, 0);
+  list[0] = &good, list[1] = &bad_one, list[2] = &good;
+  say("the second is bad", io_submit(context, 3, list));
+  say("  events", io_getevents(context, 1, 4, events, NULL));
+  list[0] = &good, list[1] = NULL;
+  say("the second is nowhere", io_submit(context, 2, list));
+  say("  events", io_getevents(context, 1, 4, events, NULL));
+  list[0] = NULL;
+  say("the first is nowhere", io_submit(context, 1, list));
+  list[0] = (struct iocb *)none;
+  say("the first is where nothing is", io_submit(context, 1, list));
+  say("a list nowhere", io_submit(context, 1, (struct iocb **)none));
+  say("a list that is null", io_submit(context, 1, NULL));
+  say("nr -1", io_submit(context, -1, list));
+  say("nr 0", io_submit(context, 0, list));
+}
+
+static void waiting(void) {
+  struct timespec now = {0, 0}, soon = {0, 50000000};
+  struct io_event events[4];
+  say("nothing there, no time", io_getevents(context, 1, 1, events, &now));
+  say("nothing there, no time, bad numbers", io_getevents(context, 5, 1, NULL, &now));
+  say("nothing there, some time", io_getevents(context, 1, 1, events, &soon));
+  say("nothing wanted", io_getevents(context, 0, 4, events, NULL));
+  say("nothing wanted, some time", io_getevents(context, 0, 0, NULL, &soon) );
+  say("least above most", io_getevents(context, 2, 1, events, &soon));
+  say("least below 0", io_getevents(context, -1, 1, events, &soon));
+  /* The system's library itself looks at the time. */
+  say("a time nowhere", syscall(SYS_io_getevents, context, 1, 1, events, none));
+  struct iocb iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0), *list[] = {&iocb};
+  io_submit(context, 1, list);
+  say("events to nowhere", io_getevents(context, 1, 1, (struct io_event *)none, NULL));
+  say("and then", io_getevents(context, 1, 4, events, NULL));
+  io_submit(context, 1, list);
+  say("a file's event, without a least", io_getevents(context, 0, 4, events, &(struct timespec){20, 0}));
+  struct iocb wait = made(IO_CMD_POLL, pipes[0], (void *)POLLIN, 0, 0);
+  while (read(pipes[0], buffer, 1) > 0) {}
+  list[0] = &wait;
+  say("a poll", io_submit(context, 1, list));
+  say("is not there", io_getevents(context, 1, 1, events, &soon));
+  say("is cancelled", io_cancel(context, &wait, events));
+  say("comes", io_getevents(context, 1, 1, events, NULL));
+  say("with", events[0].res);
+  say("is gone", io_cancel(context, &wait, events));
+  say("a request that is over", io_cancel(context, &iocb, events));
+  say("a request that never was", io_cancel(context, &wait, events));
+  say("a request nowhere", io_cancel(context, (struct iocb *)none, events));
+}
+
+static volatile int came;
+static void handler(int signal) { came = signal; }
+
+static void signals(void) {
+  struct io_event events[1];
+  struct timespec patience = {20, 0};
+  sigset_t blocked, open, old;
+  signal(SIGUSR1, handler);
+  sigemptyset(&open);
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGUSR1);
+  sigprocmask(SIG_BLOCK, &blocked, &old);
+  raise(SIGUSR1);
+  say("the signal waits", came);
+  say("io_pgetevents lets it in", io_pgetevents(context, 1, 1, events, &patience, &open));
+  say("the handler has run", came);
+  came = 0;
+  raise(SIGUSR1);
+  say("io_pgetevents with it blocked", io_pgetevents(context, 1, 1, events, &(struct timespec){0, 50000000}, &blocked));
+  say("the handler has not run", came);
+  sigprocmask(SIG_SETMASK, &old, NULL);
+  say("now it has", came);
+}
+
+static void full(void) {
+  io_context_t small = 0;
+  struct iocb polls[400];
+  int accepted = 0, answer = 0;
+  say("a small context", io_setup(1, &small));
+  for (; accepted < 400; accepted++) {
+    polls[accepted] = made(IO_CMD_POLL, pipes[0], (void *)POLLIN, 0, 0);
+    struct iocb *list[] = {&polls[accepted]};
+    if ((answer = io_submit(small, 1, list)) != 1) break;
+  }
+  /* Which CPUs the thread ran on decides how many the kernel takes. */
+  printf("it is full: %d after some\n", answer);
+  if (accepted < 90 || accepted > 127) printf("after %d\n", accepted);
+  say("io_destroy with polls", io_destroy(small));
+}
+
+static void *destroyer(void *of) {
+  usleep(100000);
+  return (void *)(long)io_destroy(of);
+}
+
+static void others(void) {
+  io_context_t lost = 0;
+  struct io_event events[1];
+  pthread_t thread;
+  void *answer;
+  io_setup(4, &lost);
+  pthread_create(&thread, NULL, destroyer, lost);
+  say("destroyed while waiting", io_getevents(lost, 1, 1, events, &(struct timespec){20, 0}));
+  pthread_join(thread, &answer);
+  say("io_destroy", (long)answer);
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    struct iocb iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0), *list[] = {&iocb};
+    say("the parent's context", io_submit(context, 1, list));
+    say("its events", io_getevents(context, 0, 1, events, NULL));
+    say("its end", io_destroy(context));
+    context = 0;
+    say("the child's own", io_setup(4, &context));
+    transfer("in the child", IO_CMD_PREAD, file, buffer, PAGE, 0);
+    transfer("in the child, direct", IO_CMD_PREAD, direct, buffer, PAGE, 0);
+    fflush(stdout);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  say("the child", status);
+  transfer("afterwards", IO_CMD_PREAD, file, buffer, PAGE, 0);
+}
+
+static void by_number(void) {
+  io_context_t raw = 0;
+  struct iocb iocb = made(IO_CMD_PREAD, file, buffer, PAGE, 0), *list[] = {&iocb};
+  struct io_event events[4];
+  errno = 0;
+  say("syscall io_setup", syscall(SYS_io_setup, 4, &raw));
+  say("syscall io_submit", syscall(SYS_io_submit, raw, 1, list));
+  say("syscall io_getevents", syscall(SYS_io_getevents, raw, 1, 4, events, NULL));
+  say("syscall io_getevents, none", syscall(SYS_io_getevents, raw, 0, 4, events, NULL));
+  say("syscall io_cancel", syscall(SYS_io_cancel, raw, &iocb, events));
+  say("errno", errno);
+  say("syscall io_destroy", syscall(SYS_io_destroy, raw));
+  say("again", syscall(SYS_io_destroy, raw));
+  say("errno", errno);
+  say("another call", syscall(SYS_close, -1));
+  say("errno", errno);
+  say("six arguments", (long)syscall(SYS_mmap, NULL, PAGE, PROT_READ, MAP_PRIVATE, file, PAGE) != -1);
+}
+
+static void limits(void) {
+  struct rlimit limit = {SIZE + 100, SIZE + 100};
+  signal(SIGXFSZ, SIG_IGN);
+  fflush(stdout);
+  if (fork() == 0) {
+    context = 0;
+    io_setup(4, &context);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    transfer("a write over the limit", IO_CMD_PWRITE, file, buffer, PAGE, SIZE);
+    transfer("a write behind the limit", IO_CMD_PWRITE, file, buffer, PAGE, SIZE + PAGE);
+    fflush(stdout);
+    _exit(0);
+  }
+  wait(NULL);
+  int end = open("appended", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
+  transfer("append", IO_CMD_PWRITE, end, "ab", 2, 100);
+  transfer("append", IO_CMD_PWRITE, end, "cd", 2, 0);
+  say("the end", lseek(end, 0, SEEK_END));
+  close(end);
+}
+
+int main(int count, char **args) {
+  if (count < 2 || chdir(args[1])) return 2;
+  file = open("file", O_RDWR | O_CREAT | O_TRUNC, 0600);
+  buffer = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  none = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (write(file, buffer, SIZE) != SIZE || fsync(file)) return 2;
+  direct = open("file", O_RDWR | O_DIRECT);
+  only_read = open("file", O_RDONLY);
+  only_write = open("file", O_WRONLY);
+  event = eventfd(0, 0);
+  if (direct < 0 || pipe2(pipes, 0)) return 2;
+  fcntl(pipes[0], F_SETFL, O_NONBLOCK);
+  setups();
+  contexts();
+  /* Once in a context that is only ever given what the kernel does asynchronously first, once in one that begins
+   * with a buffered read. */
+  for (int round = 0; round < 2; round++) {
+    context = 0;
+    say("round", round);
+    if (io_setup(64, &context)) return 2;
+    if (round == 1) transfer("first", IO_CMD_PREAD, file, buffer, PAGE, 0);
+    requests();
+    waiting();
+    signals();
+    others();
+    limits();
+    say("io_destroy", io_destroy(context));
+  }
+  full();
+  by_number();
+  return 0;
+}

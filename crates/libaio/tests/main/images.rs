@@ -1,0 +1,72 @@
+//! qemu-img, which looks for events in the ring's memory only.
+
+use std::fs;
+use std::path::Path;
+
+use crate::util::{Library, command, finish, has, scratch};
+
+const BOTH: [Library; 2] = [Library::System, Library::Ours];
+const SIZE: usize = 16 << 20;
+
+/// An image of many contents.
+fn image(folder: &Path) -> std::path::PathBuf {
+    let place = folder.join("image");
+    let mut state = 1u64;
+    let mut word = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        if state >> 62 == 0 { [0; 8] } else { state.to_le_bytes() }
+    };
+    let bytes: Vec<u8> = (0..SIZE / 8).flat_map(|_| word()).collect();
+    fs::write(&place, bytes).expect("there is room");
+    place
+}
+
+#[test]
+fn qemu_bench_runs_with_native_aio() {
+    if !has("qemu-img") {
+        return;
+    }
+    for library in BOTH {
+        let folder = scratch();
+        let image = image(folder.path());
+        for options in [
+            &["-c", "3000", "-d", "32"][..],
+            &["-c", "600", "-d", "16", "-w", "--flush-interval=64"],
+        ] {
+            let mut bench = command(library, "qemu-img");
+            bench.args(["bench", "-n", "-t", "none", "-f", "raw"]).args(options).arg(&image);
+            let output = finish(&mut bench).assert_good();
+            assert!(output.contains("Run completed"), "{output}");
+        }
+    }
+}
+
+#[test]
+fn qemu_convert_copies_every_byte() {
+    if !has("qemu-img") {
+        return;
+    }
+    for library in BOTH {
+        let folder = scratch();
+        let image = image(folder.path());
+        let copy = folder.path().join("copy");
+        fs::File::create(&copy).and_then(|file| file.set_len(SIZE as u64)).expect("there is room");
+        let native = |file: &Path| {
+            let file = file.display();
+            format!(
+                "driver=raw,file.driver=file,file.filename={file},file.aio=native,cache.direct=on"
+            )
+        };
+        let mut convert = command(library, "qemu-img");
+        convert.args(["convert", "--image-opts", "--target-image-opts", "-n", "-m", "8", "-W"]);
+        finish(convert.arg(native(&image)).arg(native(&copy))).assert_good();
+        finish(
+            command(library, "qemu-img")
+                .arg("compare")
+                .args(["-f", "raw", "-F", "raw"])
+                .args([&image, &copy]),
+        )
+        .assert_good();
+        assert!(fs::read(&image).expect("it is there") == fs::read(&copy).expect("it is there"));
+    }
+}

@@ -1,0 +1,44 @@
+//! Files whose reads take long: io_submit does not wait for them, and they are read at the same time.
+
+use std::time::Duration;
+
+use syslet_testfs::{Answer, File, Request, TestFs};
+
+use crate::util::{Library, command, compile, finish, scratch};
+
+const DELAY: Duration = Duration::from_millis(300);
+const READS: u32 = 16;
+
+/// The longest io_submit, and all of it, in milliseconds.
+fn times(library: Library) -> Option<[u64; 2]> {
+    let program = compile("slow")?;
+    let place = scratch();
+    let files = vec![File { name: "slow".to_owned(), size: 1 << 20 }];
+    let script = |request: &Request| match request {
+        Request::Open { .. } => Answer::NOW,
+        Request::Read { .. } => Answer { delay: DELAY, ..Answer::NOW },
+    };
+    let mounted = match TestFs::mount(place.path(), files, script) {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            println!("skipped: FUSE cannot be used here: {error}");
+            return None;
+        }
+    };
+    let mut slow = command(library, program);
+    slow.arg(mounted.path().join("slow")).arg(READS.to_string());
+    let output = finish(&mut slow).assert_good();
+    let mut times = output.split_whitespace().map(|time| time.parse().expect("a number"));
+    Some([times.next()?, times.next()?])
+}
+
+#[test]
+fn submitting_does_not_wait_for_a_slow_file() {
+    for library in [Library::Ours, Library::Attached] {
+        let Some([submit, all]) = times(library) else { return };
+        println!("{library:?}: at most {submit} ms in io_submit, {all} ms altogether");
+        let read = DELAY.as_millis() as u64;
+        assert!(submit < read / 2, "io_submit took {submit} ms");
+        assert!(all < read * u64::from(READS) / 3, "they were read one after the other: {all} ms");
+    }
+}
