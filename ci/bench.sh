@@ -15,5 +15,9 @@ cargo run --quiet --release -p bench -- cold --quick >/dev/null || test $? -eq 1
 cargo run --quiet --release -p bench -- server --quick >/dev/null || test $? -eq 1
 cargo build --quiet --release -p syslet-posix-aio
 cargo run --quiet --release -p bench -- posixaio --quick >/dev/null
+libaio="$(mktemp -d)"
+cargo xtask libaio "$libaio" >/dev/null
+cargo run --quiet --release -p bench -- libaio --quick --library "$libaio/libaio.so.1" >/dev/null
+rm -r "$libaio"
 # Where FUSE cannot be used there is no soak, and a line that says so. A wrong byte or a leak is trouble.
 cargo run --quiet --release -p bench -- server --quick --soak 5 >/dev/null

@@ -1,9 +1,17 @@
 #!/usr/bin/env bash
 # What the other stages need beyond a Rust toolchain: C and C++ compilers, the kernel's headers, groff for manual
-# pages, and fio, a program that the drop-in libraries are tested with.
+# pages; and what the drop-in libraries are put in front of: libaio, fio, qemu-img, MariaDB.
 set -euo pipefail
-if command -v cc >/dev/null && command -v c++ >/dev/null && command -v groff >/dev/null && command -v fio >/dev/null && echo '#include <linux/seccomp.h>' | cc -E - >/dev/null 2>&1; then
+if command -v cc >/dev/null && command -v c++ >/dev/null && command -v groff >/dev/null && echo '#include <linux/seccomp.h>' | cc -E - >/dev/null 2>&1; then
+  compilers=
+else
+  compilers="gcc g++ groff libc6-dev linux-libc-dev"
+fi
+programs="libaio-dev fio qemu-utils mariadb-server"
+# shellcheck disable=SC2086
+if [ -z "$compilers" ] && dpkg -s $programs >/dev/null 2>&1; then
   exit 0
 fi
 apt-get update -qq
-apt-get install -y -qq fio gcc g++ groff libc6-dev linux-libc-dev >/dev/null
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $compilers $programs >/dev/null

@@ -33,6 +33,8 @@ const SLOW_DEPTH: usize = 16;
 pub(crate) enum Library {
     /// The C library's aio_read and its kin.
     PosixAio,
+    /// libaio's io_submit and its kin.
+    Libaio,
 }
 
 impl Library {
@@ -40,6 +42,7 @@ impl Library {
     fn engine(self) -> &'static str {
         match self {
             Self::PosixAio => "posixaio",
+            Self::Libaio => "libaio",
         }
     }
 
@@ -47,6 +50,7 @@ impl Library {
     fn file(self) -> &'static str {
         match self {
             Self::PosixAio => "libsyslet_posix_aio.so",
+            Self::Libaio => "libaio.so.1",
         }
     }
 
@@ -54,6 +58,7 @@ impl Library {
     fn how(self) -> &'static str {
         match self {
             Self::PosixAio => "cargo build --release -p syslet-posix-aio",
+            Self::Libaio => "cargo xtask libaio FOLDER, and name it by --library",
         }
     }
 }
@@ -139,7 +144,17 @@ fn job(library: Library, work: AioWork, options: &AioOptions, folder: &Path) -> 
     }
 }
 
-/// Turns of both, one after the other.
+/// Whose functions fio uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    name: &'static str,
+    /// Ours, in front.
+    pub(crate) library: Option<&'a Path>,
+    /// The program's threads are guests.
+    pub(crate) attached: bool,
+}
+
+/// Turns of all, one after the other.
 fn compare(
     job: &Job,
     work: AioWork,
@@ -147,13 +162,19 @@ fn compare(
     ours: &Path,
 ) -> Result<Vec<Row>, Trouble> {
     job.lay_out()?;
-    let mut turns: [Vec<Turn>; 2] = [Vec::new(), Vec::new()];
+    let library = Some(ours);
+    let ways = [
+        Way { name: "system", library: None, attached: false },
+        Way { name: "syslet", library, attached: false },
+        Way { name: "syslet-attached", library, attached: true },
+    ];
+    let mut turns: [Vec<Turn>; 3] = Default::default();
     for _ in 0..options.rounds() {
-        for (turns, library) in turns.iter_mut().zip([None, Some(ours)]) {
+        for (turns, way) in turns.iter_mut().zip(ways) {
             if work == AioWork::Cold {
                 job.drop_cached()?;
             }
-            turns.push(job.run(library)?);
+            turns.push(job.run(way)?);
         }
     }
     let times = turns.each_ref().map(|turns| {
@@ -161,10 +182,12 @@ fn compare(
         turns.iter().for_each(|turn| times.push(1e9 / turn.rate.max(f64::MIN_POSITIVE)));
         times
     });
-    let [system, ours] = &times;
-    let mut rows = vec![row(work, "system", system, &turns[0], job)];
-    rows.push(row(work, "syslet", ours, &turns[1], job).against(ours, system));
-    Ok(rows)
+    let [system, ..] = &times;
+    let rows = ways.iter().zip(&times).zip(&turns).map(|((way, times), turns)| {
+        let row = row(work, way.name, times, turns, job);
+        if way.library.is_some() { row.against(times, system) } else { row }
+    });
+    Ok(rows.collect())
 }
 
 fn row(work: AioWork, way: &str, times: &Samples, turns: &[Turn], job: &Job) -> Row {

@@ -62,6 +62,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
         Command::Server(options) => ("server", server::run(options)?),
         Command::Capi(options) => ("capi", c_programs::run(options)?),
+        Command::Libaio(options) => ("libaio", aio::run(aio::Library::Libaio, options)?),
         Command::Posixaio(options) => ("posixaio", aio::run(aio::Library::PosixAio, options)?),
         Command::Serve(_) => unreachable!("it has no report"),
     };

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Server(ServerOptions),
     /// The C library: what calls cost C programs, and its server of threadlets beside one on epoll.
     Capi(CapiOptions),
+    /// fio with libaio, the system's and the drop-in
+    Libaio(AioOptions),
     /// fio with POSIX AIO, by the C library's functions and by the drop-in's.
     Posixaio(AioOptions),
     /// The server that `bench server` starts.
@@ -50,7 +52,7 @@ impl Command {
             Self::Tokio(options) => &options.common,
             Self::Server(options) => &options.common,
             Self::Capi(options) => &options.common,
-            Self::Posixaio(options) => &options.common,
+            Self::Libaio(options) | Self::Posixaio(options) => &options.common,
             Self::Serve(options) => &options.common,
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::Way;
 use crate::error::Trouble;
 
 /// What fio is to do, but for the library.
@@ -70,15 +71,18 @@ impl Job {
         Ok(())
     }
 
-    /// Does it, with a library in front.
-    pub(super) fn run(&self, library: Option<&Path>) -> Result<Turn, Trouble> {
+    /// Does it, with a library in front or not.
+    pub(super) fn run(&self, way: Way<'_>) -> Result<Turn, Trouble> {
         let mut fio = self.fio();
         fio.arg(format!("--ioengine={}", self.engine)).arg("--bs=4k");
         fio.arg(format!("--iodepth={}", self.depth)).args(self.more);
         fio.arg("--slat_percentiles=1");
         fio.arg(format!("--runtime={}ms", self.segment.as_millis()));
-        if let Some(library) = library {
+        if let Some(library) = way.library {
             fio.env("LD_PRELOAD", library);
+        }
+        if way.attached {
+            fio.env("SYSLET_ATTACH", "1");
         }
         let object: Value = serde_json::from_slice(&said(&mut fio)?)
             .map_err(|error| Trouble::Io("reading what fio said", error.into()))?;
@@ -95,7 +99,7 @@ impl Job {
     fn fio(&self) -> Command {
         let mut fio = Command::new("fio");
         fio.args(["--name=bench", "--output-format=json", "--group_reporting", "--randseed=7"]);
-        fio.arg(format!("--size={}", self.bytes)).env_remove("LD_PRELOAD");
+        fio.arg(format!("--size={}", self.bytes)).env_remove("LD_PRELOAD").env_remove("SYSLET_ATTACH");
         let mut file = std::ffi::OsString::from("--filename=");
         file.push(&self.file);
         fio.arg(file);

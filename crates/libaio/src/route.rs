@@ -193,8 +193,12 @@ fn status_flags(number: i32) -> i32 {
         LEFT[place].store(left - 1, Ordering::Relaxed);
         return known as i32;
     }
-    let flags = descriptor::status_flags(number) as i32;
+    let mut flags = descriptor::status_flags(number) as i32;
     if flags >= 0 {
+        let stat = descriptor::stat(number);
+        if stat.is_ok_and(|stat| stat.mode & libc::S_IFMT == libc::S_IFDIR) {
+            flags |= libc::O_PATH; // good for nothing either
+        }
         FLAGS[place].store((number as u64) << 32 | u64::from(flags as u32), Ordering::Relaxed);
         LEFT[place].store(USES, Ordering::Relaxed);
     }

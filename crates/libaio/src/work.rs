@@ -19,19 +19,12 @@ use crate::route::{self, Route, vectors};
 use crate::submit::counted;
 use crate::writes::{self, Write};
 
-/// True for what the kernel's AIO refuses to transfer: it is neither a file nor a stream of bytes.
-#[cold]
-fn cannot_be_transferred(descriptor: i32) -> bool {
-    let stat = syslet_sys::descriptor::stat(descriptor);
-    stat.is_ok_and(|stat| stat.mode & libc::S_IFMT == libc::S_IFDIR)
-}
-
 /// Starts a request. Its event comes in any case if this answers `Ok`.
 pub(crate) fn start(
     context: &Arc<Context>,
     iocb: &Iocb,
     obj: u64,
-    route: Route,
+    way: Route,
 ) -> Result<(), isize> {
     if way == Route::Kernel {
         return refuse(context, iocb, obj, libc::EINVAL);
@@ -229,7 +222,7 @@ fn inline(context: &Arc<Context>, iocb: &Iocb, op: &Op, answer: isize) -> Result
     Ok(())
 }
 
-/// A read that is all in memory, or of what cannot be read.
+/// A read that is all in memory.
 #[inline]
 fn read_now(iocb: &Iocb) -> Option<isize> {
     if iocb.opcode != PREAD || attach::is_wanted() {
@@ -242,9 +235,6 @@ fn read_now(iocb: &Iocb) -> Option<isize> {
     // SAFETY: the program's duties: it asked for this read.
     let answer = unsafe { syslet_sys::arch::syscall(nr::PREADV2, args) };
     std::hint::black_box(&vector);
-    if answer == error(libc::EOPNOTSUPP) && cannot_be_transferred(iocb.descriptor as i32) {
-        return Some(error(libc::EISDIR));
-    }
     // Whether a short one ends where the file does the engine finds out.
     usize::try_from(answer).is_ok_and(|len| len == vector[1] && len > 0).then_some(answer)
 }

@@ -33,7 +33,7 @@ fn set_up(folder: &Path) {
 }
 
 fn start(library: Library, folder: &Path, method: &str) -> Server {
-    let (socket, log) = (folder.join("socket"), folder.join("log"));
+    let (socket, log) = (folder.join("socket"), folder.join("log.err"));
     let mut server = command(library, "/usr/sbin/mariadbd");
     server.args(["--no-defaults", "--user=root", "--skip-networking", "--skip-grant-tables"]);
     server.args([
