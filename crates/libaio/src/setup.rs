@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use syslet_dropin::memory;
 
@@ -15,7 +15,7 @@ use crate::abi::error;
 use crate::context::{Context, REPORT};
 use crate::register::{Register, register};
 use crate::ring::{self, Ring};
-use crate::{attach, kernel};
+use crate::{attach, kernel, writes};
 
 /// Contexts of the kernel's that we make at most: each takes a mapping of its own, of which a process may have 65,530
 /// (`vm.max_map_count`). Those after that do without.
@@ -46,6 +46,8 @@ fn begin() {
         REPORT.open();
         // SAFETY: the function takes nothing, and is there until the library is unloaded, before which it is called.
         unsafe { libc::atexit(finish) };
+        // SAFETY: the function stores to atomics.
+        unsafe { libc::pthread_atfork(None, None, Some(child)) };
         attach::read_environment();
     }
 }
@@ -54,8 +56,12 @@ fn begin() {
 /// io_submit returned.
 const LAST_WRITES: Duration = Duration::from_secs(60);
 
+unsafe extern "C" fn child() {
+    writes::forget();
+}
+
 extern "C" fn finish() {
-    let _ = syslet::drain(Instant::now() + LAST_WRITES);
+    writes::wait_for_all(LAST_WRITES);
 }
 
 /// The kernel has made a context.

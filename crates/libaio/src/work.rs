@@ -231,9 +231,16 @@ fn read_now(iocb: &Iocb) -> Option<isize> {
     let vector = [iocb.buf as usize, iocb.nbytes as usize];
     let (descriptor, at) = (iocb.descriptor as usize, iocb.offset as usize);
     let flags = (iocb.rw_flags | RWF_NOWAIT) as usize;
-    let args = [descriptor, vector.as_ptr() as usize, 1, at, 0, flags];
+    let mut args = [descriptor, vector.as_ptr() as usize, 1, at, 0, flags];
     // SAFETY: the program's duties: it asked for this read.
-    let answer = unsafe { syslet_sys::arch::syscall(nr::PREADV2, args) };
+    let mut answer = unsafe { syslet_sys::arch::syscall(nr::PREADV2, args) };
+    if answer == error(libc::EOPNOTSUPP) && writes::is_in_ram(iocb.descriptor as i32) {
+        args[5] = iocb.rw_flags as usize;
+        // SAFETY: as above. It waits for nothing but memory that was swapped out.
+        answer = unsafe { syslet_sys::arch::syscall(nr::PREADV2, args) };
+        std::hint::black_box(&vector);
+        return Some(answer);
+    }
     std::hint::black_box(&vector);
     // Whether a short one ends where the file does the engine finds out.
     usize::try_from(answer).is_ok_and(|len| len == vector[1] && len > 0).then_some(answer)
@@ -262,10 +269,17 @@ fn direct(context: &Arc<Context>, iocb: &Iocb, op: Op) {
         return context.complete(&op, error(libc::EFAULT) as i64, Way::Inline);
     };
     let context = Arc::clone(context);
+    let (descriptor, writes) = (iocb.descriptor as i32, !reads(iocb));
+    if writes {
+        writes::enter(descriptor);
+    }
     let work = move || {
         // SAFETY: the program's duties: the memory is the request's until its event; the vectors are kept.
         let answer = unsafe { transfer.make() };
         drop(transfer.vectors);
+        if writes {
+            writes::leave(descriptor);
+        }
         context.complete(&op, answer_of(answer) as i64, Way::Away);
     };
     drop(Builder::new().elsewhere().launch(work));

@@ -10,10 +10,11 @@
 
 #![allow(unsafe_code, reason = "makes the call of a request, whose memory is the program's")]
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use syslet_sys::uapi::{RWF_NOWAIT, nr};
-use syslet_sys::{arch, call};
+use syslet_sys::uapi::{RWF_NOWAIT, Timespec, nr};
+use syslet_sys::{arch, call, futex};
 
 use crate::abi::{RWF_DSYNC, RWF_SYNC};
 
@@ -27,13 +28,15 @@ const SLOW: u64 = 100_000;
 const ELSEWHERE: u64 = 50_000_000;
 const PAGE: u64 = 4096;
 
-/// File systems (statfs(2)) whose writes go to memory first: ext2 to ext4, tmpfs, XFS, btrfs, f2fs, overlayfs, ramfs.
-const LOCAL: [u64; 7] =
-    [0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x794c_7630, 0x8584_58f6];
+/// File systems (statfs(2)) whose writes go to memory first: ext2 to ext4, XFS, btrfs, f2fs, overlayfs.
+const LOCAL: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x794c_7630];
+/// And those that are nothing but memory: tmpfs, ramfs.
+const RAM: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 const UNKNOWN: u32 = 0;
 const IS_LOCAL: u32 = 1;
 const IS_NOT: u32 = 2;
+const IS_RAM: u32 = 3;
 
 struct Place {
     kind: AtomicU32,
@@ -71,14 +74,53 @@ fn place(descriptor: i32) -> &'static Place {
     &PLACES[descriptor as usize % NUMBERS]
 }
 
+/// Writes that are made elsewhere now, of all descriptors; a futex.
+static AWAY: AtomicU32 = AtomicU32::new(0);
+
 /// A write goes away.
 pub(crate) fn enter(descriptor: i32) {
+    AWAY.fetch_add(1, Ordering::SeqCst);
     place(descriptor).away.fetch_add(1, Ordering::Relaxed);
 }
 
 /// It is over.
 pub(crate) fn leave(descriptor: i32) {
     place(descriptor).away.fetch_sub(1, Ordering::Relaxed);
+    if AWAY.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if ENDING.load(Ordering::SeqCst) {
+            futex::wake(&AWAY, 1);
+        }
+    }
+}
+
+/// The program ends, and waits for writes.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Waits until no write is away, for the end of a program, which the kernel would have made before io_submit
+/// returned; for `patience` at most.
+pub(crate) fn wait_for_all(patience: Duration) {
+    let end = call::monotonic_nanos() + patience.as_nanos() as u64;
+    // SeqCst: either who leaves last sees this, or the number that it left is seen here.
+    ENDING.store(true, Ordering::SeqCst);
+    loop {
+        let away = AWAY.load(Ordering::SeqCst);
+        let left = end.saturating_sub(call::monotonic_nanos());
+        if away == 0 || left == 0 {
+            return;
+        }
+        futex::wait(&AWAY, away, Some(&Timespec::from_nanos(left)));
+    }
+}
+
+/// A forked child has no threads that make its parent's.
+pub(crate) fn forget() {
+    AWAY.store(0, Ordering::SeqCst);
+    PLACES.iter().for_each(|place| place.away.store(0, Ordering::Relaxed));
+}
+
+/// True if a descriptor names a file that is nowhere but in memory.
+pub(crate) fn is_in_ram(descriptor: i32) -> bool {
+    place(descriptor).kind(descriptor) == IS_RAM
 }
 
 /// Makes a write on the spot, unless something speaks for waiting.
@@ -108,22 +150,30 @@ pub(crate) fn try_now(write: &Write) -> Option<isize> {
 
 impl Place {
     fn is_local(&self, descriptor: i32) -> bool {
+        matches!(self.kind(descriptor), IS_LOCAL | IS_RAM)
+    }
+
+    fn kind(&self, descriptor: i32) -> u32 {
         match self.kind.load(Ordering::Relaxed) {
             UNKNOWN => self.look(descriptor),
-            kind => kind == IS_LOCAL,
+            kind => kind,
         }
     }
 
     #[cold]
-    fn look(&self, descriptor: i32) -> bool {
+    fn look(&self, descriptor: i32) -> u32 {
         let mut about = std::mem::MaybeUninit::<libc::statfs>::zeroed();
         // SAFETY: writes the structure, which is live.
         unsafe { libc::fstatfs(descriptor, about.as_mut_ptr()) };
         // SAFETY: numbers, zero if the call failed.
         let about = unsafe { about.assume_init() };
-        let local = LOCAL.contains(&(about.f_type as u64));
-        self.kind.store(if local { IS_LOCAL } else { IS_NOT }, Ordering::Relaxed);
-        local
+        let kind = match about.f_type as u64 {
+            of if RAM.contains(&of) => IS_RAM,
+            of if LOCAL.contains(&of) => IS_LOCAL,
+            _ => IS_NOT,
+        };
+        self.kind.store(kind, Ordering::Relaxed);
+        kind
     }
 
     /// True if writes were not slow lately.
