@@ -86,10 +86,8 @@ pub(crate) fn enter(descriptor: i32) {
 /// It is over.
 pub(crate) fn leave(descriptor: i32) {
     place(descriptor).away.fetch_sub(1, Ordering::Relaxed);
-    if AWAY.fetch_sub(1, Ordering::SeqCst) == 1 {
-        if ENDING.load(Ordering::SeqCst) {
-            futex::wake(&AWAY, 1);
-        }
+    if AWAY.fetch_sub(1, Ordering::SeqCst) == 1 && ENDING.load(Ordering::SeqCst) {
+        futex::wake(&AWAY, 1);
     }
 }
 

@@ -35,6 +35,13 @@ struct ring {
   unsigned id, nr, head, tail, magic, compat, incompat, length;
 };
 
+/* The system's room for contexts is shared with other programs. */
+static int set_up(int events, io_context_t *place) {
+  int answer, tries = 2000;
+  while ((answer = io_setup(events, place)) == -EAGAIN && tries-- > 0) usleep(10000);
+  return answer;
+}
+
 /* Submits one request and says what came of it. */
 static void one(const char *what, struct iocb *iocb) {
   struct timespec patience = {20, 0};
@@ -81,7 +88,7 @@ static void setups(void) {
   char name[64];
   for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     io_context_t made = 0;
-    int answer = io_setup(sizes[i], &made);
+    int answer = set_up(sizes[i], &made);
     struct ring *ring = (struct ring *)made;
     snprintf(name, sizeof name, "io_setup(%d)", sizes[i]);
     say(name, answer);
@@ -286,7 +293,7 @@ static void full(void) {
   io_context_t small = 0;
   struct iocb polls[400];
   int accepted = 0, answer = 0;
-  say("a small context", io_setup(1, &small));
+  say("a small context", set_up(1, &small));
   for (; accepted < 400; accepted++) {
     polls[accepted] = made(IO_CMD_POLL, pipes[0], (void *)POLLIN, 0, 0);
     struct iocb *list[] = {&polls[accepted]};
@@ -308,7 +315,7 @@ static void others(void) {
   struct io_event events[1];
   pthread_t thread;
   void *answer;
-  io_setup(4, &lost);
+  set_up(4, &lost);
   pthread_create(&thread, NULL, destroyer, lost);
   say("destroyed while waiting", io_getevents(lost, 1, 1, events, &(struct timespec){20, 0}));
   pthread_join(thread, &answer);
@@ -321,7 +328,7 @@ static void others(void) {
     say("its events", io_getevents(context, 0, 1, events, NULL));
     say("its end", io_destroy(context));
     context = 0;
-    say("the child's own", io_setup(4, &context));
+    say("the child's own", set_up(4, &context));
     transfer("in the child", IO_CMD_PREAD, file, buffer, PAGE, 0);
     transfer("in the child, direct", IO_CMD_PREAD, direct, buffer, PAGE, 0);
     fflush(stdout);
@@ -358,7 +365,7 @@ static void limits(void) {
   fflush(stdout);
   if (fork() == 0) {
     context = 0;
-    io_setup(4, &context);
+    set_up(4, &context);
     setrlimit(RLIMIT_FSIZE, &limit);
     transfer("a write over the limit", IO_CMD_PWRITE, file, buffer, PAGE, SIZE);
     transfer("a write behind the limit", IO_CMD_PWRITE, file, buffer, PAGE, SIZE + PAGE);
@@ -392,7 +399,7 @@ int main(int count, char **args) {
   for (int round = 0; round < 2; round++) {
     context = 0;
     say("round", round);
-    if (io_setup(64, &context)) return 2;
+    if (set_up(64, &context)) return 2;
     if (round == 1) transfer("first", IO_CMD_PREAD, file, buffer, PAGE, 0);
     requests();
     waiting();
