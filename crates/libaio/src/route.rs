@@ -172,6 +172,9 @@ pub(crate) fn vectors(iocb: &Iocb) -> Option<Box<[Vector]>> {
     Some((0..count).map(vector).collect())
 }
 
+/// Beside the status flags: it has no positions.
+pub(crate) const STREAM: i32 = 1 << 30;
+
 /// Descriptors whose flags are remembered; higher ones share their places.
 const NUMBERS: usize = 1024;
 /// How often the flags of a descriptor are used before it is asked again.
@@ -195,9 +198,10 @@ fn status_flags(number: i32) -> i32 {
     }
     let mut flags = descriptor::status_flags(number) as i32;
     if flags >= 0 {
-        let stat = descriptor::stat(number);
-        if stat.is_ok_and(|stat| stat.mode & libc::S_IFMT == libc::S_IFDIR) {
-            flags |= libc::O_PATH; // good for nothing either
+        match descriptor::stat(number).map(|stat| stat.mode & libc::S_IFMT) {
+            Ok(libc::S_IFDIR) => flags |= libc::O_PATH, // good for nothing either
+            Ok(libc::S_IFIFO | libc::S_IFSOCK | 0) => flags |= STREAM,
+            _ => {}
         }
         FLAGS[place].store((number as u64) << 32 | u64::from(flags as u32), Ordering::Relaxed);
         LEFT[place].store(USES, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, erro
 use crate::attach;
 use crate::context::{Context, Mode, Op, State, tell};
 use crate::kernel::{self, Wish};
-use crate::route::{self, Route, vectors};
+use crate::route::{self, Route, STREAM, vectors};
 use crate::submit::counted;
 use crate::writes::{self, Write};
 
@@ -120,14 +120,16 @@ impl Transfer {
 
 /// A transfer that the kernel would do, or wait for, before it returns.
 fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(), isize> {
-    let now = if reads(iocb) { read_now(iocb) } else { write_now(iocb, flags) };
-    if let Some(answer) = now {
+    let is_stream = flags & STREAM != 0;
+    let now = || if reads(iocb) { read_now(iocb) } else { write_now(iocb, flags) };
+    if !is_stream && let Some(answer) = now() {
         return inline(context, iocb, &op, answer);
     }
     let Some(transfer) = transfer_of(iocb) else {
         context.unreserve(op.owed);
         return Err(error(libc::EFAULT));
     };
+    let transfer = if is_stream { transfer.without_position() } else { transfer };
     let writes = !reads(iocb);
     let answer = if iocb.rw_flags & RWF_NOWAIT != 0 {
         // SAFETY: the program's duties: it asked for this transfer.
@@ -140,7 +142,7 @@ fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(
             Some(answer)
         }
     } else {
-        match send(context, transfer, op, writes, false) {
+        match send(context, transfer, op, writes, is_stream) {
             Some(answer) if answer == error(libc::ESPIPE) => {
                 let again = transfer_of(iocb).map(Transfer::without_position);
                 again.map_or(Some(error(libc::EFAULT)), |stream| {
