@@ -12,7 +12,14 @@ const ALL: [Library; 3] = [Library::System, Library::Ours, Library::Attached];
 fn run(library: Library, folder: &Path, options: &[&str]) -> Option<Summary> {
     let report = folder.join("report");
     let mut fio = command(library, "fio");
-    fio.args(["--name=job", "--ioengine=libaio", "--iodepth=32", "--size=12m", "--verify_fatal=1"]);
+    fio.args([
+        "--name=job",
+        "--verify_state_save=0",
+        "--ioengine=libaio",
+        "--iodepth=32",
+        "--size=12m",
+        "--verify_fatal=1",
+    ]);
     fio.arg(format!("--directory={}", folder.display())).args(options);
     if library != Library::System {
         Summary::create(&report).expect("a report can be made");
