@@ -5,8 +5,8 @@
 use crate::arch::syscall;
 use crate::uapi::{
     CLOSE_RANGE_UNSHARE, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent,
-    F_GETFL, F_SETFL, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET, Stat, Timeval,
-    nr,
+    F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IN_CLOEXEC_NONBLOCK, O_CLOEXEC, SFD_CLOEXEC_NONBLOCK,
+    SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET, Stat, Timeval, nr,
 };
 
 /// What kind of file `descriptor` is, and which: fstat(2).
@@ -136,4 +136,54 @@ pub fn ready(epoll: i32, events: &mut [EpollEvent], millis: i32, mask: Option<u6
     // SAFETY: the kernel reads the mask of 8 bytes, and writes at most as many events as there is room
     // for.
     unsafe { syscall(nr::EPOLL_PWAIT, args) }
+}
+
+/// Makes `to` another number of the file of `from`, closing what it was before.
+///
+/// The caller knows `to` to be its own.
+pub fn name_as(from: i32, to: i32) -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::DUP3, [from as usize, to as usize, O_CLOEXEC, 0, 0, 0]) }
+}
+
+/// Another number of the file of `from`, closed on exec, or `-errno`.
+pub fn duplicate(from: i32) -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::FCNTL, [from as usize, F_DUPFD_CLOEXEC, 0, 0, 0, 0]) }
+}
+
+/// A new inotify, which does not wait; or `-errno`.
+pub fn new_inotify() -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::INOTIFY_INIT1, [IN_CLOEXEC_NONBLOCK, 0, 0, 0, 0, 0]) }
+}
+
+/// Watches the file that `path` leads to for the events of `mask`; the watch's number, or `-errno`.
+pub fn watch_inode(inotify: i32, path: &core::ffi::CStr, mask: u32) -> isize {
+    let args = [inotify as usize, path.as_ptr() as usize, mask as usize, 0, 0, 0];
+    // SAFETY: the kernel reads the path, which is borrowed.
+    unsafe { syscall(nr::INOTIFY_ADD_WATCH, args) }
+}
+
+/// Ends a watch of an inotify.
+pub fn forget_inode(inotify: i32, watch: i32) -> isize {
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::INOTIFY_RM_WATCH, [inotify as usize, watch as usize, 0, 0, 0, 0]) }
+}
+
+/// A signalfd for the signals of `mask`: a new one (`descriptor` is -1), or a change of one. `-errno`.
+pub fn signals(descriptor: i32, mask: u64) -> isize {
+    let mask = &raw const mask as usize;
+    let args = [descriptor as usize, mask, 8, SFD_CLOEXEC_NONBLOCK, 0, 0];
+    // SAFETY: the kernel reads the mask of 8 bytes, which is live.
+    unsafe { syscall(nr::SIGNALFD4, args) }
+}
+
+/// Reads into `bytes`; how many, or `-errno`.
+///
+/// **Blocking**: as the file does.
+pub fn read(descriptor: i32, bytes: &mut [u8]) -> isize {
+    let args = [descriptor as usize, bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0];
+    // SAFETY: the kernel writes at most as many bytes as there are.
+    unsafe { syscall(nr::READ, args) }
 }

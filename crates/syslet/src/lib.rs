@@ -38,7 +38,8 @@ pub mod time;
 pub use self::complete::OpId;
 #[cfg(not(loom))]
 #[doc(hidden)]
-pub use self::{call::make_here, threadlet::ensure_crew};
+pub use self::{call::make_here, park::source, threadlet::ensure_crew};
+#[cfg(not(loom))]
 pub use self::{
     call::{
         Arg, Call, CancelOutcome, Chain, ChainResult, Pending, PendingChain, Ret, StepId,

@@ -156,6 +156,22 @@ constants! {
     EPOLL_CTL_DEL: usize = 2, "sys/epoll.h", "EPOLL_CTL_DEL";
     /// Change what is watched.
     EPOLL_CTL_MOD: usize = 3, "sys/epoll.h", "EPOLL_CTL_MOD";
+    /// Another number, closed on exec.
+    F_DUPFD_CLOEXEC: usize = 1030, "fcntl.h", "F_DUPFD_CLOEXEC";
+    /// Events are changes.
+    EPOLLET: u32 = 1 << 31, "sys/epoll.h", "EPOLLET";
+    /// The number is closed on exec, and reading does not wait.
+    IN_CLOEXEC_NONBLOCK: usize = 0x8_0800, "sys/inotify.h", "(IN_CLOEXEC | IN_NONBLOCK)";
+    /// Keep what was watched for before.
+    IN_MASK_ADD: u32 = 0x2000_0000, "sys/inotify.h", "IN_MASK_ADD";
+    /// The watch is gone.
+    IN_IGNORED: u32 = 0x8000, "sys/inotify.h", "IN_IGNORED";
+    /// Events were lost.
+    IN_Q_OVERFLOW: u32 = 0x4000, "sys/inotify.h", "IN_Q_OVERFLOW";
+    /// The number is closed on exec, and reading does not wait.
+    SFD_CLOEXEC_NONBLOCK: usize = 0x8_0800, "sys/signalfd.h", "(SFD_CLOEXEC | SFD_NONBLOCK)";
+    /// Closed on exec.
+    O_CLOEXEC: usize = 0x8_0000, "fcntl.h", "O_CLOEXEC";
     /// One event, then silence.
     EPOLLONESHOT: u32 = 1 << 30, "sys/epoll.h", "EPOLLONESHOT";
     /// Type bits of a mode.
@@ -182,6 +198,10 @@ constants! {
     EPIPE: isize = 32, "errno.h", "EPIPE";
     /// Bad descriptor.
     EBADF: isize = 9, "errno.h", "EBADF";
+    /// There is one already.
+    EEXIST: isize = 17, "errno.h", "EEXIST";
+    /// There is none.
+    ENOENT: isize = 2, "errno.h", "ENOENT";
     /// Not permitted.
     EPERM: isize = 1, "errno.h", "EPERM";
     /// No such child.

@@ -24,6 +24,8 @@ use syslet_sys::{call as kernel, descriptor, futex};
 
 use super::again::{self, Went};
 use super::op::Parked;
+use super::source::{Nudged, WatchId};
+use super::watch::{Gathering, Watches};
 use crate::call::interest;
 use crate::crew::{CREW_MASK, Engine, KNOCK_CODE, start_thread};
 use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
@@ -32,7 +34,10 @@ use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
 /// file costs more than a call. Not longer, because what was parked meanwhile is noted until then.
 const HOLD_AFTER: u64 = 50_000_000;
 /// Events taken at a time.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
+/// Rounds more than the new watches need in which all that is ready is taken before they are answered: what
+/// is not seen by then is told later.
+const ROUNDS: usize = 4;
 /// What the keeper is asked for.
 #[derive(Debug)]
 enum Request {
@@ -45,6 +50,12 @@ enum Request {
     GoOn(Arc<Parked>),
     /// The call that was kept here is over. Exactly one for each that is kept.
     Release(u32, Arc<AtomicU32>),
+    /// Begin these watches.
+    Gather(Arc<Gathering>),
+    /// End these watches of readiness, or (`true`) of inodes.
+    Leave(Vec<(WatchId, i32)>, bool),
+    /// Take these signals, and tell them.
+    Signals(u64, fn(u32)),
 }
 
 /// What is to be done where the program's table is.
@@ -56,6 +67,8 @@ pub(super) enum Delivery {
     Ready(Arc<Parked>, u32),
     /// The owned call cannot be tried, or not be watched: it needs a thread.
     Thread(Arc<Parked>),
+    /// A surface wants something done.
+    Nudge(Arc<dyn Nudged>),
 }
 
 /// Answers.
@@ -159,6 +172,21 @@ impl Keeper {
         descriptor::same_file(number, self.tid.load(Ordering::Relaxed) as i32, place as i32)
     }
 
+    /// Begins watches; the gathering is told.
+    pub(super) fn gather(&self, gathering: &Arc<Gathering>) {
+        self.ask(Request::Gather(Arc::clone(gathering)));
+    }
+
+    /// Ends watches, of readiness or of inodes.
+    pub(super) fn leave(&self, watches: Vec<(WatchId, i32)>, inodes: bool) {
+        self.ask(Request::Leave(watches, inodes));
+    }
+
+    /// Takes signals from now on, and calls `each` with their numbers.
+    pub(super) fn take_signals(&self, mask: u64, each: fn(u32)) {
+        self.ask(Request::Signals(mask, each));
+    }
+
     /// Goes on with the held file of a call. Duty: the caller is its owner, and no more afterwards.
     pub(super) fn go_on(&self, call: &Arc<Parked>) {
         self.ask(Request::GoOn(Arc::clone(call)));
@@ -250,6 +278,7 @@ struct Table {
     /// The process, as a descriptor; negative if files cannot be taken.
     process: i32,
     kept: Vec<Option<Kept>>,
+    watches: Watches,
 }
 
 impl Table {
@@ -271,7 +300,8 @@ impl Table {
         };
         keeper.state.store(state, Ordering::Release);
         futex::wake(&keeper.state, i32::MAX as u32);
-        let table = Self { engine, keeper, epoll, process, kept: Vec::new() };
+        let (kept, watches) = (Vec::new(), Watches::new(epoll, process));
+        let table = Self { engine, keeper, epoll, process, kept, watches };
         (state != IMPOSSIBLE).then_some(table)
     }
 
@@ -308,9 +338,52 @@ impl Table {
         // A knock between the look and the sleep is pending, and let in by the wait itself.
         let count = descriptor::ready(self.epoll, &mut events, millis, Some(CREW_MASK));
         keeper.asleep.store(0, Ordering::SeqCst);
-        for event in &events[..count.max(0) as usize] {
-            self.event(event.data as usize, event.events);
+        self.take(&events[..count.max(0) as usize]);
+    }
+
+    fn take(&mut self, events: &[EpollEvent]) {
+        for event in events {
+            let EpollEvent { events, data } = *event;
+            if !self.watches.told(data, events) {
+                self.event(data as usize, events);
+            }
         }
+    }
+
+    /// Begins watches. All are in the epoll before it is asked once what is ready: so each learns what is at
+    /// once, and is told of nothing that came before.
+    fn gather(&mut self, gathering: &Gathering) {
+        let orders = gathering.take_orders();
+        if gathering.inodes {
+            let begun = orders.into_iter().map(|order| self.watches.begin_inode(order)).collect();
+            return gathering.answer(begun);
+        }
+        let begun: Vec<_> = orders.into_iter().map(|order| self.watches.begin(order)).collect();
+        self.watches.tidy();
+        for _ in 0..begun.len() / BATCH + ROUNDS {
+            let mut events = [EpollEvent::default(); BATCH];
+            let count = descriptor::ready(self.epoll, &mut events, 0, None).max(0) as usize;
+            self.take(&events[..count]);
+            if count < BATCH {
+                break;
+            }
+        }
+        let mut answers = Vec::with_capacity(begun.len());
+        for begun in begun {
+            answers.push(begun.map(|watch| (watch, self.watches.first(watch))));
+        }
+        gathering.answer(answers);
+    }
+
+    fn leave(&mut self, watches: &[(WatchId, i32)], inodes: bool) {
+        for (watch, number) in watches {
+            if inodes {
+                self.watches.leave_inode(*watch);
+            } else {
+                self.watches.leave(*watch, *number);
+            }
+        }
+        self.watches.tidy();
     }
 
     fn serve(&mut self) {
@@ -323,6 +396,9 @@ impl Table {
                 }
                 Request::Child(call, pid) => self.watch_child(call, pid),
                 Request::GoOn(call) => self.go_on_with_held(&call),
+                Request::Gather(gathering) => self.gather(&gathering),
+                Request::Leave(watches, inodes) => self.leave(&watches, inodes),
+                Request::Signals(mask, each) => self.watches.take_signals(mask, each),
                 Request::Release(place, reply) => {
                     self.release(place);
                     answer(&reply, DONE);
@@ -338,7 +414,7 @@ impl Table {
         for (call, number) in newcomers {
             if !call.is_over()
                 && call.kept_at().is_none()
-                && let Some(descriptor) = self.take(&call, number)
+                && let Some(descriptor) = self.take_file(&call, number)
             {
                 self.keep(call, descriptor);
             }
@@ -346,7 +422,7 @@ impl Table {
     }
 
     /// The file of `call`, which the program knows as `number`.
-    fn take(&self, call: &Parked, number: i32) -> Option<i32> {
+    fn take_file(&self, call: &Parked, number: i32) -> Option<i32> {
         let taken = descriptor::take_from(self.process, number) as i32;
         if taken < 0 {
             return None;
@@ -390,7 +466,7 @@ impl Table {
         if let Some(kept) = call.kept_at() {
             return self.arm(kept, events);
         }
-        let Some(descriptor) = self.take(&call, number) else { return false };
+        let Some(descriptor) = self.take_file(&call, number) else { return false };
         if !self.keep(Arc::clone(&call), descriptor) {
             return true; // it is over already
         }

@@ -11,7 +11,9 @@ mod op;
 mod phase;
 mod ring;
 mod set;
+pub mod source;
 mod timers;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -30,7 +32,7 @@ use self::set::Set;
 pub(crate) use self::timers::Clock;
 use self::timers::Timers;
 use crate::call::{PendingCall, child_of, interest, interests, store_nothing};
-use crate::complete::{Holder, Interrupt, Slot};
+use crate::complete::{Holder, Interrupt, Slot, drop_caught};
 use crate::crew::{Engine, Job, on_own_thread, start_thread};
 use crate::stats::Count;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
@@ -52,6 +54,8 @@ pub(crate) struct Park {
     pub(crate) disk: Disk,
     /// What the keeper leaves to the thread of the first clock.
     deliveries: Mutex<VecDeque<Delivery>>,
+    /// Called when the first clock's thread is: for signal handlers of a surface's.
+    hook: Mutex<Option<fn()>>,
     /// Calls parked now.
     count: AtomicUsize,
     /// Most of them.
@@ -81,6 +85,7 @@ impl Park {
             keeper: Keeper::new(),
             disk: Disk::new(),
             deliveries: Mutex::new(VecDeque::new()),
+            hook: Mutex::new(None),
             count: AtomicUsize::new(0),
             limit: AtomicUsize::new(DEFAULT_LIMIT),
             room: AtomicU32::new(0),
@@ -362,6 +367,10 @@ impl Engine {
     }
 
     fn take_deliveries(&'static self) {
+        let hook = *lock(&self.park.hook);
+        if let Some(hook) = hook {
+            hook();
+        }
         loop {
             let delivery = lock(&self.park.deliveries).pop_front();
             match delivery {
@@ -369,6 +378,7 @@ impl Engine {
                 Some(Delivery::Finish(call, answer)) => call.finish(&self.park, answer),
                 Some(Delivery::Ready(call, events)) => self.go_on(&call, events),
                 Some(Delivery::Thread(call)) => self.give_thread(&call),
+                Some(Delivery::Nudge(who)) => drop_caught(|| who.nudged()),
             }
         }
     }

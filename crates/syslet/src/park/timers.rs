@@ -9,6 +9,7 @@ use syslet_sys::futex;
 use syslet_sys::uapi::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec};
 
 use super::op::{NEVER, NOWHERE, Parked};
+use super::source::Timed;
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 
 /// Children of a node: four, so that they share a cache line.
@@ -18,7 +19,7 @@ const BATCH: usize = 64;
 
 /// The clock of a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Clock {
+pub enum Clock {
     /// CLOCK_MONOTONIC; all relative times.
     Monotonic,
     /// CLOCK_REALTIME, which may be set.
@@ -27,7 +28,7 @@ pub(crate) enum Clock {
 
 impl Clock {
     /// What it shows, in nanoseconds.
-    pub(crate) fn now(self) -> u64 {
+    pub fn now(self) -> u64 {
         let clock = match self {
             Self::Monotonic => CLOCK_MONOTONIC,
             Self::Realtime => CLOCK_REALTIME,
@@ -46,29 +47,53 @@ fn clock_gettime(clock: i32, now: &mut libc::timespec) {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<T: ?Sized> {
     at: u64,
-    call: Arc<Parked>,
+    what: Arc<T>,
+}
+
+/// What stands in a heap and knows where.
+pub(super) trait Indexed {
+    /// Its index, or [`NOWHERE`]; changed under the heap's lock.
+    fn index(&self) -> &AtomicU32;
+}
+
+impl Indexed for Parked {
+    fn index(&self) -> &AtomicU32 {
+        &self.timer
+    }
+}
+
+impl Indexed for dyn Timed {
+    fn index(&self) -> &AtomicU32 {
+        self.place()
+    }
 }
 
 /// A heap whose elements know where they are.
-#[derive(Debug, Default)]
-struct Heap(Vec<Entry>);
+#[derive(Debug)]
+struct Heap<T: Indexed + ?Sized>(Vec<Entry<T>>);
 
-impl Heap {
+impl<T: Indexed + ?Sized> Default for Heap<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Indexed + ?Sized> Heap<T> {
     fn top(&self) -> u64 {
         self.0.first().map_or(NEVER, |entry| entry.at)
     }
 
-    fn push(&mut self, call: Arc<Parked>) {
+    fn push(&mut self, time: u64, what: Arc<T>) {
         let at = self.0.len();
-        self.0.push(Entry { at: call.deadline(), call });
+        self.0.push(Entry { at: time, what });
         self.rise(at);
     }
 
-    fn remove(&mut self, at: usize) -> Arc<Parked> {
-        let removed = self.0.swap_remove(at).call;
-        removed.timer.store(NOWHERE, Ordering::Relaxed);
+    fn remove(&mut self, at: usize) -> Arc<T> {
+        let removed = self.0.swap_remove(at).what;
+        removed.index().store(NOWHERE, Ordering::Relaxed);
         if at < self.0.len() {
             self.sink(at);
             self.rise(at);
@@ -78,7 +103,7 @@ impl Heap {
 
     /// Notes where the entry is.
     fn note(&self, at: usize) {
-        self.0[at].call.timer.store(at as u32, Ordering::Relaxed);
+        self.0[at].what.index().store(at as u32, Ordering::Relaxed);
     }
 
     fn rise(&mut self, mut at: usize) {
@@ -115,22 +140,34 @@ impl Heap {
 pub(super) struct Timers {
     clock: Clock,
     /// Protects itself and the calls' indices; nothing is finished under it.
-    heap: Mutex<Heap>,
+    heap: Mutex<Heap<Parked>>,
+    /// The same for what surfaces have told at a time.
+    alarms: Mutex<Heap<dyn Timed>>,
     /// Changes when the thread must look again; the thread sleeps on it.
     bell: AtomicU32,
 }
 
 impl Timers {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, heap: Mutex::new(Heap::default()), bell: AtomicU32::new(0) }
+        let (heap, alarms) = (Mutex::new(Heap::default()), Mutex::new(Heap::default()));
+        Self { clock, heap, alarms, bell: AtomicU32::new(0) }
     }
 
     /// Adds a call, which must not be among the timers.
     pub(super) fn add(&self, call: Arc<Parked>) {
+        self.add_to(&self.heap, call.deadline(), call);
+    }
+
+    /// Adds an alarm, which must not be among the timers.
+    pub(super) fn add_alarm(&self, at: u64, alarm: Arc<dyn Timed>) {
+        self.add_to(&self.alarms, at, alarm);
+    }
+
+    fn add_to<T: Indexed + ?Sized>(&self, heap: &Mutex<Heap<T>>, at: u64, what: Arc<T>) {
         let earliest = {
-            let mut heap = lock(&self.heap);
+            let mut heap = lock(heap);
             let before = heap.top();
-            heap.push(call);
+            heap.push(at, what);
             let earliest = heap.top() < before;
             if earliest {
                 // Under the lock, so that the thread's look at the top and its sleep see one or the
@@ -145,6 +182,8 @@ impl Timers {
     }
 
     /// Calls the thread for something else than a timer.
+    ///
+    /// May be called by a signal handler.
     pub(super) fn ring(&self) {
         self.bell.fetch_add(1, Ordering::Release);
         futex::wake(&self.bell, 1);
@@ -152,28 +191,43 @@ impl Timers {
 
     /// Takes a call out, if it is there.
     pub(super) fn remove(&self, call: &Parked) {
+        Self::remove_from(&self.heap, call);
+    }
+
+    /// Takes an alarm out, if it is there.
+    pub(super) fn remove_alarm(&self, alarm: &(dyn Timed + 'static)) {
+        Self::remove_from(&self.alarms, alarm);
+    }
+
+    fn remove_from<T: Indexed + ?Sized>(heap: &Mutex<Heap<T>>, what: &T) {
         let removed = {
-            let mut heap = lock(&self.heap);
-            let at = call.timer.load(Ordering::Relaxed) as usize;
+            let mut heap = lock(heap);
+            let at = what.index().load(Ordering::Relaxed) as usize;
             (at < heap.0.len()).then(|| heap.remove(at))
         };
         drop(removed);
     }
 
-    /// Moves the calls whose time has come to `due`, in order; returns the bell's state and when the
-    /// next one's time comes.
-    fn take_due(&self, now: u64, due: &mut Vec<Arc<Parked>>) -> (u32, u64) {
-        let mut heap = lock(&self.heap);
+    /// Moves what is due of one heap to `due`, in order; returns the bell's state and when the next
+    /// one's time comes.
+    fn take_due<T: Indexed + ?Sized>(
+        &self,
+        heap: &Mutex<Heap<T>>,
+        now: u64,
+        due: &mut Vec<Arc<T>>,
+    ) -> (u32, u64) {
+        let mut heap = lock(heap);
         while due.len() < BATCH && heap.top() <= now {
             due.push(heap.remove(0));
         }
         (self.bell.load(Ordering::Acquire), heap.top())
     }
 
-    /// Finishes calls at their times, by `expired`, for ever.
+    /// Finishes calls at their times, by `expired`, for ever, and tells of alarms.
     /// `called` is done whenever the bell has rung.
     pub(super) fn run(&self, expired: impl Fn(&Arc<Parked>), called: impl Fn()) -> ! {
         let mut due = Vec::with_capacity(BATCH);
+        let mut alarms = Vec::with_capacity(BATCH);
         let mut heard = 0;
         loop {
             let rung = self.bell.load(Ordering::Acquire);
@@ -181,15 +235,30 @@ impl Timers {
                 heard = rung;
                 called();
             }
-            let (bell, next) = self.take_due(self.clock.now(), &mut due);
+            let now = self.clock.now();
+            // What is added to the first heap after this look has changed `bell`, which is the older of
+            // the two: so the sleep below is not begun, or ended.
+            let (bell, call) = self.take_due(&self.heap, now, &mut due);
+            let (_, alarm) = self.take_due(&self.alarms, now, &mut alarms);
             due.iter().for_each(&expired);
-            if !due.is_empty() {
+            alarms.drain(..).for_each(|alarm| self.tell(alarm));
+            if !due.is_empty() || call.min(alarm) <= now {
                 due.clear();
                 continue;
             }
             if bell == heard {
-                self.sleep(bell, next);
+                self.sleep(bell, call.min(alarm));
             }
+        }
+    }
+
+    /// The time of `alarm` has come.
+    fn tell(&self, alarm: Arc<dyn Timed>) {
+        let Some(again) = Arc::clone(&alarm).expire() else { return };
+        self.add_alarm(again, Arc::clone(&alarm));
+        if alarm.is_over() {
+            // Ended meanwhile, by somebody who found it in no heap.
+            self.remove_alarm(&*alarm);
         }
     }
 

@@ -1,0 +1,381 @@
+//! The queue itself: its state, and who waits.
+//!
+//! # Waiting
+//!
+//! A thread that finds nothing counts itself among the sleepers, under the lock, reads `bell` there, and sleeps while it is
+//! that. Who puts something in does so under the lock, and if there are more sleepers than were called already it changes `bell`
+//! there, lets go, and wakes. So between look and sleep nothing is missed. A thread that comes back, for whatever reason,
+//! strikes a call off, and if it leaves something behind calls another: so no call is lost with a
+//! thread that left for a signal or its time.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::Waker;
+use std::time::Instant;
+
+use syslet::source::{self, Nudged};
+use syslet_sys::futex;
+use syslet_sys::uapi::Timespec;
+
+use crate::completions::Completions;
+use crate::event::Event;
+use crate::level::{self, Found};
+use crate::node::Node;
+use crate::source::What;
+use crate::state::{Item, State};
+use crate::{child, signals};
+
+/// On which thread something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// One with the program's descriptors, and the program's to use.
+    Program,
+    /// The clock's: with the program's descriptors.
+    Clock,
+    /// The keeper: with others.
+    Keeper,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Core {
+    this: Weak<Core>,
+    pub(crate) life: u32,
+    state: Mutex<State>,
+    /// Changed, under the lock, when a sleeper is called.
+    bell: AtomicU32,
+    pub(crate) completions: OnceLock<Completions>,
+}
+
+/// Whom to wake, when the lock is let go.
+#[derive(Debug, Default)]
+#[must_use]
+struct Calls {
+    threads: u32,
+    tasks: Vec<Waker>,
+    nudge: bool,
+}
+
+/// How waiting ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    Ready,
+    TimedOut,
+    Interrupted,
+}
+
+impl Core {
+    pub(crate) fn new(state: State) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            life: source::life(),
+            state: Mutex::new(state),
+            bell: AtomicU32::new(0),
+            completions: OnceLock::new(),
+        })
+    }
+
+    /// In a forked child its locks may be held for ever, and nobody tells it anything.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.life != source::life()
+    }
+
+    pub(crate) fn this(&self) -> Weak<Core> {
+        Weak::clone(&self.this)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and does afterwards what that leaves to be done.
+    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let chores = std::mem::take(&mut state.chores);
+        drop(state);
+        if !chores.watches.is_empty() {
+            source::unwatch(&chores.watches);
+        }
+        for node in chores.ended {
+            self.forget(&node);
+        }
+        result
+    }
+
+    /// A source that is not about readiness is none any more: what else knows it is told.
+    fn forget(&self, node: &Arc<Node>) {
+        match node.source.what {
+            What::Timer(clock, ..) => source::clear_alarm(clock, &**node),
+            What::Inode(_) => {
+                if let Some(watch) = node.watch.get() {
+                    source::unwatch_inode(*watch);
+                }
+            }
+            What::Signal(number, only) => signals::leave(number, only, node),
+            What::Child(_) => child::leave(self, node),
+            What::Ready(..) | What::User => {}
+        }
+    }
+
+    /// Something was put in, by who has the lock.
+    fn calls(&self, state: &mut State, on: On) -> Calls {
+        if state.ring.is_some() {
+            state.fill_ring(on != On::Keeper);
+        }
+        let threads = state.call();
+        if threads > 0 {
+            self.bell.fetch_add(1, Ordering::Relaxed);
+        }
+        let others = !state.tasks.is_empty() || state.eventfd.is_some();
+        let mut calls = Calls { threads, ..Calls::default() };
+        if others && on == On::Program {
+            calls.tasks = std::mem::take(&mut state.tasks);
+            write_to(state);
+        } else if others && !state.nudging {
+            state.nudging = true;
+            calls.nudge = true;
+        }
+        calls
+    }
+
+    fn wake(&self, calls: Calls) {
+        if calls.threads > 0 {
+            futex::wake(&self.bell, calls.threads);
+        }
+        if calls.nudge
+            && let Some(this) = self.this.upgrade()
+        {
+            source::nudge(this);
+        }
+        calls.tasks.into_iter().for_each(Waker::wake);
+    }
+
+    /// Puts in what `change` says (true: something was put in).
+    fn put(&self, on: On, change: impl FnOnce(&mut State) -> bool) {
+        let mut calls = Calls::default();
+        self.with(|state| {
+            if change(state) {
+                calls = self.calls(state, on);
+            }
+        });
+        self.wake(calls);
+    }
+
+    /// Events came to a source.
+    pub(crate) fn happen(&self, node: &Arc<Node>, events: u32, count: u32, on: On) {
+        self.put(on, |state| {
+            if node.is_gone() {
+                return false;
+            }
+            node.note(events, count);
+            state.enqueue(node)
+        });
+    }
+
+    /// As [`happen`](Self::happen), in the words of the source's kind.
+    pub(crate) fn say(&self, node: &Arc<Node>, happened: u32, on: On) {
+        self.put(on, |state| {
+            if node.is_gone() {
+                return false;
+            }
+            node.happened.fetch_or(happened, Ordering::Relaxed);
+            node.note(0, 1);
+            state.enqueue(node)
+        });
+    }
+
+    /// A source is none any more: its last event says so.
+    pub(crate) fn breaks(&self, node: &Arc<Node>, error: i32, on: On) {
+        self.put(on, |state| {
+            node.error.store(error, Ordering::Relaxed);
+            state.enqueue(node)
+        });
+    }
+
+    /// Puts events in that belong to no source, the oldest first; in front if they were handed out before.
+    pub(crate) fn post(&self, events: impl DoubleEndedIterator<Item = Event>, again: bool) {
+        self.put(On::Program, |state| {
+            let before = state.live;
+            if again {
+                for event in events.rev() {
+                    state.ready.push_front(Item::Event(event));
+                    state.live += 1;
+                }
+            } else {
+                for event in events {
+                    state.ready.push_back(Item::Event(event));
+                    state.live += 1;
+                }
+            }
+            state.live > before
+        });
+    }
+
+    /// Looks again at level-triggered sources whose events were handed out.
+    fn look_at(&self, nodes: Vec<Arc<Node>>) {
+        if nodes.is_empty() {
+            return;
+        }
+        let found = level::look(&nodes);
+        self.put(On::Program, |state| {
+            let mut put = false;
+            for (node, found) in nodes.iter().zip(found) {
+                match found {
+                    Found::Nothing => continue,
+                    Found::Ready(events) if !node.is_gone() => node.note(events, 1),
+                    Found::Ready(_) => continue,
+                    Found::Closed => node.error.store(libc::EBADF, Ordering::Relaxed),
+                }
+                put |= state.enqueue(node);
+            }
+            put
+        });
+    }
+
+    /// What must be known before up to `max` events are handed out.
+    pub(crate) fn refresh(&self, max: usize) {
+        let levels = self.lock().pass_levels(max);
+        self.look_at(levels);
+    }
+
+    /// Hands out up to `max` events.
+    pub(crate) fn take(&self, max: usize, each: impl FnMut(Event)) -> usize {
+        self.refresh(max);
+        self.take_known(max, each)
+    }
+
+    fn take_known(&self, max: usize, each: impl FnMut(Event)) -> usize {
+        let mut threads = 0;
+        let taken = self.with(|state| {
+            let taken = state.take(max, each);
+            threads = self.pass_on(state);
+            taken
+        });
+        if threads > 0 {
+            futex::wake(&self.bell, threads);
+        }
+        taken
+    }
+
+    /// What is left is another thread's: how many to wake.
+    fn pass_on(&self, state: &mut State) -> u32 {
+        let threads = if state.available() > 0 { state.call() } else { 0 };
+        if threads > 0 {
+            self.bell.fetch_add(1, Ordering::Relaxed);
+        }
+        threads
+    }
+
+    /// Sleeps until `ready`, which wants `min` events.
+    ///
+    /// **Blocking**: until then.
+    pub(crate) fn wait(
+        &self,
+        min: usize,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut(&mut State) -> bool,
+    ) -> Waited {
+        let mut state = self.lock();
+        loop {
+            if ready(&mut state) {
+                return Waited::Ready;
+            }
+            let Some(left) = time_left(deadline) else { return Waited::TimedOut };
+            let levels = std::mem::take(&mut state.levels);
+            if !levels.is_empty() {
+                drop(state);
+                self.look_at(levels);
+                state = self.lock();
+                if ready(&mut state) {
+                    return Waited::Ready;
+                }
+            }
+            let bell = self.bell.load(Ordering::Relaxed);
+            state.sleepers += 1;
+            state.greedy += usize::from(min > 1);
+            drop(state);
+            let answer = futex::wait(&self.bell, bell, left.as_ref());
+            state = self.lock();
+            state.sleepers -= 1;
+            state.greedy -= usize::from(min > 1);
+            state.called = state.called.saturating_sub(1);
+            if answer == -(libc::EINTR as isize) && !ready(&mut state) {
+                self.leave(state);
+                return Waited::Interrupted;
+            }
+            if time_left(deadline).is_none() && !ready(&mut state) {
+                self.leave(state);
+                return Waited::TimedOut;
+            }
+        }
+    }
+
+    /// A thread leaves that may have been called: another is called for what there is.
+    fn leave(&self, mut state: MutexGuard<'_, State>) {
+        let threads = self.pass_on(&mut state);
+        drop(state);
+        if threads > 0 {
+            futex::wake(&self.bell, threads);
+        }
+    }
+
+    /// Wakes one thread that waits, or all, though there may be nothing.
+    pub(crate) fn rouse(&self) {
+        self.put(On::Program, |_| true);
+    }
+
+    /// Waits for, and hands out, at least `min` events, but at most `max`.
+    pub(crate) fn fetch(
+        &self,
+        min: usize,
+        max: usize,
+        deadline: Option<Instant>,
+        mut each: impl FnMut(Event),
+    ) -> io::Result<usize> {
+        let min = min.min(max);
+        let mut taken = self.take(max, &mut each);
+        while taken < min {
+            let wanted = min - taken;
+            match self.wait(wanted, deadline, |state| state.available() >= wanted) {
+                Waited::Ready | Waited::TimedOut if self.is_dead() => break,
+                Waited::Ready => taken += self.take_known(max - taken, &mut each),
+                Waited::TimedOut => {
+                    taken += self.take_known(max - taken, &mut each);
+                    break;
+                }
+                Waited::Interrupted if taken > 0 => break,
+                Waited::Interrupted => return Err(io::Error::from_raw_os_error(libc::EINTR)),
+            }
+        }
+        Ok(taken)
+    }
+}
+
+impl Nudged for Core {
+    fn nudged(self: Arc<Self>) {
+        let tasks = {
+            let mut state = self.lock();
+            state.nudging = false;
+            write_to(&state);
+            std::mem::take(&mut state.tasks)
+        };
+        tasks.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Tells the eventfd, on a thread that has the program's descriptors.
+fn write_to(state: &State) {
+    if let Some(eventfd) = &state.eventfd {
+        // Full: it is readable, which is all that matters.
+        let _ = (&**eventfd).write(&1u64.to_ne_bytes());
+    }
+}
+
+/// `None`: it is over. `Some(None)`: there is no limit.
+fn time_left(deadline: Option<Instant>) -> Option<Option<Timespec>> {
+    let Some(deadline) = deadline else { return Some(None) };
+    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+    Some(Some(Timespec { sec: left.as_secs() as i64, nsec: i64::from(left.subsec_nanos()) }))
+}

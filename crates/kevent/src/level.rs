@@ -1,0 +1,61 @@
+//! Looking whether descriptors are still ready, and still the same, on a thread that has the program's.
+
+#![allow(unsafe_code, reason = "poll(2) with memory of its own")]
+
+use std::sync::Arc;
+
+use syslet::source::File;
+
+use crate::node::Node;
+
+/// Events of poll(2), as it has them.
+fn entry(number: i32, events: u32) -> libc::pollfd {
+    libc::pollfd { fd: number, events: events as u16 as i16, revents: 0 }
+}
+
+/// Asks without waiting.
+fn poll(entries: &mut [libc::pollfd]) {
+    // SAFETY: as many entries as there are.
+    unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, 0) };
+}
+
+/// Whether the number of a source still means its file.
+pub(crate) fn is_same(node: &Node) -> bool {
+    let Some((number, _)) = node.readiness() else { return true };
+    File::of(number).ok() == node.file
+}
+
+/// What is to be done with a source that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// Ready, for these events.
+    Ready(u32),
+    /// The number was closed, or means another file.
+    Closed,
+}
+
+/// Looks at sources of readiness.
+pub(crate) fn look(nodes: &[Arc<Node>]) -> Vec<Found> {
+    let mut entries: Vec<_> = nodes
+        .iter()
+        .map(|node| node.readiness().map_or(entry(-1, 0), |(number, events)| entry(number, events)))
+        .collect();
+    poll(&mut entries);
+    let found = |(entry, node): (&libc::pollfd, &Arc<Node>)| match entry.revents {
+        0 => Found::Nothing,
+        events if events & libc::POLLNVAL != 0 => Found::Closed,
+        // Another file may be ready.
+        _ if !is_same(node) => Found::Closed,
+        events => Found::Ready(u32::from(events as u16)),
+    };
+    entries.iter().zip(nodes).map(found).collect()
+}
+
+/// Whether what a source was told still holds; `None` if that cannot be asked.
+pub(crate) fn still_holds(node: &Node) -> Option<bool> {
+    let (number, events) = node.readiness()?;
+    let mut entries = [entry(number, events)];
+    poll(&mut entries);
+    Some(entries[0].revents != 0)
+}

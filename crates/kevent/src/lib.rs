@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod child;
+mod completions;
+mod core;
+mod event;
+mod inode;
+mod level;
+mod node;
+mod queue;
+mod ring;
+mod signals;
+mod source;
+mod state;
+mod stream;
+mod sweep;
+
+pub use self::event::{Event, Flags, Happened, Key, Kind};
+pub use self::queue::{Batch, Changed, Queue};
+pub use self::ring::{RING_HEADER, RingHeader};
+pub use self::source::{Clock, Source};
+pub use self::stream::Events;

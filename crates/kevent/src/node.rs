@@ -1,0 +1,178 @@
+//! A source in its queue: what the engine tells events.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use syslet::source::{Clock, File, NOWHERE, Timed, WatchId, Watched};
+
+use crate::core::{Core, On};
+use crate::event::{BROKEN, DONE, Event, Flags, Happened, Kind};
+use crate::source::{Source, What};
+
+/// See the module. `happened` and what follows it is changed under the lock of the queue's state.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) core: Weak<Core>,
+    pub(crate) source: Source,
+    /// The file that its descriptor meant.
+    pub(crate) file: Option<File>,
+    pub(crate) watch: OnceLock<WatchId>,
+    /// The heap's.
+    place: AtomicU32,
+    /// When the timer fires next.
+    next: AtomicU64,
+    pub(crate) happened: AtomicU32,
+    pub(crate) count: AtomicU32,
+    /// Milliseconds at which it fired; or the parts of a result.
+    pub(crate) said: AtomicU64,
+    /// It is among the ready.
+    pub(crate) queued: AtomicBool,
+    /// It is in the queue no more.
+    pub(crate) gone: AtomicBool,
+    /// It is not to be told what it is told: what is ready at once is answered first.
+    pub(crate) error: AtomicI32,
+}
+
+impl Node {
+    pub(crate) fn new(core: Weak<Core>, source: Source, file: Option<File>) -> Self {
+        let next = match source.what {
+            What::Timer(_, first, _) => first,
+            _ => 0,
+        };
+        Self {
+            core,
+            source,
+            file,
+            watch: OnceLock::new(),
+            place: AtomicU32::new(NOWHERE),
+            next: AtomicU64::new(next),
+            happened: AtomicU32::new(0),
+            count: AtomicU32::new(0),
+            said: AtomicU64::new(0),
+            queued: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            error: AtomicI32::new(0),
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is(&self, flags: Flags) -> bool {
+        self.source.flags.contains(flags)
+    }
+
+    /// It is about the readiness of a descriptor: which, and the events of poll(2).
+    pub(crate) fn readiness(&self) -> Option<(i32, u32)> {
+        match self.source.what {
+            What::Ready(number, events) => Some((number, events)),
+            _ => None,
+        }
+    }
+
+    /// What the events of poll(2) or inotify(7) are in the words of its kind.
+    fn in_its_words(&self, events: u32) -> u32 {
+        let asked = self.source.asked;
+        match self.source.key.kind {
+            Kind::Socket | Kind::Pipe => {
+                let over = events & (libc::POLLERR | libc::POLLHUP) as u32 != 0;
+                let reads = over || events & (libc::POLLIN | libc::POLLRDHUP) as u32 != 0;
+                let writes = over || events & libc::POLLOUT as u32 != 0;
+                let reads = if reads { Happened::RECV | Happened::ACCEPT } else { 0 };
+                (reads | if writes { Happened::SEND } else { 0 }) & asked
+            }
+            Kind::Inode => crate::inode::happened(events) & asked,
+            _ => events,
+        }
+    }
+
+    /// Something has happened, in the words of poll(2), to who has the lock of the state.
+    pub(crate) fn note(&self, events: u32, count: u32) {
+        self.happened.fetch_or(self.in_its_words(events), Ordering::Relaxed);
+        self.count.fetch_add(count, Ordering::Relaxed);
+        if self.source.key.kind == Kind::Timer || self.source.key.kind == Kind::PosixTimer {
+            self.said.store(Clock::Monotonic.now() / 1_000_000, Ordering::Relaxed);
+        }
+    }
+
+    /// Its event, which is handed out: from here on it collects anew. To who has the lock of the state.
+    pub(crate) fn event(&self) -> Event {
+        let mut event = self.blank();
+        event.state = DONE;
+        let happened = self.happened.swap(0, Ordering::Relaxed);
+        let count = self.count.swap(0, Ordering::Relaxed);
+        let error = self.error.load(Ordering::Relaxed);
+        let said = self.said.load(Ordering::Relaxed);
+        event.data = match self.source.key.kind {
+            Kind::Timer | Kind::PosixTimer => [said as u32, count],
+            Kind::Signal => [count, 0],
+            Kind::Child => [said as u32, (said >> 32) as u32],
+            Kind::Inode => [happened, count],
+            _ => [happened, 0],
+        };
+        if error != 0 {
+            event.state |= BROKEN;
+            event.data = [0, error.wrapping_neg() as u32];
+        }
+        event
+    }
+
+    /// An event of which nothing is said yet.
+    pub(crate) fn blank(&self) -> Event {
+        let Source { key, asked, flags, user, .. } = self.source;
+        let (kind, flags) = (key.kind as u32, flags.bits());
+        Event { id: key.id, kind, asked, flags, user, ..Event::default() }
+    }
+
+    /// Tells the queue.
+    pub(crate) fn tell(self: &Arc<Self>, events: u32, count: u32, on: On) {
+        if let Some(core) = self.core.upgrade() {
+            core.happen(self, events, count, on);
+        }
+    }
+
+    /// The source is none any more.
+    pub(crate) fn breaks(self: &Arc<Self>, error: i32, on: On) {
+        if let Some(core) = self.core.upgrade() {
+            core.breaks(self, error, on);
+        }
+    }
+}
+
+impl Watched for Node {
+    fn ready(self: Arc<Self>, events: u32) {
+        self.tell(events, 1, On::Keeper);
+    }
+
+    fn broken(self: Arc<Self>, error: i32) {
+        self.breaks(error, On::Keeper);
+    }
+}
+
+impl Timed for Node {
+    fn place(&self) -> &AtomicU32 {
+        &self.place
+    }
+
+    fn expire(self: Arc<Self>) -> Option<u64> {
+        if self.is_gone() {
+            return None;
+        }
+        let What::Timer(clock, _, period) = self.source.what else { return None };
+        let due = self.next.load(Ordering::Relaxed);
+        if period == 0 || self.is(Flags::ONESHOT) {
+            self.tell(Happened::FIRED, 1, On::Clock);
+            return None;
+        }
+        let times = clock.now().saturating_sub(due) / period + 1;
+        let next = due.saturating_add(times.saturating_mul(period));
+        self.next.store(next, Ordering::Relaxed);
+        self.tell(Happened::FIRED, u32::try_from(times).unwrap_or(u32::MAX), On::Clock);
+        Some(next)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_gone()
+    }
+}

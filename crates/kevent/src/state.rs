@@ -1,0 +1,264 @@
+//! What a queue knows, under its lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use syslet::source::WatchId;
+
+use crate::event::{Event, Flags, Key};
+use crate::level;
+use crate::node::Node;
+use crate::ring::Ring;
+
+/// What waits to be handed out.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Node(Arc<Node>),
+    Event(Event),
+}
+
+/// Multiplies and folds: keys are small numbers that nobody chooses to harm.
+#[derive(Debug, Default)]
+pub(crate) struct Fold(u64);
+
+impl Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number as u64);
+    }
+}
+
+pub(crate) type Sources = HashMap<Key, Arc<Node>, BuildHasherDefault<Fold>>;
+
+/// What is left to be done when the lock is let go.
+#[derive(Debug, Default)]
+pub(crate) struct Chores {
+    /// Watches to be ended, with the numbers that they were of.
+    pub(crate) watches: Vec<(WatchId, i32)>,
+    /// Sources that are none any more and are still known elsewhere.
+    pub(crate) ended: Vec<Arc<Node>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) sources: Sources,
+    /// Each source at most once, so that there is always room: made when sources are added.
+    pub(crate) ready: VecDeque<Item>,
+    /// How many of these are still to be handed out: others were removed meanwhile.
+    pub(crate) live: usize,
+    /// Level-triggered sources whose event was handed out: to be looked at again.
+    pub(crate) levels: Vec<Arc<Node>>,
+    pub(crate) ring: Option<Ring>,
+    /// Threads that sleep, of these those that wait for several events, and those that were woken and have
+    /// not come yet.
+    pub(crate) sleepers: usize,
+    pub(crate) greedy: usize,
+    pub(crate) called: usize,
+    /// Threads that sleep until the ring moves.
+    pub(crate) tasks: Vec<Waker>,
+    pub(crate) eventfd: Option<Arc<File>>,
+    /// Somebody is on the way to wake tasks and write to the eventfd.
+    pub(crate) nudging: bool,
+    /// Sources of descriptors, for the sweep.
+    pub(crate) watched: Vec<Weak<Node>>,
+    pub(crate) cursor: usize,
+    pub(crate) sweeping: bool,
+    /// Since the last sweep something was done with the queue.
+    pub(crate) active: bool,
+    /// Calls to [`State::pass_levels`] in a row that left them.
+    passed: u32,
+    pub(crate) chores: Chores,
+}
+
+/// Fetches in a row that may leave the level-triggered sources unlooked at, because enough else is ready.
+const PASSES: u32 = 8;
+
+impl State {
+    pub(crate) fn with_ring(ring: Ring) -> Self {
+        Self { ring: Some(ring), ..Self::default() }
+    }
+
+    /// Events that could be handed out now, about: with `LAST_CHECK` there may be fewer.
+    pub(crate) fn available(&self) -> usize {
+        self.live + self.ring.as_ref().map_or(0, |ring| ring.len() as usize)
+    }
+
+    /// Adds a source, and room for its event.
+    pub(crate) fn insert(&mut self, node: Arc<Node>) {
+        self.active = true;
+        self.sources.insert(node.source.key, node);
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        // Removed sources leave their place behind, until it is asked for.
+        if self.ready.len() > 2 * self.live + 64 {
+            self.ready.retain(|item| match item {
+                Item::Node(node) => !node.is_gone(),
+                Item::Event(_) => true,
+            });
+        }
+        let wanted = self.sources.len() + self.ready.len();
+        if self.ready.capacity() < wanted {
+            self.ready.reserve(2 * wanted - self.ready.len());
+        }
+        let levels = self.sources.len();
+        if self.levels.capacity() < levels {
+            self.levels.reserve(2 * levels - self.levels.len());
+        }
+    }
+
+    /// Puts a source among the ready, unless it is there; says whether it was put.
+    pub(crate) fn enqueue(&mut self, node: &Arc<Node>) -> bool {
+        if node.is_gone() || node.queued.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        self.live += 1;
+        self.ready.push_back(Item::Node(Arc::clone(node)));
+        true
+    }
+
+    /// Takes a source out. What is known of it elsewhere is a chore.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Arc<Node>> {
+        self.active = true;
+        let node = self.sources.remove(&key)?;
+        self.end(&node);
+        Some(node)
+    }
+
+    fn end(&mut self, node: &Arc<Node>) {
+        node.gone.store(true, Ordering::SeqCst);
+        if node.queued.swap(false, Ordering::Relaxed) {
+            self.live -= 1;
+        }
+        match (node.readiness(), node.watch.get()) {
+            (Some((number, _)), Some(watch)) => self.chores.watches.push((*watch, number)),
+            (Some(_), None) => {}
+            _ => self.chores.ended.push(Arc::clone(node)),
+        }
+    }
+
+    /// Hands the event of a source out, or `None`: there is none any more.
+    fn hand_out(&mut self, node: &Arc<Node>) -> Option<Event> {
+        if node.is_gone() {
+            return None;
+        }
+        node.queued.store(false, Ordering::Relaxed);
+        self.live -= 1;
+        let broken = node.error.load(Ordering::Relaxed) != 0;
+        if !broken && node.is(Flags::LAST_CHECK) && level::still_holds(node) == Some(false) {
+            node.happened.store(0, Ordering::Relaxed);
+            node.count.store(0, Ordering::Relaxed);
+            return None;
+        }
+        let event = node.event();
+        if broken || node.is(Flags::ONESHOT) {
+            self.sources.remove(&node.source.key);
+            self.end(node);
+        } else if node.readiness().is_some() && !node.is(Flags::ET) {
+            self.levels.push(Arc::clone(node));
+        }
+        Some(event)
+    }
+
+    /// The oldest event that can be handed out, not from the ring.
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.ready.pop_front()? {
+                Item::Event(event) => {
+                    self.live -= 1;
+                    return Some(event);
+                }
+                Item::Node(node) => {
+                    if let Some(event) = self.hand_out(&node) {
+                        return Some(event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands out up to `max` events.
+    pub(crate) fn take(&mut self, max: usize, mut each: impl FnMut(Event)) -> usize {
+        self.active = true;
+        let mut taken = 0;
+        while taken < max {
+            let event = match self.ring.as_mut().and_then(Ring::take) {
+                Some(event) => event,
+                None => match self.next() {
+                    Some(event) => event,
+                    None => break,
+                },
+            };
+            each(event);
+            taken += 1;
+        }
+        self.fill_ring(true);
+        taken
+    }
+
+    /// Moves what there is to the ring, as far as there is room. `here`: the program's descriptors can be looked at.
+    pub(crate) fn fill_ring(&mut self, here: bool) {
+        while let Some(ring) = &self.ring {
+            let looked_at = match self.ready.front() {
+                None => return,
+                Some(Item::Node(node)) => node.is(Flags::LAST_CHECK) && !node.is_gone(),
+                Some(Item::Event(_)) => false,
+            };
+            if ring.is_full() || (looked_at && !here) {
+                return;
+            }
+            let Some(event) = self.next() else { return };
+            if let Some(ring) = &mut self.ring {
+                ring.put(event);
+            }
+        }
+    }
+
+    /// The level-triggered sources that are to be looked at before `max` events are handed out; none if
+    /// enough else is there, for some times.
+    pub(crate) fn pass_levels(&mut self, max: usize) -> Vec<Arc<Node>> {
+        if self.levels.is_empty() {
+            return Vec::new();
+        }
+        if self.live >= max && self.passed < PASSES {
+            self.passed += 1;
+            return Vec::new();
+        }
+        self.passed = 0;
+        let room = self.levels.capacity();
+        std::mem::replace(&mut self.levels, Vec::with_capacity(room))
+    }
+
+    /// How many threads are to be woken for something new.
+    pub(crate) fn call(&mut self) -> u32 {
+        if self.sleepers <= self.called {
+            return 0;
+        }
+        if self.greedy > 0 {
+            self.called = self.sleepers;
+            return i32::MAX as u32;
+        }
+        self.called += 1;
+        1
+    }
+}

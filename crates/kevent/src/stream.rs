@@ -1,0 +1,61 @@
+//! Events for tasks.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use crate::{Event, Queue};
+
+impl Queue {
+    /// Hands out an event, or has the task woken when there may be one. Each event wakes every task that waits,
+    /// because one of them may be gone.
+    pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Event> {
+        if self.is_dead() {
+            return Poll::Pending;
+        }
+        let mut event = None;
+        let mut take = || {
+            self.core.take(1, |taken| event = Some(taken));
+            event
+        };
+        if let Some(event) = take() {
+            return Poll::Ready(event);
+        }
+        let waker = context.waker();
+        {
+            let mut state = self.core.lock();
+            if !state.tasks.iter().any(|task| task.will_wake(waker)) {
+                state.tasks.push(waker.clone());
+            }
+        }
+        // What came before the waker was there.
+        match take() {
+            Some(event) => Poll::Ready(event),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The events as a stream, for any executor. Several streams share the events.
+    pub fn events(&self) -> Events<'_> {
+        Events(self)
+    }
+
+    /// The next event. Dropping the future loses nothing.
+    pub async fn next(&self) -> Event {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+}
+
+/// The events of a queue; see [`Queue::events`]. It does not end.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct Events<'a>(&'a Queue);
+
+impl Stream for Events<'_> {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.0.poll_next(context).map(Some)
+    }
+}

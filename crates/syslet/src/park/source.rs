@@ -1,0 +1,239 @@
+//! Sources: what waits for many events, for the surfaces that hand events out (`syslet-kevent`).
+//!
+//! A call waits for one event. A source is what such calls have in common, kept where they would be kept,
+//! and told of every event until it is taken back:
+//!
+//! - readiness of a descriptor: an edge-triggered watch in the keeper's epoll;
+//! - a time, once or again and again: an entry in the clock's heap;
+//! - an inode's directory entries, and signals that every thread blocks: an inotify and a signalfd in the
+//!   keeper's table.
+//!
+//! What is told, is told on the keeper's or on a clock's thread, and must neither wait nor run code of the
+//! program's: [`nudge`] has that done where the program's descriptors are.
+//!
+//! This is for the project's own crates: nothing here is promised to stay.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::crew::{Engine, Settings, engine, generation, start};
+use crate::sync::{AtomicU32, lock};
+
+use super::keeper::Delivery;
+use super::op::{NOWHERE as NO_PLACE, hold_off_handlers};
+pub use super::timers::Clock;
+use super::watch::Gathering;
+
+/// The place of a source that is in no heap.
+pub const NOWHERE: u32 = NO_PLACE;
+
+/// What is told of readiness.
+pub trait Watched: Send + Sync {
+    /// These events (of poll(2), or of inotify) came. On the keeper's thread.
+    fn ready(self: Arc<Self>, events: u32);
+    /// No more will come: `error` is an errno. On the keeper's thread.
+    fn broken(self: Arc<Self>, error: i32);
+}
+
+/// What is told at a time.
+pub trait Timed: Send + Sync {
+    /// A cell of the heap's, which begins as [`NOWHERE`].
+    fn place(&self) -> &AtomicU32;
+    /// Its time has come; when it is to be told again. On the clock's thread.
+    fn expire(self: Arc<Self>) -> Option<u64>;
+    /// True if nothing is to be told any more.
+    fn is_over(&self) -> bool;
+}
+
+/// What is done on a thread with the program's descriptors.
+pub trait Nudged: Send + Sync {
+    /// Does it. A panic ends there.
+    fn nudged(self: Arc<Self>);
+}
+
+impl fmt::Debug for dyn Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl fmt::Debug for dyn Timed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Timed")
+    }
+}
+
+impl fmt::Debug for dyn Nudged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nudged")
+    }
+}
+
+/// Which file a number meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct File {
+    /// Device and inode.
+    pub id: (u64, u64),
+    /// It is a socket: its inode has one open file.
+    pub is_socket: bool,
+}
+
+impl File {
+    /// The file that `number` means now.
+    ///
+    /// # Errors
+    ///
+    /// `-errno`.
+    pub fn of(number: i32) -> Result<Self, isize> {
+        use syslet_sys::uapi::{S_IFMT, S_IFSOCK};
+        let stat = syslet_sys::descriptor::stat(number)?;
+        Ok(Self { id: (stat.dev, stat.ino), is_socket: stat.mode & S_IFMT == S_IFSOCK })
+    }
+}
+
+/// A watch to be begun.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The program's descriptor.
+    pub number: i32,
+    /// What it meant.
+    pub file: File,
+    /// Events of poll(2); or of inotify(7), for [`watch_inode`].
+    pub events: u32,
+    /// It is told also if another source was told of the same event.
+    pub wake_all: bool,
+    /// Who is told.
+    pub who: Arc<dyn Watched>,
+}
+
+/// Names a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+    pub(super) serial: u64,
+}
+
+/// What became of an order: the watch, and what is ready at once, which is not told again; or `-errno`.
+pub type Begun = Result<(WatchId, u32), isize>;
+
+/// Starts what sources need.
+///
+/// # Errors
+///
+/// If there can be no threads.
+pub fn begin() -> io::Result<()> {
+    start(Settings::default()).map(|_| ())
+}
+
+/// Counts forks: what another generation has made is dead.
+pub fn life() -> u32 {
+    generation()
+}
+
+fn living() -> Option<&'static Engine> {
+    start(Settings::default()).ok()
+}
+
+/// Begins watches, in order, and says of each what became of it.
+///
+/// **Blocking**: until the keeper has taken the files, microseconds. The caller holds no lock that
+/// [`Watched::ready`] takes.
+pub fn watch(orders: Vec<Order>) -> Vec<Begun> {
+    gather(orders, false)
+}
+
+/// As [`watch`], of inodes.
+pub fn watch_inodes(orders: Vec<Order>) -> Vec<Begun> {
+    gather(orders, true)
+}
+
+fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
+    let _busy = hold_off_handlers();
+    let count = orders.len();
+    let refused = || vec![Err(-syslet_sys::uapi::EPERM); count];
+    let Some(keeper) = living().and_then(|engine| engine.keeper(true)) else { return refused() };
+    let gathering = Arc::new(Gathering::new(orders, inodes));
+    keeper.gather(&gathering);
+    gathering.wait()
+}
+
+/// Ends watches of readiness, whose descriptors the program knew by these numbers. What they were about to be told they may still be.
+///
+/// **Blocking**: never.
+pub fn unwatch(watches: &[(WatchId, i32)]) {
+    let _busy = hold_off_handlers();
+    if let Some(keeper) = engine().and_then(|engine| engine.keeper(true)) {
+        keeper.leave(watches.to_vec(), false);
+    }
+}
+
+/// As [`unwatch`], of inodes.
+pub fn unwatch_inode(watch: WatchId) {
+    let _busy = hold_off_handlers();
+    if let Some(keeper) = engine().and_then(|engine| engine.keeper(true)) {
+        keeper.leave(vec![(watch, -1)], true);
+    }
+}
+
+/// Has `who` told at `at`, in nanoseconds of `clock`. It must be in no heap.
+///
+/// # Errors
+///
+/// If there can be no thread.
+pub fn set_alarm(clock: Clock, at: u64, who: Arc<dyn Timed>) -> io::Result<()> {
+    let _busy = hold_off_handlers();
+    let engine = start(Settings::default())?;
+    let timers = engine.clock(clock).ok_or_else(|| io::Error::other("no thread for the clock"))?;
+    timers.add_alarm(at, who);
+    Ok(())
+}
+
+/// Takes it back, if it is in the heap.
+pub fn clear_alarm(clock: Clock, who: &(dyn Timed + 'static)) {
+    let _busy = hold_off_handlers();
+    if let Some(timers) = engine().and_then(|engine| engine.clock(clock)) {
+        timers.remove_alarm(who);
+    }
+}
+
+/// Has something done soon on a thread with the program's descriptors.
+pub fn nudge(who: Arc<dyn Nudged>) {
+    let _busy = hold_off_handlers();
+    if let Some(engine) = living() {
+        engine.deliver(Delivery::Nudge(who));
+    }
+}
+
+/// Has `hook` called on the first clock's thread whenever [`ring_from_handler`] was.
+///
+/// # Errors
+///
+/// If there can be no thread.
+pub fn on_ring(hook: fn()) -> io::Result<()> {
+    let engine = start(Settings::default())?;
+    *lock(&engine.park.hook) = Some(hook);
+    match engine.clock(Clock::Monotonic) {
+        Some(_) => Ok(()),
+        None => Err(io::Error::other("no thread for the clock")),
+    }
+}
+
+/// Has the hook of [`on_ring`] called. For signal handlers.
+pub fn ring_from_handler() {
+    if let Some(engine) = engine()
+        && let Some(Some(timers)) = engine.park.clocks[Clock::Monotonic as usize].get()
+    {
+        timers.ring();
+    }
+}
+
+/// Has the keeper take the signals of `mask` that are pending for the process, because every thread blocks
+/// them, and call `each` with their numbers. Replaces what was asked before.
+pub fn take_signals(mask: u64, each: fn(u32)) {
+    let _busy = hold_off_handlers();
+    if let Some(keeper) = living().and_then(|engine| engine.keeper(false)) {
+        keeper.take_signals(mask, each);
+    }
+}

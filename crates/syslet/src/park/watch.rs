@@ -1,0 +1,402 @@
+//! Watches that stay: what the keeper tells sources (`source.rs`) of, without end.
+//!
+//! A call holds its file while it waits. A source must not: when the program closes a socket the other side is to
+//! see that. So the keeper takes the file only to put it into its epoll, which forgets it when the program
+//! closes it; and each watch is edge-triggered, so that an event costs nothing but itself.
+//!
+//! An epoll knows what it watches by file *and* number. All files go in by one number of the keeper's, the
+//! *desk*, so that they can be named again: the file is taken again, put on the desk, and changed or taken
+//! out. Another file on the desk is another watch. A file that is watched twice goes in by a second desk, but for
+//! sockets: these have one watch with several *readers*, so that an event can be given to one of them.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::Arc;
+
+use syslet_sys::uapi::{
+    EBADF, EEXIST, ENOENT, EPOLLET, EpollEvent, IN_IGNORED, IN_MASK_ADD, IN_Q_OVERFLOW, POLLERR,
+    POLLHUP, POLLIN,
+};
+use syslet_sys::{call as kernel, descriptor, futex};
+
+use super::source::{Begun, File, Order, WatchId, Watched};
+use crate::sync::{AtomicU32, Mutex, Ordering, lock};
+
+/// Numbers by which files are put into the epoll.
+const DESKS: usize = 8;
+/// In the data of an event: it is of a watch.
+const WATCH: u64 = 1 << 63;
+/// It is the inotify, or the signalfd.
+const INODES: u64 = 1 << 62;
+const SIGNALS: u64 = INODES | 1;
+/// Bytes of `struct signalfd_siginfo`; and of `struct inotify_event`, without its name.
+const SIGINFO: usize = 128;
+const INODE_EVENT: usize = 16;
+
+/// Orders, and what becomes of them.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    orders: Mutex<Vec<Order>>,
+    begun: Mutex<Vec<Begun>>,
+    done: AtomicU32,
+    pub(super) inodes: bool,
+}
+
+impl Gathering {
+    pub(super) fn new(orders: Vec<Order>, inodes: bool) -> Self {
+        let (orders, begun) = (Mutex::new(orders), Mutex::default());
+        Self { orders, begun, done: AtomicU32::new(0), inodes }
+    }
+
+    /// **Blocking**: until the keeper has done it.
+    pub(super) fn wait(&self) -> Vec<Begun> {
+        while self.done.load(Ordering::Acquire) == 0 {
+            futex::wait(&self.done, 0, None);
+        }
+        std::mem::take(&mut *lock(&self.begun))
+    }
+
+    pub(super) fn take_orders(&self) -> Vec<Order> {
+        std::mem::take(&mut *lock(&self.orders))
+    }
+
+    pub(super) fn answer(&self, begun: Vec<Begun>) {
+        *lock(&self.begun) = begun;
+        self.done.store(1, Ordering::Release);
+        futex::wake(&self.done, 1);
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    serial: u64,
+    who: Arc<dyn Watched>,
+    events: u32,
+    wake_all: bool,
+    /// It was just added: what is ready now is its first answer.
+    first: Option<u32>,
+}
+
+/// One file in the epoll.
+#[derive(Debug, Default)]
+struct Entry {
+    generation: u32,
+    desk: i32,
+    events: u32,
+    file: Option<File>,
+    readers: Vec<Reader>,
+}
+
+/// Those of one inode in the inotify.
+#[derive(Debug, Default)]
+struct InodeReaders(Vec<(u64, Arc<dyn Watched>, u32)>);
+
+/// What only the keeper's thread touches.
+#[derive(Debug)]
+pub(super) struct Watches {
+    epoll: i32,
+    /// The process, as a descriptor.
+    process: i32,
+    desks: [i32; DESKS],
+    /// A file may lie there.
+    littered: [bool; DESKS],
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    sockets: HashMap<(u64, u64), u32>,
+    inotify: i32,
+    inodes: HashMap<i32, InodeReaders>,
+    signals: i32,
+    told_signals: Option<fn(u32)>,
+    serial: u64,
+}
+
+impl Watches {
+    pub(super) fn new(epoll: i32, process: i32) -> Self {
+        // The desks are names of the epoll itself while nothing lies there.
+        let desks = std::array::from_fn(|_| descriptor::duplicate(epoll) as i32);
+        Self {
+            epoll,
+            process,
+            desks,
+            littered: [false; DESKS],
+            entries: Vec::new(),
+            free: Vec::new(),
+            sockets: HashMap::new(),
+            inotify: -1,
+            inodes: HashMap::new(),
+            signals: -1,
+            told_signals: None,
+            serial: 0,
+        }
+    }
+
+    /// The file of the program's `number`, in the keeper's table, if it still is `file`.
+    fn take(&self, number: i32, file: File) -> Result<i32, isize> {
+        let taken = descriptor::take_from(self.process, number) as i32;
+        if taken < 0 {
+            return Err(taken as isize);
+        }
+        if File::of(taken).is_ok_and(|found| found == file) {
+            return Ok(taken);
+        }
+        kernel::close(taken);
+        Err(-EBADF)
+    }
+
+    /// Does something to the watch of a taken file, which is closed.
+    fn at_desk(&mut self, taken: i32, desk: usize, act: impl FnOnce(i32, i32) -> isize) -> isize {
+        let named = descriptor::name_as(taken, self.desks[desk]);
+        self.littered[desk] = true;
+        if named < 0 { named } else { act(self.epoll, self.desks[desk]) }
+    }
+
+    /// Lets go of every file that lies on a desk.
+    pub(super) fn tidy(&mut self) {
+        for (desk, littered) in self.desks.iter().zip(&mut self.littered) {
+            if std::mem::take(littered) {
+                descriptor::name_as(self.epoll, *desk);
+            }
+        }
+    }
+
+    /// Begins a watch. What is ready at once is asked for by [`first`](Self::first).
+    pub(super) fn begin(&mut self, order: Order) -> Result<WatchId, isize> {
+        let taken = self.take(order.number, order.file)?;
+        let known = if order.file.is_socket { self.sockets.get(&order.file.id) } else { None };
+        let joined = known.copied().and_then(|index| self.join(taken, index, &order));
+        let index = match joined {
+            Some(index) => Ok(index),
+            None => self.add(taken, &order),
+        };
+        kernel::close(taken);
+        let index = index?;
+        self.serial += 1;
+        let entry = &mut self.entries[index as usize];
+        let Order { events, wake_all, who, .. } = order;
+        let serial = self.serial;
+        entry.readers.push(Reader { serial, who, events, wake_all, first: Some(0) });
+        Ok(WatchId { index, generation: entry.generation, serial })
+    }
+
+    fn event(index: u32, entry: &Entry) -> EpollEvent {
+        let data = WATCH | u64::from(entry.generation & 0x3fff_ffff) << 32 | u64::from(index);
+        EpollEvent { events: entry.events | EPOLLET, data }
+    }
+
+    /// Adds to the watch of a socket. `None`: that is gone, and another socket has its inode.
+    fn join(&mut self, taken: i32, index: u32, order: &Order) -> Option<u32> {
+        let entry = &mut self.entries[index as usize];
+        let desk = entry.desk as usize;
+        entry.events |= order.events;
+        let event = Self::event(index, entry);
+        let changed =
+            self.at_desk(taken, desk, |epoll, at| descriptor::watch(epoll, at, event, true));
+        if changed == 0 {
+            return Some(index);
+        }
+        for reader in self.drop_entry(index) {
+            reader.who.broken(EBADF as i32);
+        }
+        None
+    }
+
+    fn add(&mut self, taken: i32, order: &Order) -> Result<u32, isize> {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::default());
+            self.entries.len() as u32 - 1
+        });
+        let file = Some(order.file);
+        let generation = self.entries[index as usize].generation;
+        let events = order.events;
+        let mut answer = -EEXIST;
+        for desk in 0..DESKS {
+            let entry = Entry { generation, desk: desk as i32, events, file, readers: Vec::new() };
+            let event = Self::event(index, &entry);
+            self.entries[index as usize] = entry;
+            let add = |epoll, at| descriptor::watch(epoll, at, event, false);
+            answer = self.at_desk(taken, desk, add);
+            if answer == -EEXIST && order.file.is_socket {
+                // A watch without readers, of a number that was closed before it was taken back.
+                let change = |epoll, at| descriptor::watch(epoll, at, event, true);
+                answer = self.at_desk(taken, desk, change);
+            }
+            if answer != -EEXIST {
+                break;
+            }
+        }
+        if answer < 0 {
+            self.free.push(index);
+            return Err(answer);
+        }
+        if order.file.is_socket {
+            self.sockets.insert(order.file.id, index);
+        }
+        Ok(index)
+    }
+
+    /// What was ready at once for a watch that was just begun. From here on it is told.
+    pub(super) fn first(&mut self, watch: WatchId) -> u32 {
+        let Some(entry) = self.find(watch) else { return 0 };
+        let reader = entry.readers.iter_mut().find(|reader| reader.serial == watch.serial);
+        reader.and_then(|reader| reader.first.take()).unwrap_or(0)
+    }
+
+    fn find(&mut self, watch: WatchId) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(watch.index as usize)?;
+        (entry.generation == watch.generation).then_some(entry)
+    }
+
+    fn drop_entry(&mut self, index: u32) -> Vec<Reader> {
+        let entry = &mut self.entries[index as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        let file = entry.file.take();
+        let readers = std::mem::take(&mut entry.readers);
+        if let Some(file) = file.filter(|file| file.is_socket) {
+            self.sockets.remove(&file.id);
+        }
+        self.free.push(index);
+        readers
+    }
+
+    /// Ends a watch of what the program knew as `number`.
+    pub(super) fn leave(&mut self, watch: WatchId, number: i32) {
+        let Some(entry) = self.find(watch) else { return };
+        let before = entry.readers.len();
+        entry.readers.retain(|reader| reader.serial != watch.serial);
+        if before == entry.readers.len() || !entry.readers.is_empty() {
+            return;
+        }
+        let (desk, file) = (entry.desk as usize, entry.file);
+        self.drop_entry(watch.index);
+        // If it cannot be taken, the epoll forgets it when its file is closed, and nobody listens till then.
+        if let Some(Ok(taken)) = file.map(|file| self.take(number, file)) {
+            self.at_desk(taken, desk, descriptor::forget);
+            kernel::close(taken);
+        }
+    }
+
+    /// An event of the epoll; false if it is not one of these.
+    pub(super) fn told(&mut self, data: u64, events: u32) -> bool {
+        match data {
+            INODES => self.read_inodes(),
+            SIGNALS => self.read_signals(),
+            _ if data & WATCH != 0 => self.ready(data, events),
+            _ => return false,
+        }
+        true
+    }
+
+    fn ready(&mut self, data: u64, events: u32) {
+        let (index, generation) = (data as u32, (data >> 32) as u32 & 0x3fff_ffff);
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        if entry.generation & 0x3fff_ffff != generation {
+            return;
+        }
+        let mut given = false;
+        for reader in &mut entry.readers {
+            let found = events & (reader.events | POLLERR | POLLHUP);
+            if found == 0 || (given && !reader.wake_all) {
+                continue;
+            }
+            if let Some(first) = &mut reader.first {
+                *first |= found;
+                continue;
+            }
+            given |= !reader.wake_all;
+            Arc::clone(&reader.who).ready(found);
+        }
+    }
+
+    /// Begins to watch an inode.
+    pub(super) fn begin_inode(&mut self, order: Order) -> Begun {
+        if self.inotify < 0 {
+            let made = descriptor::new_inotify();
+            if made < 0 {
+                return Err(made);
+            }
+            self.inotify = made as i32;
+            self.watch_own(self.inotify, INODES);
+        }
+        let taken = self.take(order.number, order.file)?;
+        let path = CString::new(format!("/proc/thread-self/fd/{taken}"));
+        let path = path.expect("there is no zero in it");
+        let watch = descriptor::watch_inode(self.inotify, &path, order.events | IN_MASK_ADD);
+        kernel::close(taken);
+        if watch < 0 {
+            return Err(watch);
+        }
+        self.serial += 1;
+        let readers = &mut self.inodes.entry(watch as i32).or_default().0;
+        readers.push((self.serial, order.who, order.events));
+        let (index, serial) = (watch as u32, self.serial);
+        Ok((WatchId { index, generation: 0, serial }, 0))
+    }
+
+    pub(super) fn leave_inode(&mut self, watch: WatchId) {
+        let number = watch.index as i32;
+        let Some(InodeReaders(readers)) = self.inodes.get_mut(&number) else { return };
+        readers.retain(|(serial, ..)| *serial != watch.serial);
+        if readers.is_empty() {
+            self.inodes.remove(&number);
+            descriptor::forget_inode(self.inotify, number);
+        }
+    }
+
+    fn watch_own(&self, number: i32, data: u64) {
+        descriptor::watch(self.epoll, number, EpollEvent { events: POLLIN, data }, false);
+    }
+
+    fn read_inodes(&mut self) {
+        let mut bytes = [0; 4096];
+        let count = descriptor::read(self.inotify, &mut bytes).max(0) as usize;
+        let mut rest = &bytes[..count];
+        while let Some((head, after)) = rest.split_first_chunk::<INODE_EVENT>() {
+            let word = |at: usize| {
+                u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+            };
+            let (watch, mask, len) = (word(0) as i32, word(4), word(12) as usize);
+            self.inode_told(watch, mask);
+            rest = after.get(len..).unwrap_or_default();
+        }
+    }
+
+    fn inode_told(&mut self, watch: i32, mask: u32) {
+        if mask & IN_Q_OVERFLOW != 0 {
+            // Something has happened, nobody knows where: it may be everything.
+            for (_, who, events) in self.inodes.values().flat_map(|readers| &readers.0) {
+                Arc::clone(who).ready(*events);
+            }
+        } else if mask & IN_IGNORED != 0 {
+            for (_, who, _) in self.inodes.remove(&watch).unwrap_or_default().0 {
+                who.broken(ENOENT as i32);
+            }
+        } else if let Some(InodeReaders(readers)) = self.inodes.get(&watch) {
+            for (_, who, events) in readers {
+                if mask & events != 0 {
+                    Arc::clone(who).ready(mask & events);
+                }
+            }
+        }
+    }
+
+    /// See `source::take_signals`.
+    pub(super) fn take_signals(&mut self, mask: u64, each: fn(u32)) {
+        self.told_signals = Some(each);
+        let made = descriptor::signals(self.signals, mask) as i32;
+        if self.signals < 0 && made >= 0 {
+            self.signals = made;
+            self.watch_own(made, SIGNALS);
+        }
+    }
+
+    fn read_signals(&mut self) {
+        let mut bytes = [0; 16 * SIGINFO];
+        let count = descriptor::read(self.signals, &mut bytes).max(0) as usize;
+        for info in bytes[..count].as_chunks::<SIGINFO>().0 {
+            let number = u32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
+            if let Some(told) = self.told_signals {
+                told(number);
+            }
+        }
+    }
+}
