@@ -14,6 +14,7 @@ mod error;
 mod guest;
 mod handoff;
 mod inline;
+mod kevent;
 mod machine;
 mod on_tokio;
 mod options;
@@ -51,6 +52,9 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
     if let Command::Serve(options) = &cli.command {
         return server::serve(options).map(|()| true);
     }
+    if let Command::ServeKevent(options) = &cli.command {
+        return kevent::serve(options.way).map(|()| true);
+    }
     let common = cli.command.common();
     let before = Before::now();
     let (name, rows) = match &cli.command {
@@ -64,7 +68,8 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Capi(options) => ("capi", c_programs::run(options)?),
         Command::Libaio(options) => ("libaio", aio::run(aio::Library::Libaio, options)?),
         Command::Posixaio(options) => ("posixaio", aio::run(aio::Library::PosixAio, options)?),
-        Command::Serve(_) => unreachable!("it has no report"),
+        Command::Kevent(options) => ("kevent", kevent::run(options)?),
+        Command::Serve(_) | Command::ServeKevent(_) => unreachable!("it has no report"),
     };
     let machine = Machine::describe(&common.dir(), before)?;
     let report = Report::new(name, common.quick, machine, rows);

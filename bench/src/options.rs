@@ -36,6 +36,11 @@ pub(crate) enum Command {
     Libaio(AioOptions),
     /// fio with POSIX AIO, by the C library's functions and by the drop-in's.
     Posixaio(AioOptions),
+    /// The event queue beside epoll: events, timers, idle connections, the same server in four ways.
+    Kevent(KeventOptions),
+    /// The server that `bench kevent` starts.
+    #[command(hide = true)]
+    ServeKevent(ServeKeventOptions),
     /// The server that `bench server` starts.
     #[command(hide = true)]
     Serve(ServeOptions),
@@ -53,6 +58,8 @@ impl Command {
             Self::Server(options) => &options.common,
             Self::Capi(options) => &options.common,
             Self::Libaio(options) | Self::Posixaio(options) => &options.common,
+            Self::Kevent(options) => &options.common,
+            Self::ServeKevent(options) => &options.common,
             Self::Serve(options) => &options.common,
         }
     }
@@ -630,4 +637,130 @@ impl HandoffOptions {
         };
         if self.common.quick { quick } else { full }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeventOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these works only
+    #[arg(long = "work")]
+    works: Vec<KeventWork>,
+    /// Rounds of each way; segments of each server [default: 200; 5]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Sockets that become ready in a round
+    #[arg(long)]
+    sockets: Option<usize>,
+    /// Connections of the servers, most of them idle; may be given several times [default: 10, 100, 1000, 9000]
+    #[arg(long = "connections")]
+    connections: Vec<usize>,
+    /// Connections of these that ask without a pause
+    #[arg(long, default_value_t = 10)]
+    pub(crate) active: usize,
+    /// Measure these servers only
+    #[arg(long = "way", value_enum)]
+    ways: Vec<KeventWay>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum KeventWork {
+    /// Sockets that become ready
+    Events,
+    /// Timers that are added
+    Timers,
+    /// Connections on which nothing happens
+    Idle,
+    /// A server
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "kebab-case")]
+pub(crate) enum KeventWay {
+    /// Edge-triggered epoll
+    Epoll,
+    /// The event queue
+    Kevent,
+    /// A receive for each connection, parked; answers by a completion queue
+    Calls,
+    /// A threadlet for each connection
+    Threadlets,
+}
+
+impl KeventWay {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::Kevent => "kevent",
+            Self::Calls => "calls",
+            Self::Threadlets => "threadlets",
+        }
+    }
+
+    /// Most connections that it is asked to have: a thread for each is too much at some point.
+    pub(crate) const fn most(self) -> usize {
+        match self {
+            Self::Threadlets => 1000,
+            _ => usize::MAX,
+        }
+    }
+}
+
+impl KeventOptions {
+    /// The works that are asked for: all if none is named.
+    pub(crate) fn works(&self) -> &[KeventWork] {
+        if self.works.is_empty() { KeventWork::value_variants() } else { &self.works }
+    }
+
+    /// The servers that are asked for: all if none is named.
+    pub(crate) fn ways(&self) -> &[KeventWay] {
+        if self.ways.is_empty() { KeventWay::value_variants() } else { &self.ways }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 3 } else { 200 }).max(1)
+    }
+
+    pub(crate) fn segments(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 1 } else { 5 }).max(1)
+    }
+
+    pub(crate) fn sockets(&self) -> usize {
+        self.sockets.unwrap_or(if self.common.quick { 50 } else { 2000 }).max(1)
+    }
+
+    pub(crate) fn timers(&self) -> u64 {
+        if self.common.quick { 1000 } else { 100_000 }
+    }
+
+    pub(crate) fn idle(&self) -> usize {
+        if self.common.quick { 100 } else { 10_000 }
+    }
+
+    pub(crate) fn windows(&self) -> usize {
+        if self.common.quick { 1 } else { 5 }
+    }
+
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_millis(if self.common.quick { 100 } else { 2000 })
+    }
+
+    /// How many connections the servers have.
+    pub(crate) fn connections(&self) -> &[usize] {
+        match (self.connections.is_empty(), self.common.quick) {
+            (false, _) => &self.connections,
+            (true, true) => &[20],
+            (true, false) => &[10, 100, 1000, 9000],
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeKeventOptions {
+    #[command(flatten)]
+    common: Common,
+    #[arg(long, value_enum)]
+    pub(crate) way: KeventWay,
 }

@@ -113,7 +113,7 @@ impl Core {
                     source::unwatch_inode(*watch);
                 }
             }
-            What::Signal(number, only) => signals::leave(number, only, node),
+            What::Signal(number, _) => signals::leave(number, node),
             What::Child(_) => child::leave(self, node),
             What::Ready(..) | What::User => {}
         }

@@ -95,12 +95,12 @@ pub(crate) fn enter(number: u32, only: bool, node: &Arc<Node>) {
     }
     if node.is_gone() {
         drop(told);
-        leave(number, only, node);
+        leave(number, node);
     }
 }
 
 /// From here on the source is not told.
-pub(crate) fn leave(number: u32, _only: bool, node: &Arc<Node>) {
+pub(crate) fn leave(number: u32, node: &Arc<Node>) {
     let mut told = told();
     let before = told.len();
     told.retain(|told| !Arc::ptr_eq(&told.node, node));
@@ -117,9 +117,10 @@ pub(crate) fn leave(number: u32, _only: bool, node: &Arc<Node>) {
 fn choose(told: &[Told]) {
     let only = told.iter().filter(|told| told.only).fold(0, |only, told| only | bit(told.number));
     if ONLY.swap(only, Ordering::SeqCst) != only {
+        // Waits for the keeper, which takes no lock of ours.
         source::take_signals(only, |number| {
             count(number);
-            hand_out();
+            source::ring_from_handler();
         });
     }
 }
@@ -211,7 +212,7 @@ fn by_default(number: u32) {
     unsafe { libc::raise(number as c_int) };
 }
 
-/// Hands out what was counted.
+/// Hands out what was counted. On the clock's thread.
 fn hand_out() {
     for (number, count) in COUNTS.iter().enumerate() {
         if count.load(Ordering::Relaxed) == 0 {
@@ -223,9 +224,6 @@ fn hand_out() {
             .filter(|told| told.number == number as u32)
             .map(|told| Arc::clone(&told.node))
             .collect();
-        if count > 0 {
-            // The keeper comes here too.
-            nodes.iter().for_each(|node| node.tell(Happened::DELIVERY, count, On::Keeper));
-        }
+        nodes.iter().for_each(|node| node.tell(Happened::DELIVERY, count, On::Clock));
     }
 }

@@ -1,1 +1,110 @@
+#![allow(unsafe_code, reason = "gives a number to another file")]
 
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use syslet_kevent::{Flags, Source};
+
+use crate::util::{LONG, drain, one, pair, put, queue, within_short};
+
+#[test]
+fn closing_takes_effect_at_once_though_the_socket_is_watched() {
+    let (queue, (mine, mut theirs)) = (queue(), pair());
+    queue.add(Source::recv(&mine).with(Flags::ET)).unwrap();
+    drop(mine);
+    assert_eq!(theirs.read(&mut [0]).expect("the end is seen"), 0);
+}
+
+#[test]
+fn a_closed_descriptor_ends_its_source_though_nothing_else_happens() {
+    let (queue, (mine, _theirs)) = (queue(), pair());
+    queue.add(Source::recv(&mine).with(Flags::ET).user_data(4)).unwrap();
+    let begun = Instant::now();
+    let number = mine.as_raw_fd();
+    drop(mine);
+    let event = one(&queue);
+    assert!(begun.elapsed() < LONG / 4);
+    assert_eq!((event.id, event.user), (number as u64, 4));
+    assert_eq!(event.error().unwrap().raw_os_error(), Some(libc::EBADF));
+    assert_eq!(queue.sources(), 0);
+}
+
+/// Another file at the number of `old`, which is closed.
+fn replace(old: impl Into<OwnedFd>, new: impl Into<OwnedFd>) -> OwnedFd {
+    let (old, new) = (old.into().into_raw_fd(), new.into());
+    // SAFETY: the number is ours.
+    assert_eq!(unsafe { libc::dup2(new.as_raw_fd(), old) }, old);
+    // SAFETY: it is open, and nobody else's.
+    unsafe { OwnedFd::from_raw_fd(old) }
+}
+
+#[test]
+fn a_stranger_with_the_same_number_is_not_told_of() {
+    for flags in [Flags::ET, Flags::NONE] {
+        let (queue, (mine, theirs)) = (queue(), pair());
+        let (stranger, friend) = pair();
+        queue.add(Source::recv(&mine).with(flags)).unwrap();
+        put(&theirs);
+        one(&queue); // so a level-triggered one is looked at again
+        let at = replace(mine, stranger);
+        put(&friend);
+        let event = one(&queue);
+        assert_eq!(event.error().and_then(|error| error.raw_os_error()), Some(libc::EBADF));
+        assert_eq!(within_short(&queue), []);
+        drop(at);
+    }
+}
+
+#[test]
+fn a_number_that_is_added_anew_breaks_the_old_source_and_begins_another() {
+    let (queue, (mine, theirs)) = (queue(), pair());
+    let (stranger, friend) = pair();
+    queue.add(Source::recv(&mine).with(Flags::ET).user_data(1)).unwrap();
+    let at = replace(mine, stranger);
+    queue.add(Source::recv(&at).with(Flags::ET).user_data(2)).unwrap();
+    let event = one(&queue);
+    assert_eq!((event.user, event.error().is_some()), (1, true));
+    put(&friend);
+    assert_eq!(one(&queue).user, 2);
+    assert_eq!((within_short(&queue).len(), queue.sources()), (0, 1));
+    drop(theirs);
+}
+
+#[test]
+fn a_duplicate_goes_on_being_told_after_its_source_was_removed_by_the_other_number() {
+    // The epoll's own trap: what was put in by one number and is kept open by another.
+    let (queue, (mine, theirs)) = (queue(), pair());
+    let twin = mine.try_clone().unwrap();
+    let source = Source::recv(&mine).with(Flags::ET);
+    queue.add(source).unwrap();
+    drop(mine);
+    let _ = queue.remove(source.key());
+    while !queue.get_events(0, 8, None).unwrap().is_empty() {}
+    queue.add(Source::recv(&twin).with(Flags::ET).user_data(8)).unwrap();
+    put(&theirs);
+    assert_eq!(one(&queue).user, 8);
+    assert_eq!(within_short(&queue), []);
+    drain(&twin);
+}
+
+#[test]
+fn everything_may_be_closed() {
+    let queue = queue();
+    let pairs: Vec<_> = (0..20).map(|_| pair()).collect();
+    for (mine, _) in &pairs {
+        queue.add(Source::recv(mine).with(Flags::ET)).unwrap();
+    }
+    drop(pairs);
+    let mut broken = 0;
+    while broken < 20 {
+        broken += usize::from(one(&queue).error().is_some());
+    }
+    // And it works on.
+    let (mine, theirs) = pair();
+    queue.add(Source::recv(&mine).with(Flags::ET)).unwrap();
+    queue.add(Source::after(1, Duration::from_millis(1))).unwrap();
+    put(&theirs);
+    let kinds = [one(&queue).kind, one(&queue).kind];
+    assert!(kinds.contains(&0) && kinds.contains(&2), "{kinds:?}");
+}

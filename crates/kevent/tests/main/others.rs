@@ -1,1 +1,137 @@
+#![allow(unsafe_code, reason = "system calls with memory of its own")]
 
+use std::fs::{self, File};
+use std::process::Command;
+use std::time::Duration;
+
+use syslet::Call;
+use syslet_kevent::{Flags, Happened, Kind, Source};
+
+use crate::util::{errno, one, queue, within_short};
+
+#[test]
+fn the_end_of_a_child_is_told_with_its_status_and_the_child_is_left() {
+    let queue = queue();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "read x; exit 7"]).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let pid = child.id() as i32;
+    assert_eq!(queue.add(Source::child(pid).user_data(3)).unwrap(), None);
+    assert_eq!(errno(queue.add(Source::child(pid))), libc::EEXIST);
+    drop(child.stdin.take());
+    let event = one(&queue);
+    assert_eq!((event.kind(), event.id, event.user), (Some(Kind::Child), pid as u64, 3));
+    assert_eq!(event.data, [7, libc::CLD_EXITED as u32]);
+    assert_eq!(queue.sources(), 0);
+    // It has ended already.
+    let event = queue.add(Source::child(pid)).unwrap().expect("at once");
+    assert_eq!(event.data[0], 7);
+    assert_eq!(child.wait().unwrap().code(), Some(7), "it was left to be waited for");
+    assert_eq!(errno(queue.add(Source::child(pid))), libc::ECHILD);
+}
+
+#[test]
+fn a_child_that_is_removed_is_not_told() {
+    let queue = queue();
+    let mut child = Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let source = Source::child(child.id() as i32);
+    queue.add(source).unwrap();
+    queue.remove(source.key()).unwrap();
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(within_short(&queue), []);
+}
+
+#[test]
+fn a_directory_tells_what_comes_and_goes() {
+    let folder = std::env::temp_dir().join(format!("syslet-kevent-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let queue = queue();
+    let directory = File::open(&folder).unwrap();
+    let both = Happened::CREATE | Happened::REMOVE;
+    assert_eq!(queue.add(Source::directory(&directory, both)).unwrap(), None);
+    File::create(folder.join("one")).unwrap();
+    assert_eq!(one(&queue).happened(), Happened::CREATE);
+    fs::remove_file(folder.join("one")).unwrap();
+    assert_eq!(one(&queue).happened(), Happened::REMOVE);
+    // A second source, of which the first knows nothing; it asks for less.
+    let again = File::open(&folder).unwrap();
+    queue.add(Source::directory(&again, Happened::REMOVE).user_data(2)).unwrap();
+    File::create(folder.join("two")).unwrap();
+    assert_eq!(one(&queue).user, 0);
+    queue.remove(Source::directory(&directory, both).key()).unwrap();
+    fs::remove_file(folder.join("two")).unwrap();
+    assert_eq!(one(&queue).user, 2);
+    // The directory itself goes: what was told of it, and then that there is none any more.
+    drop((again, directory));
+    fs::remove_dir(&folder).unwrap();
+    let mut event = one(&queue);
+    while event.error().is_none() {
+        event = one(&queue);
+    }
+    assert_eq!(event.error().unwrap().raw_os_error(), Some(libc::ENOENT));
+    assert_eq!(queue.sources(), 0);
+}
+
+#[test]
+fn answers_of_calls_and_closures_come_to_the_queue() {
+    let queue = queue();
+    let mut pipe = [0; 2];
+    // SAFETY: two numbers.
+    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+    let bytes: &'static mut [u8; 8] = Box::leak(Box::default());
+    let at = bytes.as_mut_ptr() as usize;
+    let read = Call::new(libc::SYS_read as usize, [pipe[0] as usize, at, 8]);
+    // SAFETY: the bytes are leaked.
+    unsafe { queue.submit(1, 100, read) }.unwrap();
+    queue
+        .threadlet(2, 200, || {
+            std::thread::sleep(Duration::from_millis(5));
+            -77
+        })
+        .unwrap();
+    let event = one(&queue);
+    assert_eq!((event.kind(), event.id, event.user), (Some(Kind::Completion), 2, 200));
+    assert_eq!(event.result(), -77);
+    // SAFETY: five bytes.
+    assert_eq!(unsafe { libc::write(pipe[1], b"hello".as_ptr().cast(), 5) }, 5);
+    let event = one(&queue);
+    assert_eq!((event.id, event.user, event.result()), (1, 100, 5));
+    // What ends at once is told too.
+    // SAFETY: no memory.
+    unsafe { queue.submit(3, 300, Call::new(libc::SYS_getppid as usize, [])) }.unwrap();
+    assert_eq!((one(&queue).id, within_short(&queue).len()), (3, 0));
+    let refused = Call::new(libc::SYS_exit as usize, [0]);
+    // SAFETY: it is refused.
+    assert!(unsafe { queue.submit(4, 400, refused) }.is_err());
+    // SAFETY: ours.
+    unsafe { libc::close(pipe[0]) + libc::close(pipe[1]) };
+}
+
+#[test]
+fn a_forked_child_has_no_queue_and_can_make_its_own() {
+    let queue = queue();
+    queue.add(Source::user(1).with(Flags::NONE)).unwrap();
+    let (reads, writes) = std::io::pipe().unwrap();
+    queue.add(Source::pipe(std::os::fd::AsRawFd::as_raw_fd(&reads), Happened::RECV)).unwrap();
+    // SAFETY: the child makes and waits, and leaves by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let dead = queue.is_dead()
+            && queue.get_events(1, 1, None).is_ok_and(|events| events.is_empty())
+            && queue.add(Source::user(2)).is_err();
+        let own = syslet_kevent::Queue::new().unwrap();
+        own.add(Source::after(1, Duration::from_millis(1))).unwrap();
+        let works = one(&own).id == 1;
+        drop(own);
+        drop(queue);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(if dead && works { 0 } else { 1 }) };
+    }
+    let mut status = -1;
+    // SAFETY: writes the status.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(status, 0);
+    std::io::Write::write_all(&mut &writes, b"x").unwrap();
+    assert_eq!(one(&queue).happened(), Happened::RECV, "the parent's goes on");
+}

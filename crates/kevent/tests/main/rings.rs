@@ -1,1 +1,125 @@
+#![allow(unsafe_code, reason = "lends memory to a queue")]
 
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use syslet_kevent::{Event, Queue, RING_HEADER, RingHeader, Source};
+
+use crate::util::{LONG, errno, queue};
+
+/// A queue with a ring, and where the program is in it.
+struct Ringed {
+    queue: Queue,
+    memory: Vec<u64>,
+    size: u32,
+    uidx: u32,
+}
+
+impl Ringed {
+    fn new(size: u32) -> Self {
+        let words = (RING_HEADER + size as usize * size_of::<Event>()) / 8;
+        let mut memory = vec![0u64; words];
+        let at = NonNull::new(memory.as_mut_ptr()).unwrap().cast::<RingHeader>();
+        // SAFETY: the memory stays where it is, and is dropped after the queue.
+        let queue = unsafe { Queue::with_ring(at, size) }.unwrap();
+        Self { queue, memory, size, uidx: 0 }
+    }
+
+    fn header(&self) -> &RingHeader {
+        // SAFETY: it begins with one.
+        unsafe { &*self.memory.as_ptr().cast() }
+    }
+
+    /// The next event, without a call; not committed.
+    fn read(&mut self) -> Option<Event> {
+        if self.header().kidx.load(Ordering::Acquire) == self.uidx {
+            return None;
+        }
+        let at = self.memory.as_ptr().wrapping_add(1 + 5 * self.uidx as usize);
+        self.uidx = (self.uidx + 1) % self.size;
+        // SAFETY: filled, as the index says.
+        Some(unsafe { at.cast::<Event>().read() })
+    }
+
+    fn post(&self, ids: std::ops::Range<u64>) {
+        ids.for_each(|id| self.queue.post(Event { id, kind: 9, ..Event::default() }));
+    }
+
+    fn commit(&self) -> u32 {
+        let over = self.header().over.load(Ordering::Acquire);
+        self.queue.commit(self.uidx, over).unwrap()
+    }
+}
+
+#[test]
+fn events_land_in_the_ring_and_are_read_without_a_call() {
+    let mut ring = Ringed::new(8);
+    ring.post(0..5);
+    let ids: Vec<_> = std::iter::from_fn(|| ring.read()).map(|event| event.id).collect();
+    assert_eq!(ids, [0, 1, 2, 3, 4]);
+    assert_eq!(ring.commit(), 5);
+    assert_eq!(ring.commit(), 0);
+}
+
+#[test]
+fn a_full_ring_loses_nothing() {
+    let mut ring = Ringed::new(4);
+    ring.post(0..1000);
+    let mut next = 0;
+    while next < 1000 {
+        let before = next;
+        while let Some(event) = ring.read() {
+            assert_eq!(event.id, next);
+            next += 1;
+        }
+        assert!(next - before <= 3 && next > before, "one place stays free");
+        ring.commit();
+    }
+    assert_eq!(ring.header().over.load(Ordering::Relaxed), 250);
+    assert!(ring.queue.is_empty());
+}
+
+#[test]
+fn waiting_takes_the_index_last_seen() {
+    let mut ring = Ringed::new(8);
+    let now = || Some(Instant::now());
+    assert_eq!(ring.queue.wait(8, 0, now()).unwrap(), 0, "nothing is there");
+    assert_eq!(errno(ring.queue.wait(9, 0, None)), libc::EINVAL);
+    ring.post(0..2);
+    assert_eq!(ring.queue.wait(8, 0, None).unwrap(), 2);
+    assert_eq!(ring.queue.wait(1, 0, None).unwrap(), 1);
+    ring.read();
+    ring.read();
+    ring.commit();
+    // Another thread has read and committed: who saw index 0 does not sleep.
+    assert_eq!(ring.queue.wait(8, 0, None).unwrap(), 0);
+    assert_eq!(ring.queue.wait(8, 2, now()).unwrap(), 0);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| ring.queue.wait(8, 2, Some(Instant::now() + LONG)).unwrap());
+        ring.post(2..3);
+        assert_eq!(waits.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_source_that_is_in_the_ring_can_be_told_again() {
+    let mut ring = Ringed::new(8);
+    ring.queue.add(Source::user(1)).unwrap();
+    ring.queue.make_ready(Source::user(1).key());
+    ring.queue.make_ready(Source::user(1).key());
+    assert_eq!([ring.read().unwrap().id, ring.read().unwrap().id], [1, 1]);
+    // Fetching takes what was not committed, and commits it.
+    assert_eq!(ring.queue.get_events(2, 8, None).unwrap().len(), 2);
+    assert_eq!(ring.commit(), 0);
+}
+
+#[test]
+fn rings_of_less_than_two_and_calls_without_one_are_refused() {
+    let mut memory = [0u64; 6];
+    let at = NonNull::from(&mut memory).cast::<RingHeader>();
+    // SAFETY: it is refused.
+    assert_eq!(errno(unsafe { Queue::with_ring(at, 1) }), libc::EINVAL);
+    assert_eq!(errno(queue().commit(0, 0)), libc::EINVAL);
+    assert_eq!(errno(queue().wait(0, 0, None)), libc::EINVAL);
+}

@@ -1,1 +1,98 @@
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use syslet_kevent::{Event, Flags, Source};
+
+use crate::util::{drain, pair, put, queue};
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_time().build().unwrap()
+}
+
+#[test]
+fn a_stream_ends_its_wait_for_events_from_every_thread() {
+    let (queue, (mine, theirs)) = (Arc::new(queue()), pair());
+    queue.add(Source::recv(&mine).with(Flags::ET)).unwrap(); // told by the keeper
+    queue.add(Source::every(7, Duration::from_millis(3))).unwrap(); // by a clock
+    let runtime = runtime();
+    let waits = Arc::clone(&queue);
+    let task = runtime.spawn(async move {
+        let mut counts = [0; 3];
+        let mut events = waits.events();
+        while counts.contains(&0) || counts[0] < 50 {
+            match events.next().await.expect("it does not end").kind {
+                0 => counts[0] += 1,
+                2 => counts[1] += 1,
+                _ => counts[2] += 1,
+            }
+        }
+        counts
+    });
+    let begun = Instant::now();
+    while !task.is_finished() && begun.elapsed() < crate::util::LONG {
+        put(&theirs);
+        drain(&mine);
+        queue.post(Event { kind: 9, ..Event::default() }); // by the program
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    assert!(task.is_finished());
+    runtime.block_on(task).unwrap();
+}
+
+#[test]
+fn several_tasks_share_the_events_and_a_dropped_future_loses_none() {
+    let queue = Arc::new(queue());
+    let runtime = runtime();
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let queue = Arc::clone(&queue);
+            runtime.spawn(async move {
+                let mut ids = Vec::new();
+                loop {
+                    // The future is dropped again and again.
+                    let next = tokio::time::timeout(Duration::from_millis(1), queue.next());
+                    match next.await {
+                        Ok(event) if event.id == u64::MAX => return ids,
+                        Ok(event) => ids.push(event.id),
+                        Err(_) => {}
+                    }
+                }
+            })
+        })
+        .collect();
+    (0..5000).for_each(|id| queue.post(Event { id, ..Event::default() }));
+    let end = Event { id: u64::MAX, ..Event::default() };
+    (0..4).for_each(|_| queue.post(end));
+    let mut ids: Vec<u64> =
+        tasks.into_iter().flat_map(|task| runtime.block_on(task).unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..5000).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_eventfd_is_readable_when_there_are_events() {
+    let (queue, (mine, theirs)) = (queue(), pair());
+    queue.add(Source::recv(&mine).with(Flags::ET)).unwrap();
+    let eventfd = eventfd();
+    queue.attach_eventfd(eventfd.as_fd().try_clone_to_owned().unwrap());
+    put(&theirs);
+    let mut count = [0; 8];
+    (&eventfd).read_exact(&mut count).expect("waits until it is told");
+    assert_eq!(u64::from_ne_bytes(count), 1);
+    assert_eq!(queue.get_events(0, 8, None).unwrap()[0].id, mine.as_raw_fd() as u64);
+    queue.detach_eventfd();
+    queue.post(Event::default());
+    queue.attach_eventfd(eventfd.as_fd().try_clone_to_owned().unwrap());
+    (&eventfd).read_exact(&mut count).expect("something is there already");
+}
+
+#[allow(unsafe_code, reason = "eventfd(2)")]
+fn eventfd() -> std::fs::File {
+    use std::os::fd::FromRawFd;
+    // SAFETY: no memory; the number is new.
+    unsafe { std::fs::File::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) }
+}

@@ -55,7 +55,7 @@ enum Request {
     /// End these watches of readiness, or (`true`) of inodes.
     Leave(Vec<(WatchId, i32)>, bool),
     /// Take these signals, and tell them.
-    Signals(u64, fn(u32)),
+    Signals(u64, fn(u32), Arc<AtomicU32>),
 }
 
 /// What is to be done where the program's table is.
@@ -183,8 +183,12 @@ impl Keeper {
     }
 
     /// Takes signals from now on, and calls `each` with their numbers.
+    ///
+    /// **Blocking**: until those that are not named any more are not taken.
     pub(super) fn take_signals(&self, mask: u64, each: fn(u32)) {
-        self.ask(Request::Signals(mask, each));
+        let reply = Arc::new(AtomicU32::new(0));
+        self.ask(Request::Signals(mask, each, Arc::clone(&reply)));
+        wait_for(&reply);
     }
 
     /// Goes on with the held file of a call. Duty: the caller is its owner, and no more afterwards.
@@ -398,7 +402,10 @@ impl Table {
                 Request::GoOn(call) => self.go_on_with_held(&call),
                 Request::Gather(gathering) => self.gather(&gathering),
                 Request::Leave(watches, inodes) => self.leave(&watches, inodes),
-                Request::Signals(mask, each) => self.watches.take_signals(mask, each),
+                Request::Signals(mask, each, reply) => {
+                    self.watches.take_signals(mask, each);
+                    answer(&reply, DONE);
+                }
                 Request::Release(place, reply) => {
                     self.release(place);
                     answer(&reply, DONE);

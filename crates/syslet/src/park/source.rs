@@ -230,7 +230,9 @@ pub fn ring_from_handler() {
 }
 
 /// Has the keeper take the signals of `mask` that are pending for the process, because every thread blocks
-/// them, and call `each` with their numbers. Replaces what was asked before.
+/// them, and call `each` with their numbers, on its own thread. Replaces what was asked before.
+///
+/// **Blocking**: until the keeper has heard of it. The caller holds no lock that `each` takes.
 pub fn take_signals(mask: u64, each: fn(u32)) {
     let _busy = hold_off_handlers();
     if let Some(keeper) = living().and_then(|engine| engine.keeper(false)) {
