@@ -27,6 +27,7 @@ mod errno;
 mod handle;
 mod historic;
 mod info;
+mod kevent;
 mod known;
 mod late;
 mod life;

@@ -9,7 +9,7 @@
 //! thread that left for a signal or its time.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
@@ -46,6 +46,7 @@ pub(crate) struct Core {
     /// Changed, under the lock, when a sleeper is called.
     bell: AtomicU32,
     pub(crate) completions: OnceLock<Completions>,
+    closed: AtomicBool,
 }
 
 /// Whom to wake, when the lock is let go.
@@ -73,12 +74,37 @@ impl Core {
             state: Mutex::new(state),
             bell: AtomicU32::new(0),
             completions: OnceLock::new(),
+            closed: AtomicBool::new(false),
         })
     }
 
     /// In a forked child its locks may be held for ever, and nobody tells it anything.
-    pub(crate) fn is_dead(&self) -> bool {
+    pub(crate) fn is_of_parent(&self) -> bool {
         self.life != source::life()
+    }
+
+    /// It is no queue any more, or not in this process.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.is_of_parent() || self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Ends all sources, and whoever waits.
+    pub(crate) fn close(&self) {
+        let mut tasks = Vec::new();
+        self.with(|state| {
+            self.closed.store(true, Ordering::Relaxed);
+            let keys: Vec<_> = state.sources.keys().copied().collect();
+            keys.into_iter().for_each(|key| drop(state.remove(key)));
+            state.ready.clear();
+            state.levels.clear();
+            state.live = 0;
+            state.ring = None;
+            state.eventfd = None;
+            tasks = std::mem::take(&mut state.tasks);
+            self.bell.fetch_add(1, Ordering::Relaxed);
+        });
+        futex::wake(&self.bell, i32::MAX as u32);
+        tasks.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn this(&self) -> Weak<Core> {
@@ -281,6 +307,9 @@ impl Core {
         loop {
             if ready(&mut state) {
                 return Waited::Ready;
+            }
+            if self.is_dead() {
+                return Waited::TimedOut;
             }
             let Some(left) = time_left(deadline) else { return Waited::TimedOut };
             let levels = std::mem::take(&mut state.levels);

@@ -100,9 +100,21 @@ impl Queue {
         Ok(Self { core: Core::new(State::with_ring(ring)) })
     }
 
-    /// True in a forked child.
+    /// True in a forked child, and when it was closed.
     pub fn is_dead(&self) -> bool {
         self.core.is_dead()
+    }
+
+    /// Ends all sources. Who waits goes on, with what there was; nothing more is handed out, and nothing written
+    /// to the ring.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn close(&self) {
+        if !self.is_dead() {
+            self.core.close();
+        }
     }
 
     fn living(&self) -> io::Result<()> {
@@ -241,10 +253,36 @@ impl Queue {
         max: usize,
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
+        self.fetch_each(min, max, deadline, |event| events.push(event))
+    }
+
+    /// As [`get_events`](Self::get_events), with each event given to `each`, under a lock of the queue's: it must not
+    /// use it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_events`](Self::get_events).
+    ///
+    /// # Blocking
+    ///
+    /// As [`get_events`](Self::get_events).
+    pub fn fetch_each(
+        &self,
+        min: usize,
+        max: usize,
+        deadline: Option<Instant>,
+        each: impl FnMut(Event),
+    ) -> io::Result<usize> {
         if self.is_dead() {
             return Ok(0);
         }
-        self.core.fetch(min, max, deadline, |event| events.push(event))
+        self.core.fetch(min, max, deadline, each)
+    }
+
+    /// The number of the program's that a source's events carry, if there is such a source.
+    pub fn user_data_of(&self, key: Key) -> Option<u64> {
+        self.living().ok()?;
+        self.core.lock().sources.get(&key).map(|node| node.source.user)
     }
 
     /// Takes events that are there, to be worked on: those that are left when the batch is dropped, also by a panic that ends
@@ -374,6 +412,7 @@ impl Queue {
         };
         let node = Arc::new(Node::new(self.core.this(), source, file));
         self.core.with(|state| {
+            self.living()?;
             let old = state.sources.get(&source.key);
             match old {
                 None if again => return Err(error(libc::ENOENT)),
@@ -540,20 +579,12 @@ fn order(node: &Arc<Node>) -> Order {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        if self.is_dead() {
+        if self.core.is_of_parent() {
             // Its lock may be held by a thread that does not exist here.
             std::mem::forget(Arc::clone(&self.core));
-            return;
+        } else {
+            self.core.close();
         }
-        self.core.with(|state| {
-            let keys: Vec<Key> = state.sources.keys().copied().collect();
-            keys.into_iter().for_each(|key| drop(state.remove(key)));
-            state.ready.clear();
-            state.levels.clear();
-            state.live = 0;
-            state.ring = None;
-            state.eventfd = None;
-        });
     }
 }
 

@@ -133,6 +133,11 @@ impl Source {
         if period == 0 { source.with(Flags::ONESHOT) } else { source }
     }
 
+    /// As [`timer`](Self::timer), but there afterwards, to be set anew by [`Queue::modify`](crate::Queue::modify).
+    pub fn timer_that_stays(id: u64, clock: Clock, first: u64, period: u64) -> Self {
+        Self::time(id, clock, first, period)
+    }
+
     /// A signal. It is delivered as always, and told when it is: as soon as a thread has it handled.
     pub fn signal(number: u32) -> Self {
         Self::new(Kind::Signal, number.into(), Happened::DELIVERY, What::Signal(number, false))

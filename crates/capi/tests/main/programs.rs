@@ -63,6 +63,11 @@ fn acall_of_the_second_generation() {
 }
 
 #[test]
+fn kevent_of_take_30() {
+    in_all_ways("kevent.c");
+}
+
+#[test]
 fn fibrils_and_private_descriptors() {
     in_all_ways("fibrils.c");
 }
