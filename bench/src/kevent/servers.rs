@@ -140,13 +140,13 @@ fn by_calls(listener: &TcpListener) -> io::Result<()> {
         // SAFETY: it stores no address.
         unsafe { queue.submit(u64::MAX, call) }
     };
-    accepts(&queue).map_err(|error| io::Error::other(error.to_string()))?;
+    let _ = accepts(&queue).map_err(|error| io::Error::other(error.to_string()))?;
     loop {
         queue.wait(1);
         while let Some(done) = queue.pop() {
             let number = if done.user_data == u64::MAX {
                 let number =
-                    done.ret().into_result().map_err(|_| io::ErrorKind::ConnectionAborted)? as i32;
+                    done.ret().result().map_err(|_| io::ErrorKind::ConnectionAborted)? as i32;
                 // SAFETY: it is new.
                 let stream: TcpStream = unsafe { std::os::fd::FromRawFd::from_raw_fd(number) };
                 stream.set_nodelay(true)?;
@@ -154,7 +154,7 @@ fn by_calls(listener: &TcpListener) -> io::Result<()> {
                 if buffers.len() <= number as usize {
                     buffers.resize_with(number as usize + 1, || Box::new([0; 1024]));
                 }
-                accepts(&queue).map_err(|error| io::Error::other(error.to_string()))?;
+                let _ = accepts(&queue).map_err(|error| io::Error::other(error.to_string()))?;
                 number as u64
             } else {
                 let Some(stream) = streams.get(done.user_data) else { continue };
