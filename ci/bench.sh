@@ -7,6 +7,7 @@ cargo run --quiet --release -p bench -- handoff --quick >/dev/null
 cargo run --quiet --release -p bench -- parked --quick >/dev/null
 cargo run --quiet --release -p bench -- queue --quick >/dev/null
 cargo run --quiet --release -p bench -- capi --quick >/dev/null
+cargo run --quiet --release -p bench -- kevent --quick >/dev/null
 # Whether each closure was inline depends on what else runs: if not, that is an answer (1), not trouble.
 cargo run --quiet --release -p bench -- tokio --quick >/dev/null || test $? -eq 1
 # Whether reads really came from a disk depends on the machine: if not, that is an answer (1), not trouble.

@@ -454,7 +454,7 @@ impl Queue {
         let node = self.insert(source, again)?;
         let at_once = match source.what {
             What::Timer(clock, first, _) => {
-                let due = first <= clock.now() && (source.flags.contains(Flags::ONESHOT));
+                let due = source.flags.contains(Flags::ONESHOT) && first <= clock.now();
                 if !due && source::set_alarm(clock, first, Arc::clone(&node) as _).is_err() {
                     return Err(self.fail(&node, libc::EAGAIN));
                 }

@@ -132,8 +132,13 @@ pub fn life() -> u32 {
     generation()
 }
 
+/// The engine; what is told here needs no crew thread, so none is asked for.
+fn running() -> io::Result<&'static Engine> {
+    engine().map_or_else(|| start(Settings::default()), Ok)
+}
+
 fn living() -> Option<&'static Engine> {
-    start(Settings::default()).ok()
+    running().ok()
 }
 
 /// Begins watches, in order, and says of each what became of it.
@@ -184,8 +189,8 @@ pub fn unwatch_inode(watch: WatchId) {
 /// If there can be no thread.
 pub fn set_alarm(clock: Clock, at: u64, who: Arc<dyn Timed>) -> io::Result<()> {
     let _busy = hold_off_handlers();
-    let engine = start(Settings::default())?;
-    let timers = engine.clock(clock).ok_or_else(|| io::Error::other("no thread for the clock"))?;
+    let timers =
+        running()?.clock(clock).ok_or_else(|| io::Error::other("no thread for the clock"))?;
     timers.add_alarm(at, who);
     Ok(())
 }
@@ -212,7 +217,7 @@ pub fn nudge(who: Arc<dyn Nudged>) {
 ///
 /// If there can be no thread.
 pub fn on_ring(hook: fn()) -> io::Result<()> {
-    let engine = start(Settings::default())?;
+    let engine = running()?;
     *lock(&engine.park.hook) = Some(hook);
     match engine.clock(Clock::Monotonic) {
         Some(_) => Ok(()),
