@@ -285,3 +285,17 @@ fn trouble_is_one_line_and_status_2() {
     assert_eq!(errors.lines().count(), 1, "{errors}");
     assert!(errors.contains("making a directory for the files failed"), "{errors}");
 }
+
+#[test]
+fn kevent_measures_events_timers_idling_and_servers() {
+    let object = json(&["kevent", "--way", "epoll", "--way", "kevent"]);
+    check_machine(&object);
+    for work in ["events_told", "events_written_told_read"] {
+        assert_eq!(ways(&rows(&object, work)), ["epoll-et", "kevent-et"]);
+    }
+    assert_eq!(ways(&rows(&object, "timers_added")), ["kevent"]);
+    assert_eq!(ways(&rows(&object, "idle_per_second")), ["kevent"]);
+    let servers = rows(&object, "server");
+    assert_eq!(ways(&servers), ["epoll", "kevent"]);
+    assert!(servers.iter().all(|row| row["per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
+}

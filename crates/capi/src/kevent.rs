@@ -456,7 +456,7 @@ pub(crate) unsafe extern "C" fn kevent_submit(
         let queue = queue(handle)?;
         // SAFETY: the duty of this function.
         let call: abi::SysCall = unsafe { known::read(call.addr()) }?;
-        let call = syslet::Call::new(call.nr as usize, call.args.map(|arg| arg as usize));
+        let call = syslet::Call::new(call.nr, call.args);
         // SAFETY: as above: the header's duties are those of `submit`.
         match unsafe { queue.submit(id, user.addr() as u64, call) } {
             Ok(()) => Ok(0),

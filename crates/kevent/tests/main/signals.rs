@@ -14,8 +14,9 @@ extern "C" fn handle(_: libc::c_int) {
 }
 
 fn send(number: i32) {
+    let pid = std::process::id() as libc::pid_t;
     // SAFETY: no memory.
-    assert_eq!(unsafe { libc::kill(libc::getpid(), number) }, 0);
+    assert_eq!(unsafe { libc::kill(pid, number) }, 0);
 }
 
 fn handled(count: u32) {
@@ -57,6 +58,7 @@ fn a_signal_is_delivered_as_always_and_told() {
     // What was there before is there again.
     send(number);
     handled(3);
+    // SAFETY: zeroes are one.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: reads into the structure.
     unsafe { libc::sigaction(number, std::ptr::null(), &mut now) };
@@ -70,14 +72,12 @@ fn a_signal_that_all_threads_block_comes_through_the_queue_only() {
     // SAFETY: the child blocks, waits and leaves by `_exit`.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: zeroes are a set; it is filled here.
-        let set = unsafe {
-            let mut set = std::mem::zeroed();
-            libc::sigaddset(&mut set, number);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-            set
-        };
-        let _ = set;
+        // SAFETY: zeroes are a set.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set is ours.
+        unsafe { libc::sigaddset(&mut set, number) };
+        // SAFETY: as above.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
         let queue = queue();
         queue.add(Source::signal_only(number as u32)).unwrap();
         let mut told = 0;

@@ -93,6 +93,8 @@ fn an_eventfd_is_readable_when_there_are_events() {
 #[allow(unsafe_code, reason = "eventfd(2)")]
 fn eventfd() -> std::fs::File {
     use std::os::fd::FromRawFd;
-    // SAFETY: no memory; the number is new.
-    unsafe { std::fs::File::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) }
+    // SAFETY: no memory.
+    let number = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    // SAFETY: it is new.
+    unsafe { std::fs::File::from_raw_fd(number) }
 }
