@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -99,7 +99,9 @@ impl Job {
     fn fio(&self) -> Command {
         let mut fio = Command::new("fio");
         fio.args(["--name=bench", "--output-format=json", "--group_reporting", "--randseed=7"]);
-        fio.arg(format!("--size={}", self.bytes)).env_remove("LD_PRELOAD").env_remove("SYSLET_ATTACH");
+        fio.arg(format!("--size={}", self.bytes))
+            .env_remove("LD_PRELOAD")
+            .env_remove("SYSLET_ATTACH");
         let mut file = std::ffi::OsString::from("--filename=");
         file.push(&self.file);
         fio.arg(file);

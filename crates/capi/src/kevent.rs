@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use syslet_kevent::{Clock, Event, Flags, Happened, Key, Kind, Queue, Source};
+use syslet_sys::memory::PAGE;
 
 use crate::abi;
 use crate::known::{self, Known};
 use crate::late::lock;
 use crate::life::PerLife;
-use crate::pointer::PAGE;
 
 /// `KEVENT_CTL_...`.
 const ADD: c_uint = 0;
