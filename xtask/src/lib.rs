@@ -60,7 +60,20 @@ impl Install {
     ///
     /// What the file system, cargo or the C compiler say.
     pub fn drop_ins(&self) -> io::Result<()> {
-        self.libaio(&self.place("lib").join(DROP_INS))
+        let folder = self.place("lib").join(DROP_INS);
+        self.libaio(&folder)?;
+        self.posix_aio(&folder)
+    }
+
+    /// Builds the drop-in for POSIX AIO and puts it into `folder`.
+    ///
+    /// # Errors
+    ///
+    /// What the file system and cargo say.
+    pub fn posix_aio(&self, folder: &Path) -> io::Result<()> {
+        let built = self.build("syslet-posix-aio")?.with_extension("so");
+        fs::create_dir_all(folder)?;
+        copy(&built, &folder.join("libsyslet_posix_aio.so"))
     }
 
     /// Builds the drop-in `libaio.so.1` and puts it into `folder`, which no loader looks into by itself.
@@ -92,7 +105,7 @@ impl Install {
         destdir.join(self.prefix.strip_prefix("/").unwrap_or(&self.prefix)).join(folder)
     }
 
-    /// Builds the static library of a package and says where it is.
+    /// Builds the library of a package and says where it is if it is a static one.
     fn build(&self, package: &str) -> io::Result<PathBuf> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);

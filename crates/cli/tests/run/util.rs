@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use tempfile::TempDir;
+use xtask::Install;
+
 use crate::util::{assert_code, syslet};
 
 /// The folder with the libraries: cargo builds them for nobody else.
@@ -21,6 +24,18 @@ pub(crate) fn libraries() -> &'static Path {
         assert_code(&build.output().unwrap(), 0);
         target.join(if cfg!(debug_assertions) { "debug" } else { "release" })
     })
+}
+
+/// A folder with both drop-in libraries.
+pub(crate) fn both_libraries() -> TempDir {
+    let test = std::env::current_exe().unwrap();
+    let mut install = Install::new("/usr".into());
+    install.release = !cfg!(debug_assertions);
+    install.target_dir = test.ancestors().nth(3).map(Path::to_owned);
+    let folder = tempfile::tempdir().unwrap();
+    install.libaio(folder.path()).unwrap();
+    install.posix_aio(folder.path()).unwrap();
+    folder
 }
 
 /// `syslet run` of the POSIX drop-in with these options.
