@@ -154,6 +154,22 @@ impl Queue {
         Ok(())
     }
 
+    /// Cancels the calls and closures that were submitted with this id. Each has its event all the same:
+    /// `-ECANCELED`, or its answer if that was too late. Says how many were cancelled.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn cancel(&self, id: u64) -> usize {
+        let Some(completions) = self.core.completions.get() else { return 0 };
+        let is_meant = |(number, purpose): (&u64, &Purpose)| match purpose {
+            Purpose::Own(of, _) if *of == id => Some(*number),
+            _ => None,
+        };
+        let numbers: Vec<u64> = completions.under_way().1.iter().filter_map(is_meant).collect();
+        numbers.into_iter().map(|number| completions.queue.cancel_all(number)).sum()
+    }
+
     fn done(&self, completions: &Completions, number: u64, answer: isize) {
         if let Some(Purpose::Own(id, user)) = completions.strike(number) {
             self.core.post(std::iter::once(event_of(id, user, answer)), false);

@@ -1,10 +1,10 @@
 //! A drop-in `libaio.so.1`: the interface of Linux's asynchronous I/O, where buffered reads and writes are
 //! asynchronous too. README.md beside this file's folder is the protocol page.
 //!
-//! - A context begins as one of the kernel's ([`context`]). As long as it is given only what the kernel does
-//!   asynchronously, `O_DIRECT`, fsync and polls, it stays one, and calls are passed on ([`kernel`]).
-//! - At its first buffered request its ring is replaced by one of ours at the same address ([`ring`]); from then on
-//!   requests are tried on the spot, and what would wait is the engine's ([`work`]).
+//! - A context begins as one of the kernel's (`context.rs`). As long as it is given only what the kernel does
+//!   asynchronously, `O_DIRECT`, fsync and polls, it stays one, and calls are passed on (`kernel.rs`).
+//! - At its first buffered request its ring is replaced by one of ours at the same address (`ring.rs`); from then on
+//!   requests are tried on the spot, and what would wait is the engine's (`work.rs`).
 //!
 //! # Safety
 //!

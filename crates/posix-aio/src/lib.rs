@@ -6,12 +6,12 @@
 //!
 //! # The life of a request
 //!
-//! 1. The program's thread tries the call ([`begin`]). If it ends there, its answer is in the control block
+//! 1. The program's thread tries the call (`begin`). If it ends there, its answer is in the control block
 //!    before `aio_read` returns, and nothing else is known of it.
-//! 2. Else it is a [`request::Request`], entered under its descriptor ([`desk`]), so that it can be cancelled and that
+//! 2. Else it is a `Request`, entered under its descriptor (`desk.rs`), so that it can be cancelled and that
 //!    what must come after it can wait: an `aio_fsync`, a write that appends, the next read of a stream.
-//! 3. The thread that ends the call [publishes](block) the answer, takes the request off the desk, tells the program
-//!    ([`event`]), and has a crew thread begin what waited for it.
+//! 3. The thread that ends the call publishes (`block.rs`) the answer, takes the request off the desk, tells the program
+//!    (`event.rs`), and has a crew thread begin what waited for it.
 //!
 //! # Safety
 //!

@@ -97,6 +97,12 @@ fn answers_of_calls_and_closures_come_to_the_queue() {
     assert_eq!(unsafe { libc::write(pipe[1], b"hello".as_ptr().cast(), 5) }, 5);
     let event = one(&queue);
     assert_eq!((event.id, event.user, event.result()), (1, 100, 5));
+    // SAFETY: the bytes are leaked.
+    unsafe { queue.submit(1, 100, read) }.unwrap();
+    assert_eq!((queue.cancel(7), queue.cancel(1)), (0, 1));
+    let event = one(&queue);
+    assert_eq!((event.id, event.user, event.result()), (1, 100, -i64::from(libc::ECANCELED)));
+    assert_eq!(queue.cancel(1), 0, "it is over");
     // What ends at once is told too.
     // SAFETY: no memory.
     unsafe { queue.submit(3, 300, Call::new(libc::SYS_getppid as usize, [])) }.unwrap();

@@ -99,7 +99,7 @@ pub struct Order {
     pub number: i32,
     /// What it meant.
     pub file: File,
-    /// Events of poll(2); or of inotify(7), for [`watch_inode`].
+    /// Events of poll(2); or of inotify(7), for [`watch_inodes`].
     pub events: u32,
     /// It is told also if another source was told of the same event.
     pub wake_all: bool,
