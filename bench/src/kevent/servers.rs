@@ -103,7 +103,8 @@ fn by_epoll(listener: &TcpListener) -> io::Result<()> {
 fn by_kevent(listener: &TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let queue = Queue::new()?;
-    queue.add(Source::accept(listener).with(Flags::ET).user_data(u64::MAX))?;
+    let accepts = Source::accept(listener).with(Flags::ET | Flags::ALWAYS_QUEUE);
+    queue.add(accepts.user_data(u64::MAX))?;
     let (mut streams, mut events) = (Streams::default(), Vec::with_capacity(ROOM));
     loop {
         events.clear();
