@@ -13,6 +13,10 @@
 #include <syslet.h>
 #include <time.h>
 
+/* In strict C the system's headers do not show them. */
+struct itimerspec;
+struct sigevent;
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -200,7 +204,7 @@ int kevent_submit(int ctl_fd, const struct syslet_call *call, uint64_t id, void 
  * in `ptr`; they have type KEVENT_POSIX_TIMER, id `*timer`, and how often it has fired in ret_data[1]. CLOCK_MONOTONIC and CLOCK_REALTIME.
  * 0; -EINVAL. Handlers: no.
  */
-int kevent_timer_create(clockid_t clock, const struct sigevent *sevp, uint64_t *timer);
+int kevent_timer_create(int clock, const struct sigevent *sevp, uint64_t *timer);
 
 /*
  * timer_settime(2) for such a timer. 0; -EINVAL: there is none, the times, the flags. Handlers: no.
