@@ -159,7 +159,7 @@ constants! {
     /// Another number, closed on exec.
     F_DUPFD_CLOEXEC: usize = 1030, "fcntl.h", "F_DUPFD_CLOEXEC";
     /// Events are changes.
-    EPOLLET: u32 = 1 << 31, "sys/epoll.h", "EPOLLET";
+    EPOLLET: u32 = 0x8000_0000, "sys/epoll.h", "EPOLLET";
     /// The number is closed on exec, and reading does not wait.
     IN_CLOEXEC_NONBLOCK: usize = 0x8_0800, "sys/inotify.h", "(IN_CLOEXEC | IN_NONBLOCK)";
     /// Keep what was watched for before.
