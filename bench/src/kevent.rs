@@ -1,5 +1,5 @@
 //! The event queue beside epoll: what an event costs that is there, what adding costs, what idling costs, and the same
-//! server in three ways.
+//! server in four ways.
 
 mod answer;
 mod idle;

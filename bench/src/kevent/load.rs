@@ -122,7 +122,7 @@ struct Figures {
     cpu: Samples,
 }
 
-/// Servers with the same number of connections, in turns.
+/// Servers with the same number of connections.
 fn with(options: &KeventOptions, connections: usize) -> io::Result<Vec<Row>> {
     let ways = options.ways().iter().copied().filter(|way| way.most() >= connections);
     let ways: Vec<KeventWay> = ways.collect();

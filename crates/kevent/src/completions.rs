@@ -107,7 +107,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// If the call is refused, with what [`syslet::submit`] says: nothing was run.
+    /// If the call is refused, with what [`syslet::submit`] says, and `EBADF` if the queue was closed or is that of
+    /// a parent process: nothing was run.
     ///
     /// # Safety
     ///
@@ -117,6 +118,7 @@ impl Queue {
     ///
     /// As [`syslet::submit`]: not on an attached thread.
     pub unsafe fn submit(&self, id: u64, user: u64, call: Call) -> io::Result<()> {
+        self.living()?;
         let completions = self.core.completions()?;
         let number = completions.note(Purpose::Own(id, user));
         // SAFETY: the duty of this function.
@@ -135,7 +137,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// If there can be no threads.
+    /// If there can be no threads. `EBADF`: the queue was closed, or is that of a parent process.
     ///
     /// # Blocking
     ///
@@ -146,6 +148,7 @@ impl Queue {
         user: u64,
         f: impl FnOnce() -> isize + Send + 'static,
     ) -> io::Result<()> {
+        self.living()?;
         let completions = self.core.completions()?;
         let number = completions.note(Purpose::Own(id, user));
         if let Queued::Done(ret) = completions.queue.threadlet(number, f) {
@@ -161,6 +164,9 @@ impl Queue {
     ///
     /// Never.
     pub fn cancel(&self, id: u64) -> usize {
+        if self.is_dead() {
+            return 0;
+        }
         let Some(completions) = self.core.completions.get() else { return 0 };
         let is_meant = |(number, purpose): (&u64, &Purpose)| match purpose {
             Purpose::Own(of, _) if *of == id => Some(*number),

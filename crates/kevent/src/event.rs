@@ -189,7 +189,8 @@ impl Event {
 
     /// How many events it stands for: timers, signals and directories that had more than one meanwhile.
     pub fn count(&self) -> u32 {
-        self.data[1]
+        // A signal's stands where take 30 has it.
+        if self.kind() == Some(Kind::Signal) { self.data[0] } else { self.data[1] }
     }
 
     /// The answer of a call or closure; the status of a child as waitid(2) tells it.

@@ -29,7 +29,7 @@ pub(crate) struct Node {
     pub(crate) queued: AtomicBool,
     /// It is in the queue no more.
     pub(crate) gone: AtomicBool,
-    /// It is not to be told what it is told: what is ready at once is answered first.
+    /// The error number that has ended it; 0: none has.
     pub(crate) error: AtomicI32,
 }
 

@@ -117,7 +117,7 @@ impl Queue {
         }
     }
 
-    fn living(&self) -> io::Result<()> {
+    pub(crate) fn living(&self) -> io::Result<()> {
         if self.is_dead() { Err(error(libc::EBADF)) } else { Ok(()) }
     }
 
@@ -198,7 +198,14 @@ impl Queue {
     }
 
     /// Has a source be ready; false if there is none.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn make_ready(&self, key: Key) -> bool {
+        if self.is_dead() {
+            return false;
+        }
         let node = self.core.lock().sources.get(&key).cloned();
         let Some(node) = node else { return false };
         self.core.say(&node, node.source.asked, On::Program);

@@ -73,7 +73,7 @@ pub(crate) struct State {
     pub(crate) sleepers: usize,
     pub(crate) greedy: usize,
     pub(crate) called: usize,
-    /// Threads that sleep until the ring moves.
+    /// Tasks to be woken when something has come.
     pub(crate) tasks: Vec<Waker>,
     pub(crate) eventfd: Option<Arc<File>>,
     /// Somebody is on the way to wake tasks and write to the eventfd.

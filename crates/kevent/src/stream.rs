@@ -9,10 +9,14 @@ use crate::{Event, Queue};
 
 impl Queue {
     /// Hands out an event, or has the task woken when there may be one. Each event wakes every task that waits,
-    /// because one of them may be gone.
-    pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Event> {
+    /// because one of them may be gone. `None`: the queue was closed, or is that of a parent process.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         if self.is_dead() {
-            return Poll::Pending;
+            return Poll::Ready(None);
         }
         let mut event = None;
         let mut take = || {
@@ -20,7 +24,7 @@ impl Queue {
             event
         };
         if let Some(event) = take() {
-            return Poll::Ready(event);
+            return Poll::Ready(Some(event));
         }
         let waker = context.waker();
         {
@@ -29,9 +33,10 @@ impl Queue {
                 state.tasks.push(waker.clone());
             }
         }
-        // What came before the waker was there.
+        // What came before the waker was there; and who closes wakes those whom it finds.
         match take() {
-            Some(event) => Poll::Ready(event),
+            Some(event) => Poll::Ready(Some(event)),
+            None if self.is_dead() => Poll::Ready(None),
             None => Poll::Pending,
         }
     }
@@ -41,13 +46,13 @@ impl Queue {
         Events(self)
     }
 
-    /// The next event. Dropping the future loses nothing.
-    pub async fn next(&self) -> Event {
+    /// The next event; `None` if the queue was closed. Dropping the future loses nothing.
+    pub async fn next(&self) -> Option<Event> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 }
 
-/// The events of a queue; see [`Queue::events`]. It does not end.
+/// The events of a queue; see [`Queue::events`]. It ends when the queue is closed.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Events<'a>(&'a Queue);
@@ -56,6 +61,6 @@ impl Stream for Events<'_> {
     type Item = Event;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.0.poll_next(context).map(Some)
+        self.0.poll_next(context)
     }
 }

@@ -127,7 +127,10 @@ fn a_forked_child_has_no_queue_and_can_make_its_own() {
     if pid == 0 {
         let dead = queue.is_dead()
             && queue.get_events(1, 1, None).is_ok_and(|events| events.is_empty())
-            && queue.add(Source::user(2)).is_err();
+            && queue.add(Source::user(2)).is_err()
+            && !queue.make_ready(Source::user(1).key())
+            && queue.cancel(1) == 0
+            && queue.threadlet(1, 1, || 0).is_err();
         let own = syslet_kevent::Queue::new().unwrap();
         own.add(Source::after(1, Duration::from_millis(1))).unwrap();
         let works = one(&own).id == 1;

@@ -38,7 +38,7 @@ fn a_signal_is_delivered_as_always_and_told() {
     send(number);
     let event = one(&one_queue);
     assert_eq!((event.kind(), event.id), (Some(Kind::Signal), number as u64));
-    assert_eq!((event.user, event.data[0]), (6, 1));
+    assert_eq!((event.user, event.data[0], event.count()), (6, 1, 1));
     assert_eq!(one(&other).data[0], 1);
     handled(1);
     // Only through the queue now, though the other source is still there.

@@ -56,8 +56,9 @@ fn several_tasks_share_the_events_and_a_dropped_future_loses_none() {
                     // The future is dropped again and again.
                     let next = tokio::time::timeout(Duration::from_millis(1), queue.next());
                     match next.await {
-                        Ok(event) if event.id == u64::MAX => return ids,
-                        Ok(event) => ids.push(event.id),
+                        Ok(Some(event)) if event.id == u64::MAX => return ids,
+                        Ok(Some(event)) => ids.push(event.id),
+                        Ok(None) => panic!("nobody has closed it"),
                         Err(_) => {}
                     }
                 }
@@ -97,4 +98,25 @@ fn eventfd() -> std::fs::File {
     let number = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
     // SAFETY: it is new.
     unsafe { std::fs::File::from_raw_fd(number) }
+}
+
+#[test]
+fn closing_ends_streams_that_wait() {
+    let queue = Arc::new(queue());
+    let waits = Arc::clone(&queue);
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = runtime();
+        let mut next = std::pin::pin!(waits.next());
+        let ended = runtime.block_on(std::future::poll_fn(|context| {
+            let polled = next.as_mut().poll(context);
+            let _ = tell.send(()); // heard the first time
+            polled
+        }));
+        assert_eq!(ended.map(|event| event.id), None);
+    });
+    told.recv().unwrap();
+    queue.close();
+    thread.join().unwrap();
+    assert!(runtime().block_on(queue.next()).is_none(), "it is closed");
 }
