@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use xtask::Install;
 
-use crate::util::{assert_code, syslet};
+use crate::util::assert_code;
 
 /// The folder with the libraries: cargo builds them for nobody else.
 pub(crate) fn libraries() -> &'static Path {
@@ -38,10 +38,12 @@ pub(crate) fn both_libraries() -> TempDir {
     folder
 }
 
-/// `syslet run` of the POSIX drop-in with these options.
+/// `syslet run` of the POSIX drop-in with these options. Signals do what they do by default, also where the
+/// tests are run in the background, which has the shell ignore some of them.
 pub(crate) fn run(options: &[&str]) -> Command {
-    let mut command = syslet();
-    command.args(["run", "--posix-aio"]).args(options).arg("--");
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,QUIT,PIPE,TERM", env!("CARGO_BIN_EXE_syslet")]);
+    command.args(["run", "--posix-aio"]).args(options).arg("--").stdin(Stdio::null());
     command.env("SYSLET_LIBDIR", libraries()).env_remove("LD_PRELOAD");
     command
 }
