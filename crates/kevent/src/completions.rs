@@ -55,6 +55,18 @@ impl Completions {
     }
 }
 
+impl Drop for Completions {
+    fn drop(&mut self) {
+        let (_, under_way) = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (_, purpose) in under_way.drain() {
+            if let Purpose::Child(_, info) = purpose {
+                // Its wait was told to end, and may not have yet: then it writes here.
+                Box::leak(info);
+            }
+        }
+    }
+}
+
 struct Pump(Weak<Core>);
 
 impl Wake for Pump {

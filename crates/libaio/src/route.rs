@@ -186,8 +186,8 @@ static LEFT: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
 
 /// The status flags of a descriptor (fcntl(2)), negative if it has none; those it had some requests ago at worst.
 ///
-/// Asking costs half as much as a read from the cache. Old flags are a wrong guess that costs time only: a
-/// request goes where the program waits for it, as it would without us, or has its error from the kernel.
+/// Asking costs half as much as a read from the cache. Old flags are a wrong guess that costs time only (but for
+/// [`STREAM`], which is asked for again before it is relied on): a request goes where the program waits for it, as it would without us, or has its error from the kernel.
 fn status_flags(number: i32) -> i32 {
     let place = number as usize % NUMBERS;
     let known = FLAGS[place].load(Ordering::Relaxed);
@@ -200,13 +200,22 @@ fn status_flags(number: i32) -> i32 {
     if flags >= 0 {
         match descriptor::stat(number).map(|stat| stat.mode & libc::S_IFMT) {
             Ok(libc::S_IFDIR) => flags |= libc::O_PATH, // good for nothing either
-            Ok(libc::S_IFIFO | libc::S_IFSOCK | 0) => flags |= STREAM,
+            Ok(mode) if is_stream_mode(mode) => flags |= STREAM,
             _ => {}
         }
         FLAGS[place].store((number as u64) << 32 | u64::from(flags as u32), Ordering::Relaxed);
         LEFT[place].store(USES, Ordering::Relaxed);
     }
     flags
+}
+
+/// True if a descriptor has no positions now: a pipe, a socket, or one of the kernel's own kind.
+pub(crate) fn is_stream(number: i32) -> bool {
+    descriptor::stat(number).is_ok_and(|stat| is_stream_mode(stat.mode & libc::S_IFMT))
+}
+
+fn is_stream_mode(mode: u32) -> bool {
+    matches!(mode, libc::S_IFIFO | libc::S_IFSOCK | 0)
 }
 
 /// Numbers that were eventfds.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use syslet::{Builder, Call, Ret};
-use syslet_dropin::call::{Started, start as start_call};
+use syslet_dropin::call::{Late, Started, start as start_call};
 use syslet_dropin::report::Way;
 use syslet_sys::uapi::{IoEvent, Iocb, nr};
 
@@ -120,7 +120,8 @@ impl Transfer {
 
 /// A transfer that the kernel would do, or wait for, before it returns.
 fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(), isize> {
-    let is_stream = flags & STREAM != 0;
+    // A number that named a pipe may name a file by now, and that has positions.
+    let is_stream = flags & STREAM != 0 && route::is_stream(iocb.descriptor as i32);
     let now = || if reads(iocb) { read_now(iocb) } else { write_now(iocb, flags) };
     if !is_stream && let Some(answer) = now() {
         return inline(context, iocb, &op, answer);
@@ -153,6 +154,22 @@ fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(
         }
     };
     answer.map_or(Ok(()), |answer| inline(context, iocb, &op, answer))
+}
+
+/// Notes a call that waits without a thread, so that it can be cancelled.
+fn park(context: &Arc<Context>, op: &Op, late: Arc<Late>, over: &AtomicBool) {
+    let mut state = context.state();
+    // If it is over already, it was taken out before it was put in.
+    if over.load(Ordering::SeqCst) {
+        return;
+    }
+    if context.mode() == Mode::Dead {
+        // Destroyed meanwhile, which has cancelled what it found and waits for the rest.
+        drop(state);
+        late.cancel();
+        return;
+    }
+    state.parked.insert(op.obj, (op.number, late));
 }
 
 /// Has the engine make a call; gives its answer, if it has one at once.
@@ -190,11 +207,7 @@ fn send(
         Started::Done(ret) => Some(answer_of(ret.raw())),
         Started::Pending(late) => {
             if stream {
-                let mut state = context.state();
-                // If it is over already, it was taken out before it was put in.
-                if !over.load(Ordering::SeqCst) {
-                    state.parked.insert(op.obj, (op.number, late));
-                }
+                park(context, &op, late, &over);
             }
             None
         }
@@ -338,12 +351,7 @@ fn poll(context: &Arc<Context>, iocb: &Iocb, mut op: Op) {
     // SAFETY: the entry is a box that is freed when the call has ended.
     match unsafe { start_call(call, then) } {
         Started::Done(ret) => context.complete(&op, result(ret.raw()), Way::Inline),
-        Started::Pending(late) => {
-            let mut state = context.state();
-            if !over.load(Ordering::SeqCst) {
-                state.parked.insert(op.obj, (op.number, late));
-            }
-        }
+        Started::Pending(late) => park(context, &op, late, &over),
         Started::Refused => context.complete(&op, result(error(libc::EINVAL)), Way::Inline),
     }
 }

@@ -118,14 +118,9 @@ impl Descriptor {
         free
     }
 
-    /// Takes a request off its lane. What may begin then.
-    fn leave_lane(&mut self, lane: Lane, number: u64) -> Option<Arc<Request>> {
+    /// Takes a request that had begun off its lane. What may begin then.
+    fn leave_lane(&mut self, lane: Lane) -> Option<Arc<Request>> {
         let queue = &mut self.lanes[lane as usize];
-        let is_it = |waiting: &Arc<Request>| waiting.number.load(Ordering::Relaxed) == number;
-        if let Some(at) = queue.waiting.iter().position(is_it) {
-            queue.waiting.remove(at);
-            return None;
-        }
         queue.running -= 1;
         if queue.running > 0 {
             return None;
@@ -193,13 +188,14 @@ pub(crate) fn leave(request: &Arc<Request>) -> Vec<Arc<Request>> {
     let key = request.descriptor();
     let mut next = Vec::new();
     let mut shard = desk.shard(key);
-    if let Some(descriptor) = shard.descriptors.get_mut(&key)
-        && descriptor.live.remove(&number).is_some()
-    {
-        OUTSTANDING.fetch_sub(1, Ordering::Relaxed);
-        if let Some(lane) = request.lane() {
-            desk.count(lane, key).fetch_sub(1, Ordering::Relaxed);
-            next.extend(descriptor.leave_lane(lane, number));
+    if let Some(descriptor) = shard.descriptors.get_mut(&key) {
+        // If not: it was withdrawn.
+        if descriptor.live.remove(&number).is_some() {
+            OUTSTANDING.fetch_sub(1, Ordering::Relaxed);
+            if let Some(lane) = request.lane() {
+                desk.count(lane, key).fetch_sub(1, Ordering::Relaxed);
+                next.extend(descriptor.leave_lane(lane));
+            }
         }
         next.extend(descriptor.next_sync());
         if descriptor.live.is_empty() {
@@ -221,7 +217,8 @@ pub(crate) fn outstanding(descriptor: c_int, block: Option<Block>) -> Vec<Arc<Re
 
 /// True if it waits for others: it is decided then, and never begins.
 pub(crate) fn withdraw(request: &Arc<Request>) -> bool {
-    let mut shard = DESK.get().shard(request.descriptor());
+    let desk = DESK.get();
+    let mut shard = desk.shard(request.descriptor());
     let number = request.number.load(Ordering::Relaxed);
     let Some(descriptor) = shard.descriptors.get_mut(&request.descriptor()) else { return false };
     let waits = match (request.what, request.lane()) {
@@ -232,8 +229,18 @@ pub(crate) fn withdraw(request: &Arc<Request>) -> bool {
         }
         (_, None) => false,
     };
-    // Decided under the lock: nobody begins it after that.
-    waits && request.decide()
+    if !waits || !request.decide() {
+        return false;
+    }
+    // Under the same lock: nobody finds it any more to begin it. What waited for it is begun when it leaves.
+    descriptor.live.remove(&number);
+    OUTSTANDING.fetch_sub(1, Ordering::Relaxed);
+    if let Some(lane) = request.lane() {
+        desk.count(lane, request.descriptor()).fetch_sub(1, Ordering::Relaxed);
+        let waiting = &mut descriptor.lanes[lane as usize].waiting;
+        waiting.retain(|waiting| waiting.number.load(Ordering::Relaxed) != number);
+    }
+    true
 }
 
 /// The desk of this process.

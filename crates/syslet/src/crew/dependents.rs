@@ -5,7 +5,6 @@
 #![allow(unsafe_code, reason = "raw calls")]
 
 use std::mem::MaybeUninit;
-use std::sync::OnceLock;
 
 use syslet_sys::uapi::{
     ECHILD, EINVAL, ENOSYS, IORING_ENTER_REGISTERED_RING, P_ALL, PR_GET_SECCOMP, WALL, WEXITED,
@@ -46,9 +45,9 @@ fn may_have_ring_requests() -> bool {
 }
 
 /// Rings have places since Linux 5.18; before, the flag is unknown, and the answer is `EINVAL` for everybody.
+/// Asked each time, which is seldom: what is remembered under a lock may be locked at a fork.
 fn knows_registered_rings() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
-    *KNOWN.get_or_init(|| kernel_version().is_some_and(|version| version >= (5, 18)))
+    kernel_version().is_some_and(|version| version >= (5, 18))
 }
 
 /// Major and minor number of the kernel's version.
