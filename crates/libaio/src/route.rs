@@ -186,8 +186,9 @@ static LEFT: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
 
 /// The status flags of a descriptor (fcntl(2)), negative if it has none; those it had some requests ago at worst.
 ///
-/// Asking costs half as much as a read from the cache. Old flags are a wrong guess that costs time only (but for
-/// [`STREAM`], which is asked for again before it is relied on): a request goes where the program waits for it, as it would without us, or has its error from the kernel.
+/// Asking costs half as much as a read from the cache. Old flags are a wrong guess that costs time only: a
+/// request goes where the program waits for it, as it would without us, or has its error from the kernel. But
+/// [`STREAM`] is asked for again before it is relied on.
 fn status_flags(number: i32) -> i32 {
     let place = number as usize % NUMBERS;
     let known = FLAGS[place].load(Ordering::Relaxed);

@@ -125,6 +125,21 @@ static void contexts(void) {
   say("io_getevents of no context", io_getevents((io_context_t)buffer, 0, 1, &event, NULL));
 }
 
+/* A number that has named a pipe, and names a file. */
+static void reused(void) {
+  int ends[2], other = open("reused", O_RDWR | O_CREAT | O_TRUNC, 0600);
+  if (other < 0 || pipe2(ends, 0) || write(ends[1], "hello", 5) != 5) exit(2);
+  transfer("read of a pipe before its number is reused", IO_CMD_PREAD, ends[0], buffer, 100, 0);
+  if (dup2(other, ends[0]) < 0) exit(2);
+  if (pwrite(other, "a", 1, 0) != 1 || pwrite(other, "b", 1, PAGE) != 1) exit(2);
+  transfer("read of a file by the number", IO_CMD_PREAD, ends[0], buffer, 1, PAGE);
+  say("byte", buffer[0]);
+  say("position", lseek(ends[0], 0, SEEK_CUR));
+  close(ends[0]);
+  close(ends[1]);
+  close(other);
+}
+
 static void requests(void) {
   struct iocb iocb, *list[3];
   struct io_event events[4];
@@ -179,6 +194,7 @@ static void requests(void) {
   transfer("read of a pipe", IO_CMD_PREAD, pipes[0], buffer, 100, 12345);
   flagged("read of an empty pipe without waiting", IO_CMD_PREAD, pipes[0], 100, 8);
   transfer("write to a pipe", IO_CMD_PWRITE, pipes[1], "x", 1, 99);
+  reused();
   transfer("poll of a pipe", IO_CMD_POLL, pipes[0], (void *)POLLIN, 0, 0);
   transfer("poll to write", IO_CMD_POLL, pipes[1], (void *)POLLOUT, 0, 0);
   transfer("poll of a file", IO_CMD_POLL, file, (void *)POLLIN, 0, 0);
