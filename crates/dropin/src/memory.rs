@@ -17,13 +17,7 @@
 
 use std::cell::Cell;
 
-use syslet_sys::arch;
-
-/// Addresses of programs end here: 47 bits, or 56 where pages have five levels.
-const END: usize = 1 << 56;
-/// Nothing is ever mapped below (`vm.mmap_min_addr` is 64 KiB, one page at least).
-const START: usize = 4096;
-const PAGE: usize = 4096;
+use syslet_sys::memory::{PAGE, is_readable, is_writable};
 
 /// Nothing is there, or it may not be used so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,38 +82,20 @@ pub unsafe fn write<T: Plain>(address: usize, value: T) -> Result<(), Fault> {
 
 /// Whether `len` bytes at `address` can be read now, as the kernel sees it: a system call for each page.
 ///
-/// rt_sigprocmask(2) reads a mask before it looks at what is to be done with it, which is nothing here.
-///
 /// # Errors
 ///
 /// If not.
 pub fn readable(address: usize, len: usize) -> Result<(), Fault> {
-    const NOTHING: usize = usize::MAX;
-    each_page(address, len, |at| {
-        let args = [NOTHING, at & !7, 0, 8, 0, 0];
-        // SAFETY: the kernel reads eight bytes, or says that it cannot; nothing is changed.
-        let answer = unsafe { arch::syscall(libc::SYS_rt_sigprocmask as usize, args) };
-        answer != -(libc::EFAULT as isize)
-    })
+    is_readable(address, len).then_some(()).ok_or(Fault)
 }
 
 /// Whether `len` bytes at `address` can be written to now: a system call for each page.
-///
-/// futex(2) adds 0 to a word there.
 ///
 /// # Errors
 ///
 /// If not.
 pub fn writable(address: usize, len: usize) -> Result<(), Fault> {
-    const ADD_ZERO: usize = 1 << 28;
-    const OP: usize = (libc::FUTEX_WAKE_OP | libc::FUTEX_PRIVATE_FLAG) as usize;
-    each_page(address, len, |at| {
-        let word = at & !3;
-        let args = [word, OP, 0, 0, word, ADD_ZERO];
-        // SAFETY: the kernel adds 0 to the word in one step, or says that it cannot; nobody is woken.
-        let answer = unsafe { arch::syscall(libc::SYS_futex as usize, args) };
-        answer != -(libc::EFAULT as isize)
-    })
+    is_writable(address, len).then_some(()).ok_or(Fault)
 }
 
 /// Pages that a thread knows, by the low bits of their numbers.
@@ -180,16 +156,6 @@ fn look(
     really(address, len)?;
     known.set(page);
     Ok(())
-}
-
-fn each_page(address: usize, len: usize, good: impl Fn(usize) -> bool) -> Result<(), Fault> {
-    let end = address.checked_add(len.max(1)).filter(|end| *end <= END).ok_or(Fault)?;
-    if address < START {
-        return Err(Fault);
-    }
-    let first = address & !(PAGE - 1);
-    let all = (first..end).step_by(PAGE).all(|page| good(page.max(address)));
-    if all { Ok(()) } else { Err(Fault) }
 }
 
 #[cfg(test)]
