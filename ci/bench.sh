@@ -22,3 +22,7 @@ cargo run --quiet --release -p bench -- libaio --quick --library "$libaio/libaio
 rm -r "$libaio"
 # Where FUSE cannot be used there is no soak, and a line that says so. A wrong byte or a leak is trouble.
 cargo run --quiet --release -p bench -- server --quick --soak 5 >/dev/null
+# The slow calls of an event loop need FUSE as well. Handoffs that did not come are an answer (1), not trouble.
+if [ -c /dev/fuse ]; then
+  cargo run --quiet --release -p bench -- stall --quick >/dev/null || test $? -eq 1
+fi

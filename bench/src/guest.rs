@@ -122,6 +122,15 @@ impl Path {
         self.rescued += now.rescued - before.rescued;
     }
 
+    /// Adds what another has counted.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.inline += other.inline;
+        self.handed_off += other.handed_off;
+        self.by_ring += other.by_ring;
+        self.unprotected += other.unprotected;
+        self.rescued += other.rescued;
+    }
+
     /// What is wrong if `calls` protected calls should have finished inline. A few may be handed off,
     /// because they really slept or because the guest was preempted in them.
     pub(crate) fn not_inline(self, calls: u64) -> Option<String> {

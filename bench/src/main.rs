@@ -22,8 +22,10 @@ mod parked;
 mod queue;
 mod report;
 mod samples;
+mod scratch;
 mod server;
 mod sparse;
+mod stall;
 mod upkeep;
 
 use std::error::Error;
@@ -64,6 +66,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Queue(options) => ("queue", queue::run(options)?),
         Command::Cold(options) => ("cold", cold::run(options)?),
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
+        Command::Stall(options) => ("stall", stall::run(options)?),
         Command::Server(options) => ("server", server::run(options)?),
         Command::Capi(options) => ("capi", c_programs::run(options)?),
         Command::Libaio(options) => ("libaio", aio::run(aio::Library::Libaio, options)?),

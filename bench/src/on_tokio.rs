@@ -52,7 +52,7 @@ pub(crate) fn run(options: &TokioOptions) -> Result<Vec<Row>, Trouble> {
 }
 
 /// Runs the future as a task of a runtime with one worker: what is measured shares it with nothing else.
-fn on_worker<F>(future: F) -> Result<F::Output, Trouble>
+pub(crate) fn on_worker<F>(future: F) -> Result<F::Output, Trouble>
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -65,7 +65,7 @@ where
 fn runtime() -> Result<Runtime, Trouble> {
     Builder::new_multi_thread()
         .worker_threads(1)
-        .enable_time()
+        .enable_all()
         .on_thread_start(syslet_tokio::on_thread_start(|| {}))
         .build()
         .map_err(Trouble::io("building a runtime"))

@@ -15,7 +15,8 @@ pub(crate) use calls::{
     Place, QueueOptions, QueueWork,
 };
 pub(crate) use files::{
-    ColdOptions, ServeOptions, ServerOptions, ServerWork, TokioOptions, TokioWork,
+    ColdOptions, ServeOptions, ServerOptions, ServerWork, StallOptions, StallWay, TokioOptions,
+    TokioWork,
 };
 
 /// Measures what syslet costs, against the plain call in the same loop.
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Cold(ColdOptions),
     /// Cached work in tokio tasks beside tokio::fs and spawn_blocking; how long other tasks wait.
     Tokio(TokioOptions),
+    /// An event loop with a tick each millisecond, while calls of its doing are slow: how late it is.
+    Stall(StallOptions),
     /// A static-file server in each way, over hot, cold and slow files; a soak with faults.
     Server(ServerOptions),
     /// The C library: what calls cost C programs, and its server of threadlets beside one on epoll.
@@ -67,6 +70,7 @@ impl Command {
             Self::Queue(options) => &options.common,
             Self::Cold(options) => &options.common,
             Self::Tokio(options) => &options.common,
+            Self::Stall(options) => &options.common,
             Self::Server(options) => &options.common,
             Self::Capi(options) => &options.common,
             Self::Libaio(options) | Self::Posixaio(options) => &options.common,

@@ -229,3 +229,100 @@ pub(crate) struct ServeOptions {
     #[arg(long)]
     pub(crate) workers: usize,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct StallOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Measure these ways only
+    #[arg(long = "way", value_enum)]
+    ways: Vec<StallWay>,
+    /// Segments of each way [default: 5]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Length of a segment [default: 1000]
+    #[arg(long, value_name = "MS")]
+    segment: Option<u64>,
+    /// How long each read of the slow file takes
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    delay: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "kebab-case")]
+pub(crate) enum StallWay {
+    /// No slow calls
+    Alone,
+    /// The loop makes the calls itself
+    Plain,
+    /// Threads that wait for work
+    Pool,
+    /// A raw ring
+    IoUring,
+    /// Closures that the loop runs itself until they sleep
+    Threadlet,
+    /// Operations of the library
+    SysletFs,
+    /// A task makes the calls itself
+    TokioPlain,
+    TokioFs,
+    SpawnBlocking,
+    TokioSysletFs,
+    Unblock,
+}
+
+impl StallWay {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Plain => "plain",
+            Self::Pool => "pool",
+            Self::IoUring => "io_uring",
+            Self::Threadlet => "threadlet",
+            Self::SysletFs => "syslet_fs",
+            Self::TokioPlain => "tokio-plain",
+            Self::TokioFs => "tokio_fs",
+            Self::SpawnBlocking => "spawn_blocking",
+            Self::TokioSysletFs => "tokio-syslet_fs",
+            Self::Unblock => "unblock",
+        }
+    }
+
+    /// Whether the loop is a task of a runtime.
+    pub(crate) const fn on_tokio(self) -> bool {
+        matches!(
+            self,
+            Self::TokioPlain
+                | Self::TokioFs
+                | Self::SpawnBlocking
+                | Self::TokioSysletFs
+                | Self::Unblock
+        )
+    }
+
+    /// How many handoffs a slow call takes, at least.
+    pub(crate) const fn handed_off(self) -> u64 {
+        matches!(self, Self::Threadlet | Self::SysletFs | Self::TokioSysletFs | Self::Unblock)
+            as u64
+    }
+}
+
+impl StallOptions {
+    /// The ways that are asked for: all if none is named.
+    pub(crate) fn ways(&self) -> &[StallWay] {
+        if self.ways.is_empty() { StallWay::value_variants() } else { &self.ways }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.common.quick { 1 } else { 5 }).max(1)
+    }
+
+    pub(crate) fn segment(&self) -> Duration {
+        let usual = if self.common.quick { 100 } else { 1000 };
+        Duration::from_millis(self.segment.unwrap_or(usual).max(1))
+    }
+
+    pub(crate) fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay)
+    }
+}

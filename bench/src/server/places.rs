@@ -12,6 +12,7 @@ use super::load::{Page, Pages};
 use crate::dice::Dice;
 use crate::error::Trouble;
 use crate::options::{ServerOptions, ServerWork};
+use crate::scratch::Scratch;
 
 /// Files of the hot set.
 const HOT: usize = 100;
@@ -26,28 +27,6 @@ const SLOW_SIZE: u64 = 4096;
 const COLD_NUMBER: usize = 1000;
 const OTHER_NUMBER: usize = 999;
 
-/// A directory that goes, with what is in it, when this is dropped.
-#[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(super) fn make(dir: &Path) -> Result<Self, Trouble> {
-        let dir = dir.join(format!("syslet-bench-server-{}", std::process::id()));
-        fs::create_dir(&dir).map_err(Trouble::io("making a directory for the files"))?;
-        Ok(Self(dir))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0); // a file left behind is not worth an error
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -61,7 +40,7 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn make(options: &ServerOptions) -> Result<Self, Trouble> {
-        let scratch = Scratch::make(&options.common.dir())?;
+        let scratch = Scratch::make(&options.common.dir(), "server")?;
         let making = Trouble::io("making the files");
         let cold = if options.works().contains(&ServerWork::Cold) { options.cold() } else { 0 };
         let (hot, cold) = make(scratch.path(), options.size, cold).map_err(making)?;

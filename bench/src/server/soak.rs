@@ -22,12 +22,13 @@ use tokio::task::JoinSet;
 use super::child::{Child, Held};
 use super::load::{Connection, Load};
 use super::name;
-use super::places::{Scratch, contents};
+use super::places::contents;
 use crate::dice::Dice;
 use crate::error::Trouble;
 use crate::options::ServerOptions;
 use crate::report::{Row, rounded};
 use crate::samples::Samples;
+use crate::scratch::Scratch;
 
 /// Connections that ask.
 const CLIENTS: usize = 32;
@@ -79,7 +80,7 @@ struct Soak {
 impl Soak {
     /// The inner error: the file system cannot be mounted here.
     fn start(options: &ServerOptions, way: Files) -> Result<io::Result<Self>, Trouble> {
-        let scratch = Scratch::make(&options.common.dir())?;
+        let scratch = Scratch::make(&options.common.dir(), "server")?;
         let make = || {
             for name in ["failing", "sound"] {
                 fs::create_dir(scratch.path().join(name))?;
