@@ -1,5 +1,5 @@
-//! Chores of the project that are not the compiler's: installing the C library, and making its manual
-//! pages.
+//! Chores of the project that are not the compiler's: installing command and libraries, and making the manual
+//! pages of the C library.
 
 mod man;
 
@@ -14,10 +14,17 @@ use std::process::Command;
 const SHARED: [&str; 3] = [concat!("libsyslet.so.", "0.1.0"), "libsyslet.so.0", "libsyslet.so"];
 /// Where drop-in libraries are put, below the folder of libraries.
 pub const DROP_INS: &str = "syslet";
+/// Shells, and where below `share` each looks for completions.
+const COMPLETIONS: [(&str, &str); 3] = [
+    ("bash", "bash-completion/completions/syslet"),
+    ("zsh", "zsh/site-functions/_syslet"),
+    ("fish", "fish/vendor_completions.d/syslet.fish"),
+];
 /// What Rust's library needs of the system, as `rustc --print native-static-libs` says it.
 pub const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-lm", "-ldl", "-lc"];
 
-/// Installing the C library: libraries, headers, manual pages, pkg-config.
+/// Installing: the command with its pages and completions; the C library, headers, manual pages, pkg-config;
+/// the drop-in libraries.
 #[derive(Debug, Clone)]
 pub struct Install {
     /// Where the files will be used.
@@ -42,7 +49,7 @@ impl Install {
     ///
     /// What the file system, cargo or the C compiler say.
     pub fn run(&self) -> io::Result<()> {
-        let archive = self.build("syslet-capi")?;
+        let archive = self.library("syslet-capi")?;
         let (lib, include) = (self.place("lib"), self.place("include"));
         fs::create_dir_all(lib.join("pkgconfig"))?;
         copy(&archive, &lib.join("libsyslet.a"))?;
@@ -52,6 +59,28 @@ impl Install {
         let template = fs::read_to_string(source().join("syslet.pc.in"))?;
         let prefix = self.prefix.display().to_string();
         fs::write(lib.join("pkgconfig/syslet.pc"), template.replace("@PREFIX@", &prefix))
+    }
+
+    /// Builds the command, and makes its manual pages and completions.
+    ///
+    /// # Errors
+    ///
+    /// What the file system, cargo or the command say.
+    pub fn command(&self) -> io::Result<()> {
+        let built = self.build(&["--package", "syslet-cli", "--bin", "syslet"])?.join("syslet");
+        let bin = self.place("bin");
+        fs::create_dir_all(&bin)?;
+        copy(&built, &bin.join("syslet"))?;
+        fs::set_permissions(bin.join("syslet"), fs::Permissions::from_mode(0o755))?;
+        let pages = self.place("share/man/man1");
+        fs::create_dir_all(&pages)?;
+        run(Command::new(&built).arg("manual").arg(&pages))?;
+        for (shell, file) in COMPLETIONS {
+            let file = self.place("share").join(file);
+            fs::create_dir_all(file.parent().expect("it is in a folder"))?;
+            run(Command::new(&built).args(["completions", shell]).stdout(fs::File::create(file)?))?;
+        }
+        Ok(())
     }
 
     /// Builds the drop-in libraries and puts them beside the C library.
@@ -71,7 +100,7 @@ impl Install {
     ///
     /// What the file system and cargo say.
     pub fn posix_aio(&self, folder: &Path) -> io::Result<()> {
-        let built = self.build("syslet-posix-aio")?.with_extension("so");
+        let built = self.library("syslet-posix-aio")?.with_extension("so");
         fs::create_dir_all(folder)?;
         copy(&built, &folder.join("libsyslet_posix_aio.so"))
     }
@@ -83,7 +112,7 @@ impl Install {
     /// What the file system, cargo or the C compiler say.
     pub fn libaio(&self, folder: &Path) -> io::Result<()> {
         const FILE: &str = "libaio.so.1";
-        let archive = self.build("syslet-libaio")?;
+        let archive = self.library("syslet-libaio")?;
         fs::create_dir_all(folder)?;
         let source = root().join("crates/libaio");
         let mut cc = compiler();
@@ -106,10 +135,16 @@ impl Install {
     }
 
     /// Builds the library of a package and says where it is if it is a static one.
-    fn build(&self, package: &str) -> io::Result<PathBuf> {
+    fn library(&self, package: &str) -> io::Result<PathBuf> {
+        let folder = self.build(&["--package", package, "--lib"])?;
+        Ok(folder.join(format!("lib{}.a", package.replace('-', "_"))))
+    }
+
+    /// Has cargo build something, and says in which folder it is.
+    fn build(&self, what: &[&str]) -> io::Result<PathBuf> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.current_dir(root()).args(["build", "--quiet", "--package", package, "--lib"]);
+        build.current_dir(root()).args(["build", "--quiet"]).args(what);
         if self.release {
             build.arg("--release");
         }
@@ -125,9 +160,7 @@ impl Install {
         };
         build.arg("--target-dir").arg(&folder);
         run(&mut build)?;
-        let profile = if self.release { "release" } else { "debug" };
-        let file = format!("lib{}.a", package.replace('-', "_"));
-        Ok(folder.join(profile).join(file))
+        Ok(folder.join(if self.release { "release" } else { "debug" }))
     }
 }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask install [--debug] [--prefix DIR] [--destdir DIR]`: builds and installs the C library and the drop-in
-//! libraries.
+//! `cargo xtask install [--debug] [--prefix DIR] [--destdir DIR]`: builds and installs the command, the C
+//! library and the drop-in libraries.
 //! `cargo xtask libaio [--debug] DIR`: builds the drop-in libaio.so.1 only, into a folder.
 //! `cargo xtask man`: makes its manual pages anew.
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    end(install.run().and_then(|()| install.drop_ins()))
+    end(install.command().and_then(|()| install.run()).and_then(|()| install.drop_ins()))
 }
 
 fn end(done: std::io::Result<()>) -> ExitCode {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::run::Library;
 
@@ -34,6 +35,8 @@ enum Command {
     Probe(ProbeArgs),
     Calls(CallsArgs),
     Run(RunArgs),
+    Completions(CompletionsArgs),
+    Manual(ManualArgs),
 }
 
 /// Walk trees, and read and hash (BLAKE3) every regular file.
@@ -172,6 +175,26 @@ struct RunArgs {
     command: Vec<OsString>,
 }
 
+/// Print completions for a shell.
+///
+/// Installed packages have them already. Otherwise, have the shell read what this prints.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  syslet completions bash > ~/.local/share/bash-completion/completions/syslet
+  syslet completions fish > ~/.config/fish/completions/syslet.fish")]
+struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+/// Write the manual pages of the command and its subcommands into a folder.
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+struct ManualArgs {
+    /// The folder, which exists
+    folder: PathBuf,
+}
+
 /// What is to be done; everything in it has been checked.
 #[derive(Debug)]
 pub(crate) enum Plan {
@@ -179,6 +202,9 @@ pub(crate) enum Plan {
     Probe(ProbePlan),
     Calls(CallsPlan),
     Run(RunPlan),
+    Completions(Shell),
+    /// The folder for the pages.
+    Manual(PathBuf),
 }
 
 #[derive(Debug)]
@@ -234,8 +260,15 @@ pub(crate) fn plan() -> Plan {
         Command::Probe(ProbeArgs { json }) => Ok(Plan::Probe(ProbePlan { json })),
         Command::Calls(CallsArgs { call, json }) => Ok(Plan::Calls(CallsPlan { call, json })),
         Command::Run(args) => Ok(Plan::Run(args.plan())),
+        Command::Completions(CompletionsArgs { shell }) => Ok(Plan::Completions(shell)),
+        Command::Manual(ManualArgs { folder }) => Ok(Plan::Manual(folder)),
     };
     checked.unwrap_or_else(|(kind, why)| Args::command().error(kind, why).exit())
+}
+
+/// The command line as clap knows it: completions and manual pages are made of it.
+pub(crate) fn command() -> clap::Command {
+    Args::command()
 }
 
 impl RunArgs {

@@ -1,13 +1,14 @@
 //! The `syslet` command.
 //!
 //! `scan` works on real trees, `probe` says what the machine allows, `calls` prints the catalogue, `run` runs
-//! programs with the drop-in libraries in front.
+//! programs with the drop-in libraries in front, `completions` and the hidden `manual` are for who installs it.
 //! Each subcommand is a module with a `run` that takes a checked plan and answers with an [`Exit`].
 #![forbid(unsafe_code)]
 
 mod args;
 mod calls;
 mod exit;
+mod manual;
 mod probe;
 mod run;
 mod scan;
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
         Plan::Probe(plan) => probe::run(plan),
         Plan::Calls(plan) => calls::run(plan),
         Plan::Run(plan) => Ok(run::run(plan)),
+        Plan::Completions(shell) => manual::completions(shell),
+        Plan::Manual(folder) => manual::pages(&folder),
     };
     outcome.unwrap_or_else(Exit::of_trouble).into()
 }

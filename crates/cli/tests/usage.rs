@@ -1,5 +1,6 @@
 //! Exit statuses and what is said about the command line.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::process::Stdio;
 
@@ -31,7 +32,7 @@ fn bad_usage_exits_2() {
 
 #[test]
 fn help_has_examples_and_exits_0() {
-    for subcommand in ["scan", "probe", "calls", "run"] {
+    for subcommand in ["scan", "probe", "calls", "run", "completions"] {
         let output = run([subcommand, "--help"]);
         assert_code(&output, 0);
         assert!(stdout(&output).contains(&format!("Examples:\n  syslet {subcommand}")));
@@ -110,4 +111,49 @@ fn long_manifest_into_head_ends_early() {
         .unwrap();
     assert_code(&output, 0);
     assert_eq!(stdout(&output).lines().count(), 1);
+}
+
+#[test]
+fn completions_know_the_subcommands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(["completions", shell]);
+        assert_code(&output, 0);
+        for subcommand in ["scan", "probe", "calls", "run"] {
+            assert!(stdout(&output).contains(subcommand), "{shell} does not know {subcommand}");
+        }
+    }
+    let script = run(["completions", "bash"]).stdout;
+    let mut bash = std::process::Command::new("bash");
+    let bash = bash.args(["-n", "/dev/stdin"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut bash = bash.spawn().expect("bash is there");
+    std::io::Write::write_all(&mut bash.stdin.take().expect("piped"), &script).expect("it reads");
+    let output = bash.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_code(&run(["completions", "cmd.exe"]), 2);
+}
+
+#[test]
+fn manual_pages_render() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_code(&run([OsStr::new("manual"), folder.path().as_os_str()]), 0);
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort();
+    for name in ["syslet.1", "syslet-scan.1", "syslet-probe.1", "syslet-calls.1", "syslet-run.1"] {
+        assert!(names.iter().any(|had| had == name), "{name} is not among {names:?}");
+    }
+    for name in &names {
+        let output = std::process::Command::new("groff")
+            .args(["-man", "-ww", "-z"])
+            .arg(folder.path().join(name))
+            .output()
+            .expect("groff is there");
+        assert!(output.status.success(), "{name}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{name}");
+    }
+    let nowhere = run(["manual", "/nonexistent"]);
+    assert_code(&nowhere, 2);
+    assert!(stderr(&nowhere).starts_with("syslet: /nonexistent: "), "{}", stderr(&nowhere));
 }
