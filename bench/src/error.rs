@@ -14,6 +14,8 @@ pub(crate) enum Trouble {
     Attach(AttachError),
     /// The work itself answered with an error number.
     Work(&'static str, io::Error),
+    /// Measures of `bench all` that could not be taken.
+    NotTaken(Vec<&'static str>),
     /// The library refused the call of this work.
     Refused(&'static str, String),
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Trouble {
             Self::Io(step, _) => write!(f, "{step} failed"),
             Self::Attach(_) => f.write_str("the thread cannot be attached"),
             Self::Work(work, _) => write!(f, "work {work} failed"),
+            Self::NotTaken(parts) => write!(f, "not taken: {}", parts.join(", ")),
             Self::Refused(work, why) => write!(f, "work {work} was refused: {why}"),
         }
     }
@@ -41,7 +44,7 @@ impl Error for Trouble {
         match self {
             Self::Io(_, error) | Self::Work(_, error) => Some(error),
             Self::Attach(error) => Some(error),
-            Self::Refused(..) => None,
+            Self::NotTaken(_) | Self::Refused(..) => None,
         }
     }
 }

@@ -88,7 +88,7 @@ fn quiet(place: Place, guest: Placement, size: &HandoffSize) -> Result<Vec<Row>,
     for (n, pause, behind) in [awake, asleep] {
         let samples = on_thread("bench-hop", || hops(guest, n, pause))?;
         let mut row = Row::new("handoff", format!("hop-{}{behind}", place.name()), &samples);
-        row.more.placement = Some(place.name());
+        row.more.placement = Some(place.name().into());
         rows.push(row);
     }
     for way in Way::BOTH {
@@ -141,7 +141,7 @@ fn row(
     (samples, path): (Samples, Path),
 ) -> Row {
     let mut row = Row::new(work, way, &samples);
-    row.more.placement = Some(place.name());
+    row.more.placement = Some(place.name().into());
     row.more.inline = Some(path.inline);
     row.more.handed_off = Some(path.handed_off);
     row.more.queued = Some(path.unprotected);

@@ -117,7 +117,7 @@ fn measure<W: Work>(options: &InlineOptions, work: W) -> Result<Vec<Row>, Troubl
     let plain = &tallies[0];
     let row = |(&way, tally): (&Way, &Tally)| {
         let mut row = Row::new(W::NAME, way.name(), &tally.samples);
-        row.more.placement = Some(options.placement.name());
+        row.more.placement = Some(options.placement.name().into());
         row.more.batch = Some(size);
         row.more.inline = Some(tally.path.inline);
         row.more.handed_off = Some(tally.path.handed_off);

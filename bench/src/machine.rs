@@ -1,16 +1,17 @@
 //! The machine that the figures were taken on.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Trouble;
 
 /// What one must know to read the figures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     cpu: String,
     /// CPUs that this process may use.
@@ -28,7 +29,7 @@ pub(crate) struct Machine {
     /// comes in pieces of up to some hundred milliseconds, which are in the longest times.
     stolen: f64,
     /// `release`, or `debug`: figures that mean nothing.
-    profile: &'static str,
+    profile: Cow<'static, str>,
     /// Why calls cannot run inline here, if so.
     unsupported: Option<String>,
     membarrier: bool,
@@ -97,11 +98,32 @@ impl Machine {
             date: utc(before.time),
             load: before.load,
             stolen: CpuTime::now().stolen_since(&before.cpu_time),
-            profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
             unsupported: probe.unsupported.map(|why| why.to_string()),
             membarrier: probe.membarrier,
             protection_keys: probe.protection_keys,
         })
+    }
+}
+
+#[cfg(test)]
+impl Machine {
+    /// One that there is not.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            cpu: "none".to_owned(),
+            cpus: 1,
+            virtualized: false,
+            kernel: "0".to_owned(),
+            file_system: "none".to_owned(),
+            date: utc(UNIX_EPOCH),
+            load: "0".to_owned(),
+            stolen: 0.0,
+            profile: "debug".into(),
+            unsupported: None,
+            membarrier: false,
+            protection_keys: false,
+        }
     }
 }
 

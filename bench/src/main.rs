@@ -5,6 +5,7 @@
 //! measure also checks by the library's counters that the calls went the way that its name says.
 
 mod aio;
+mod all;
 mod c_programs;
 mod calls;
 mod cold;
@@ -57,6 +58,9 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
     if let Command::ServeKevent(options) = &cli.command {
         return kevent::serve(options.way).map(|()| true);
     }
+    if let Command::All(options) = &cli.command {
+        return all::run(options);
+    }
     let common = cli.command.common();
     let before = Before::now();
     let (name, rows) = match &cli.command {
@@ -72,7 +76,9 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Libaio(options) => ("libaio", aio::run(aio::Library::Libaio, options)?),
         Command::Posixaio(options) => ("posixaio", aio::run(aio::Library::PosixAio, options)?),
         Command::Kevent(options) => ("kevent", kevent::run(options)?),
-        Command::Serve(_) | Command::ServeKevent(_) => unreachable!("it has no report"),
+        Command::All(_) | Command::Serve(_) | Command::ServeKevent(_) => {
+            unreachable!("it has no report of its own")
+        }
     };
     let machine = Machine::describe(&common.dir(), before)?;
     let report = Report::new(name, common.quick, machine, rows);

@@ -1,5 +1,6 @@
 //! The command line, and the size of each measure.
 
+mod all;
 mod c_programs;
 mod calls;
 mod files;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use all::{AllOptions, Part};
 pub(crate) use c_programs::{CapiOptions, CapiWork};
 pub(crate) use calls::{
     HandoffOptions, HandoffSize, HandoffWork, InlineOptions, InlineWork, ParkedOptions, ParkedWork,
@@ -29,6 +31,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Everything below, one after the other; takes about an hour.
+    All(AllOptions),
     /// Calls that do not wait: what protection adds to them.
     Inline(InlineOptions),
     /// Calls that wait: how soon the caller goes on; attaching; idling.
@@ -64,6 +68,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn common(&self) -> &Common {
         match self {
+            Self::All(options) => &options.common,
             Self::Inline(options) => &options.common,
             Self::Handoff(options) => &options.common,
             Self::Parked(options) => &options.common,

@@ -1,16 +1,17 @@
 //! What was measured, as a table or as JSON.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::samples::Samples;
 
 /// One measure.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
-    pub(crate) work: &'static str,
+    pub(crate) work: Cow<'static, str>,
     pub(crate) way: String,
     /// Figures that the distribution is made of.
     pub(crate) n: usize,
@@ -27,11 +28,11 @@ pub(crate) struct Row {
 }
 
 /// What only some measures have.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct More {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) placement: Option<&'static str>,
+    pub(crate) placement: Option<Cow<'static, str>>,
     /// Calls that are timed together: a figure is their mean.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch: Option<usize>,
@@ -96,7 +97,17 @@ impl Row {
     pub(crate) fn new(work: &'static str, way: impl Into<String>, samples: &Samples) -> Self {
         let [min_ns, median_ns, p90_ns, p99_ns, max_ns] = samples.spread().map(rounded);
         let (way, n) = (way.into(), samples.len());
-        Self { work, way, n, min_ns, median_ns, p90_ns, p99_ns, max_ns, ..Self::default() }
+        Self {
+            work: work.into(),
+            way,
+            n,
+            min_ns,
+            median_ns,
+            p90_ns,
+            p99_ns,
+            max_ns,
+            ..Self::default()
+        }
     }
 
     /// Adds how `samples` compare with `reference`, pair by pair.
@@ -120,14 +131,14 @@ pub(crate) fn rounded(nanos: f64) -> f64 {
 }
 
 /// Everything that a command measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    command: &'static str,
+    pub(crate) command: Cow<'static, str>,
     quick: bool,
-    machine: Machine,
+    pub(crate) machine: Machine,
     /// What one must know of this command's figures.
-    note: &'static str,
-    rows: Vec<Row>,
+    pub(crate) note: Cow<'static, str>,
+    pub(crate) rows: Vec<Row>,
     faults: Vec<String>,
 }
 
@@ -151,7 +162,7 @@ impl Report {
             }
             _ => "extra and ratio are medians over neighbouring pairs",
         };
-        Self { command, quick, machine, note, rows, faults }
+        Self { command: command.into(), quick, machine, note: note.into(), rows, faults }
     }
 
     /// Measures that do not show what they claim.
@@ -208,7 +219,7 @@ fn cells(row: &Row) -> [String; COLUMNS] {
     let more = &row.more;
     let count = |count: Option<u64>| count.map_or_else(String::new, |count| count.to_string());
     [
-        row.work.to_owned(),
+        row.work.clone().into_owned(),
         row.way.clone(),
         row.n.to_string(),
         figure(row.min_ns),
@@ -224,12 +235,25 @@ fn cells(row: &Row) -> [String; COLUMNS] {
     ]
 }
 
+/// A time in the unit that suits it.
+pub(crate) fn time(nanos: f64) -> String {
+    match nanos {
+        ..1e3 => format!("{nanos:.0} ns"),
+        1e3..1e4 => format!("{:.1} us", nanos / 1e3),
+        1e4..1e6 => format!("{:.0} us", nanos / 1e3),
+        1e6..1e7 => format!("{:.1} ms", nanos / 1e6),
+        1e7..1e9 => format!("{:.0} ms", nanos / 1e6),
+        _ => format!("{:.1} s", nanos / 1e9),
+    }
+}
+
 /// Hundreds of nanoseconds with a tenth, more without.
 fn figure(nanos: f64) -> String {
     if nanos < 1000.0 { format!("{nanos:.1}") } else { format!("{nanos:.0}") }
 }
 
-fn remarks(row: &Row) -> String {
+/// What else there is to say of a row.
+pub(crate) fn remarks(row: &Row) -> String {
     let more = &row.more;
     let mut remarks = Vec::new();
     if let Some(rescued) = more.rescued.filter(|&rescued| rescued > 0) {

@@ -57,7 +57,7 @@ pub(crate) fn measure<W: Work>(options: &InlineOptions, work: W) -> Result<Vec<R
     let row = |(way, tally): (Way, &Tally)| {
         let mut row = Row::new("sparse", way.name(), &tally.latency);
         let more = &mut row.more;
-        more.placement = Some(options.placement.name());
+        more.placement = Some(options.placement.name().into());
         more.inline = Some(tally.path.inline);
         more.handed_off = Some(tally.path.handed_off);
         more.cpu_ns_per_call = Some(rounded(tally.cpu.median()));

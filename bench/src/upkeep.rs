@@ -33,7 +33,7 @@ pub(crate) fn attach_detach(options: &HandoffOptions) -> Result<Vec<Row>, Troubl
     let mut rows = vec![Row::new("attach_detach", "spawn-join", &spawns)];
     for (place, samples) in Place::BOTH.into_iter().zip(&guests) {
         let mut row = Row::new("attach_detach", place.name(), samples).against(samples, &spawns);
-        row.more.placement = Some(place.name());
+        row.more.placement = Some(place.name().into());
         rows.push(row);
     }
     Ok(rows)
@@ -46,7 +46,7 @@ pub(crate) fn idle(options: &HandoffOptions) -> Result<Vec<Row>, Trouble> {
     for place in Place::BOTH {
         let guest: Placement = placement(place, options.common.cpu)?;
         let mut row = on_guest(guest, || idle_row(place.name(), options))?;
-        row.more.placement = Some(place.name());
+        row.more.placement = Some(place.name().into());
         rows.push(row);
     }
     Ok(rows)

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Packages: of crates, which must build as they would be published; and Debian's, which are installed, used and removed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder="$(mktemp -d)"
+trap 'rm -rf "$folder"' EXIT
+
+unpublished=(bench guide xtask file-server syslet-testfs)
+cargo package --quiet --workspace --allow-dirty "${unpublished[@]/#/--exclude=}"
+
+cargo install --quiet --locked --path crates/cli --root "$folder/root"
+"$folder/root/bin/syslet" calls statx >/dev/null
+
+if ! command -v dh >/dev/null || ! command -v dpkg-deb >/dev/null; then
+  echo "package: no debhelper here: Debian's packages are not built"
+  exit 0
+fi
+mkdir "$folder/debs"
+PACKAGES="$folder/debs" debian/rules binary >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+debian/rules clean >/dev/null
+if [ "$(id -u)" -ne 0 ]; then
+  echo "package: not root: Debian's packages are built, and not installed"
+  exit 0
+fi
+dpkg -i "$folder"/debs/*.deb >/dev/null
+trap 'dpkg -r libsyslet-dev libsyslet0 syslet >/dev/null; rm -rf "$folder"' EXIT
+
+syslet --version
+syslet probe --json | grep -q '"mechanism"'
+syslet scan --json /usr/share/doc/syslet | grep -q '"files"'
+# Both libraries are found and take part: the report says so.
+for engine in libaio posixaio; do
+  job=(fio --name=package --ioengine="$engine" --rw=randread --bs=4k --size=1m --filename="$folder/file")
+  syslet run --report="$folder/$engine" -- "${job[@]}" >/dev/null
+  grep -q "$engine\|POSIX" "$folder/$engine"
+done
+gzip -dc /usr/share/man/man1/syslet.1.gz | groff -man -ww -z
+gzip -dc /usr/share/man/man3/syslet_submit.3.gz | groff -man -ww -z
+test -s /usr/share/bash-completion/completions/syslet
+cat >"$folder/use.c" <<'C'
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <syslet.h>
+
+int main(void)
+{
+    struct syslet_call call = {SYS_getppid, {0}};
+    struct syslet_pending *pending;
+    long parent = 0;
+    if (syslet_attach(NULL) < 0 || syslet_submit(&call, &parent, &pending) != SYSLET_DONE)
+        return 1;
+    printf("%s, child of %ld\n", syslet_version(), parent);
+    return syslet_detach();
+}
+C
+# shellcheck disable=SC2046
+cc "$folder/use.c" -o "$folder/use" $(pkg-config --cflags --libs syslet)
+"$folder/use" | grep -q "child of $$"
