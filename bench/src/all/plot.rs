@@ -79,10 +79,20 @@ fn text(horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
 
 /// Ours are blue, what everything is compared with grey, the others orange.
 fn colour(way: &str) -> RGBColor {
-    const OURS: [&str; 8] =
-        ["submit", "threadlet", "syslet", "unblock", "chain", "kevent", "crew", "ours"];
+    const OURS: [&str; 10] = [
+        "submit",
+        "threadlet",
+        "syslet",
+        "unblock",
+        "chain",
+        "kevent",
+        "crew",
+        "ours",
+        "follow",
+        "pinned",
+    ];
     const PLAIN: [&str; 4] = ["plain", "std", "alone", "system"];
-    if OURS.iter().any(|name| way.contains(name)) {
+    if !way.starts_with("hop") && OURS.iter().any(|name| way.contains(name)) {
         RGBColor(52, 101, 164)
     } else if PLAIN.iter().any(|name| way.contains(name)) {
         RGBColor(136, 138, 133)
