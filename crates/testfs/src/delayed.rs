@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Gives an answer.
-type Deed = Box<dyn FnOnce() + Send>;
+pub(crate) type Deed = Box<dyn FnOnce() + Send>;
 
 /// See the module. Dropped, it gives what is left at once.
 #[derive(Debug)]

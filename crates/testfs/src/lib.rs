@@ -4,7 +4,7 @@
 //! Every opening and every read is put to a *script*, a function of the program's, which says what becomes of
 //! it. What the files hold is known ([`fill`]), so whoever reads them can check every byte. Nothing is cached
 //! by the kernel but names and sizes: each read of a program's is a request, and a short answer is a short
-//! read (`FOPEN_DIRECT_IO`).
+//! read (`FOPEN_DIRECT_IO`). Reads can also be held until they are let go ([`TestFs::hold`]).
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -25,6 +25,7 @@
 mod content;
 mod delayed;
 mod faults;
+mod gate;
 mod mounted;
 mod session;
 

@@ -11,6 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::delayed::Delayed;
 use crate::faults::{Answer, Fault, Request};
+use crate::gate::Gate;
 use crate::session::Served;
 
 /// Threads that answer the kernel. What is delayed needs none.
@@ -31,6 +32,7 @@ pub struct TestFs {
     session: Option<BackgroundSession>,
     at: PathBuf,
     counters: Arc<Counters>,
+    gate: Arc<Gate>,
 }
 
 impl TestFs {
@@ -47,11 +49,13 @@ impl TestFs {
     ) -> io::Result<Self> {
         let at = at.as_ref().canonicalize()?;
         let counters = Arc::new(Counters::default());
+        let gate = Arc::new(Gate::default());
         let served = Served {
             files,
             script: Box::new(script),
             counters: Arc::clone(&counters),
             delayed: Delayed::start()?,
+            gate: Arc::clone(&gate),
             // Whole seconds: what is made up of it has no fractions to lose.
             born: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         };
@@ -60,7 +64,7 @@ impl TestFs {
         config.mount_options = vec![name, MountOption::RO, MountOption::NoDev, MountOption::NoSuid];
         config.n_threads = Some(THREADS);
         let session = Session::new(served, &at, &config)?.spawn()?;
-        Ok(Self { session: Some(session), at, counters })
+        Ok(Self { session: Some(session), at, counters, gate })
     }
 
     /// Where it is mounted.
@@ -72,10 +76,26 @@ impl TestFs {
     pub fn counts(&self) -> Counts {
         self.counters.now()
     }
+
+    /// Holds the answers of reads, but of those that the script delays, from now on.
+    pub fn hold(&self) {
+        self.gate.shut();
+    }
+
+    /// Gives the answers that are held, and holds no more.
+    pub fn let_go(&self) {
+        self.gate.open();
+    }
+
+    /// How many answers are held.
+    pub fn held(&self) -> usize {
+        self.gate.kept()
+    }
 }
 
 impl Drop for TestFs {
     fn drop(&mut self) {
+        self.let_go(); // whoever waits for one would have the file open for ever
         let unmounted = unmount(&self.at, UnmountFlags::empty());
         if unmounted == Err(rustix::io::Errno::BUSY) {
             // Somebody has a file open: its name goes now, the rest when that is closed.

@@ -14,6 +14,7 @@ use fuser::{
 use crate::content::fill;
 use crate::delayed::Delayed;
 use crate::faults::{Answer, Fault, Request};
+use crate::gate::Gate;
 use crate::mounted::{Counters, File};
 
 /// How long the kernel may remember names and sizes: they never change.
@@ -31,6 +32,7 @@ pub(crate) struct Served {
     pub(crate) script: Script,
     pub(crate) counters: Arc<Counters>,
     pub(crate) delayed: Delayed,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) born: SystemTime,
 }
 
@@ -73,7 +75,10 @@ impl Served {
         let Answer { delay, fault } = (self.script)(request);
         self.counters.count(request, delay, fault);
         if delay.is_zero() {
-            reply(fault);
+            match request {
+                Request::Open { .. } => reply(fault),
+                Request::Read { .. } => self.gate.pass(Box::new(move || reply(fault))),
+            }
         } else {
             self.delayed.after(delay, move || reply(fault));
         }

@@ -114,3 +114,28 @@ fn what_is_away_is_answered_when_it_is_unmounted() {
     let _ = reader.join().unwrap(); // read or failed, but over
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "the mount's name is gone");
 }
+
+#[test]
+fn reads_are_held_until_they_are_let_go() {
+    let place = tempfile::tempdir().unwrap();
+    let Some(mounted) = mount(place.path(), &[64], |_| Answer::NOW) else { return };
+    let file = fs::File::open(mounted.path().join("file-0")).unwrap();
+    mounted.hold();
+    std::thread::scope(|scope| {
+        let reads: Vec<_> = (0..3u64)
+            .map(|at| {
+                let file = &file;
+                scope.spawn(move || (file.read_at(&mut [0; 64], at * 20).unwrap(), at))
+            })
+            .collect();
+        while mounted.held() < 3 {
+            std::thread::yield_now();
+        }
+        assert!(reads.iter().all(|read| !read.is_finished()), "a read that is held is over");
+        mounted.let_go();
+        let lengths: Vec<_> = reads.into_iter().map(|read| read.join().unwrap()).collect();
+        assert_eq!(lengths, [(64, 0), (44, 1), (24, 2)]);
+    });
+    assert_eq!(mounted.held(), 0);
+    assert_eq!(file.read_at(&mut [0; 64], 0).unwrap(), 64, "nothing is held any more");
+}

@@ -54,6 +54,35 @@ fn thread_locals_set_while_attached_are_there_afterwards() {
     });
 }
 
+/// Writes over what was on the stack below the caller.
+#[inline(never)]
+pub(crate) fn use_stack(depth: usize) -> u64 {
+    let words = black_box([0x5a5a_5a5a_5a5a_5a5a_u64; 512]);
+    let below = if depth > 0 { use_stack(depth - 1) } else { 0 };
+    below ^ words[depth]
+}
+
+#[test]
+fn closure_that_is_away_needs_nothing_of_its_callers_stack() {
+    attached(|| {
+        for round in 0..20u64 {
+            let pipe = Pipe::new();
+            let (other, before) = (pipe.clone(), [round; 32]);
+            let away = threadlet(move || {
+                let byte = u64::from(other.get());
+                before.map(|word| word + byte)
+            });
+            assert!(!away.was_inline());
+            black_box(use_stack(8));
+            pipe.put(3);
+            while !away.is_finished() {
+                black_box(use_stack(8));
+            }
+            assert_eq!(away.join(), [round + 3; 32]);
+        }
+    });
+}
+
 #[test]
 fn guest_really_changes_kernel_threads() {
     if skip_in_pool("a handoff") {

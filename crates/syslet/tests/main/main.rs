@@ -24,6 +24,8 @@ mod cold_reads;
 mod container;
 /// What belongs to the guest stays with it over a handoff.
 mod context;
+/// A descriptor that nobody wants is closed.
+mod descriptors;
 /// What is away can be waited for before the program ends.
 mod draining;
 /// The examples do what they say.
@@ -83,6 +85,8 @@ mod several;
 mod signals;
 /// Closures and results of every size and alignment.
 mod sizes;
+/// Reads of a disk that holds its answers, fails, or ends in the middle of them.
+mod slow_reads;
 /// The counters count.
 mod statistics;
 /// The handle of a threadlet.

@@ -71,9 +71,9 @@ impl Words {
     }
 }
 
-/// Memory that submitted calls write and read: zeroes at first.
+/// Memory that submitted calls write and read: zeroes at first. A whole page, as O_DIRECT wants it.
 #[derive(Debug)]
-#[repr(align(8))]
+#[repr(align(4096))]
 pub(crate) struct Block(UnsafeCell<[u8; 4096]>);
 
 // SAFETY: written by the kernel before the call's answer is stored, read after that was seen.
@@ -153,6 +153,12 @@ pub(crate) fn number_call<const N: usize>(nr: i64, args: [usize; N]) -> Call {
 /// Submits a call made by one of the functions above.
 pub(crate) fn go(call: Call) -> Submitted {
     checked(call).expect("the call is accepted")
+}
+
+/// Hands such a call over.
+pub(crate) fn hand_over(call: Call) -> Submitted {
+    // SAFETY: leaked, static memory, or numbers.
+    unsafe { syslet::hand_over(call) }.expect("the call is accepted")
 }
 
 /// The same, with the error.

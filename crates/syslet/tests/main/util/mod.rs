@@ -7,6 +7,7 @@ mod hang;
 pub(crate) mod parking;
 pub(crate) mod pipe;
 pub(crate) mod queue;
+pub(crate) mod slow_disk;
 pub(crate) mod temp;
 
 use std::io::Write;
