@@ -2,12 +2,16 @@
 //! must do without what only a program could give: no thread of its is attached, no descriptor appears in
 //! its table, and pointers may be bad.
 //!
+//! - [`attach`]: making a program's threads guests, where that is asked for;
 //! - [`call`]: system calls whose answer is told, where it comes in, to a function;
+//! - [`clock`]: what time it is;
 //! - [`life`]: what must be made anew in a forked child;
 //! - [`memory`]: reading and writing memory that may not be there;
 //! - [`report`]: what went through, counted in a file that outlives the program.
 
+pub mod attach;
 pub mod call;
+pub mod clock;
 pub mod life;
 pub mod memory;
 pub mod report;

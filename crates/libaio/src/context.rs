@@ -23,6 +23,7 @@ use syslet_sys::futex;
 use syslet_sys::uapi::{IoEvent, Iocb, Timespec};
 
 use crate::abi::{self, error};
+use crate::change::{Kick, Traffic};
 use crate::ring::Ring;
 
 pub(crate) static REPORT: Report = Report::new(Library::Libaio);
@@ -51,8 +52,9 @@ pub(crate) struct Context {
     state: Mutex<State>,
     /// Changes when somebody who waits should look; a futex.
     bell: AtomicU32,
-    /// Threads that are in `io_getevents` of the kernel.
-    pub(crate) in_kernel: AtomicU32,
+    /// Threads in `io_getevents` of the kernel.
+    pub(crate) traffic: Traffic,
+    pub(crate) kick: Kick,
     /// Requests that the kernel has accepted so far.
     pub(crate) passed: AtomicU64,
     /// The eventfd of the last of them that had one, and one more; 0: none.
@@ -79,6 +81,12 @@ pub(crate) struct State {
     /// Threads that wait for the bell, and the least number of events that one of them waits for.
     waiters: u32,
     least: u32,
+    /// Of those in flight, requests that the kernel has: their events are brought over.
+    pub(crate) kernels: u32,
+    /// A thread brings them.
+    pub(crate) draining: bool,
+    /// Requests that are over, but whose eventfd is still to be told.
+    pub(crate) telling: u32,
     /// Requests that can be cancelled, by the address of the program's block, with their numbers.
     pub(crate) parked: HashMap<u64, (u64, Arc<Late>)>,
     /// Numbers requests that may become `parked`.
@@ -133,6 +141,9 @@ impl Context {
             id,
             inflight: 0,
             owed: 0,
+            kernels: 0,
+            draining: false,
+            telling: 0,
             capacity: capacity(len as u32),
             waiters: 0,
             least: u32::MAX,
@@ -148,7 +159,8 @@ impl Context {
             backed: mode == Mode::Fresh,
             state: Mutex::new(state),
             bell: AtomicU32::new(0),
-            in_kernel: AtomicU32::new(0),
+            traffic: Traffic::default(),
+            kick: Kick::default(),
             passed: AtomicU64::new(0),
             passed_eventfd: AtomicU32::new(0),
             pages,
@@ -261,12 +273,29 @@ impl Context {
         {
             ring.push(IoEvent { data: op.data, obj: op.obj, res, res2: 0 });
         }
+        state.telling += u32::from(op.eventfd.is_some());
         let wake = state.wakes(self);
         drop(state);
         REPORT.end(op.begun, op.kind, way, res);
-        if let Some(eventfd) = op.eventfd {
+        if op.eventfd.is_some() {
+            self.tell(op.eventfd);
+        }
+        self.wake(wake);
+    }
+
+    /// Tells an eventfd, if it is given, for which `telling` was counted: io_destroy waits for it, because after that
+    /// the number is the program's to use for something else.
+    pub(crate) fn tell(&self, eventfd: Option<i32>) {
+        if let Some(eventfd) = eventfd {
             tell(eventfd);
         }
+        let mut state = self.state();
+        state.telling -= 1;
+        let wake = state.telling == 0 && state.waiters > 0 && self.mode() == Mode::Dead;
+        if wake {
+            self.ring_bell();
+        }
+        drop(state);
         self.wake(wake);
     }
 
@@ -315,6 +344,10 @@ impl State {
         wake
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     pub(crate) fn filled(&self) -> u32 {
         self.ring.as_ref().map_or(0, Ring::filled)
     }
@@ -343,12 +376,19 @@ fn capacity(len: u32) -> u32 {
     (len - 1) / batch * batch
 }
 
-/// Adds one to an eventfd of the program's.
-pub(crate) fn tell(eventfd: i32) {
+/// Adds one to an eventfd of the program's, unless it is full: the kernel leaves it so.
+fn tell(eventfd: i32) {
     let one = 1u64;
     // The program may have closed it meanwhile, and the number mean something else.
-    if crate::route::is_eventfd(eventfd) {
+    if crate::route::is_eventfd(eventfd) && has_room(eventfd) {
         // SAFETY: the kernel reads eight bytes of ours.
         unsafe { libc::write(eventfd, (&raw const one).cast(), size_of::<u64>()) };
     }
+}
+
+/// A write to an eventfd that is full would wait for who reads it.
+fn has_room(eventfd: i32) -> bool {
+    let mut entry = libc::pollfd { fd: eventfd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, which is live.
+    unsafe { libc::poll(&raw mut entry, 1, 0) == 1 && entry.revents & libc::POLLOUT != 0 }
 }

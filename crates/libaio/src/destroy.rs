@@ -1,14 +1,11 @@
 //! `io_destroy(2)`.
 
-#![allow(unsafe_code, reason = "moves a ring's mapping")]
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::abi::error;
 use crate::context::{Context, Mode};
+use crate::kernel;
 use crate::register::register;
-use crate::{kernel, ring};
 
 /// `io_destroy(2)`, with its error number as an answer. Cancels what can be, and waits for the rest.
 pub(crate) fn io_destroy(address: usize) -> isize {
@@ -37,9 +34,9 @@ pub(crate) fn io_destroy(address: usize) -> isize {
 
 fn of_own(context: &Arc<Context>, address: usize) -> isize {
     // Requests that the kernel had, if any, end by this.
-    let answer = if context.backed { end_kernels(context.kernel, address) } else { 0 };
+    let ended = context.backed && end_kernels(context, address);
     let mut state = context.state();
-    while state.inflight > 0 {
+    while state.inflight > 0 || state.telling > 0 {
         (state, _) = context.wait(state, u32::MAX, None);
     }
     let ring = state.ring.take();
@@ -48,17 +45,19 @@ fn of_own(context: &Arc<Context>, address: usize) -> isize {
         if !context.backed {
             register().own.fetch_sub(context.events, Ordering::Relaxed);
         }
-        ring.free(address, context.backed && context.kernel == address);
+        ring.free(address, ended && context.kernel == address);
     }
-    if answer == 0 { 0 } else { error(libc::EINVAL) }
+    0
 }
 
-/// Ends the kernel's context, with the mapping at its address. That looks for the ring there: one that the program has
-/// moved is put back, if nothing else is there by now.
-fn end_kernels(kernel: usize, address: usize) -> isize {
-    if kernel != address {
-        // SAFETY: the program's duties: the ring that it gives up, to where nothing is.
-        unsafe { ring::move_back(address, kernel) };
+/// Ends the kernel's context, with the mapping at its address. The kernel looks for the ring there: where a program has
+/// moved its own away, one is put back. If something else stands there by now, the kernel would unmap that: its
+/// context is left to the end of the process. False: it is not ended.
+fn end_kernels(context: &Context, address: usize) -> bool {
+    let kernel = context.kernel;
+    if kernel == address {
+        return kernel::io_destroy(kernel) == 0;
     }
-    kernel::io_destroy(kernel)
+    let put_back = context.state().ring.as_ref().is_some_and(|ring| ring.put_back(kernel));
+    put_back && kernel::io_destroy(kernel) == 0
 }

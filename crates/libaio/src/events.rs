@@ -6,17 +6,17 @@
 )]
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use syslet_dropin::clock::now;
 use syslet_dropin::memory;
 use syslet_sys::call as sys;
 use syslet_sys::uapi::{IoEvent, Timespec};
 
 use crate::abi::error;
+use crate::change::taken_late;
 use crate::context::{Context, Mode};
 use crate::kernel::{self, Wish};
 use crate::register;
-use crate::work::is_kick;
 
 /// How long a thread sleeps at a time that waits with a signal mask, before it looks whether one of the signals has
 /// come that this lets through.
@@ -73,7 +73,8 @@ enum Limit {
 }
 
 impl Limit {
-    fn of(wish: &Wish) -> Result<Self, isize> {
+    /// `begun`: see [`of_ring`].
+    fn of(wish: &Wish, begun: Option<u64>) -> Result<Self, isize> {
         if wish.timeout == 0 {
             return Ok(Self::Never);
         }
@@ -81,7 +82,7 @@ impl Limit {
         let timeout = unsafe { memory::read_known::<Timespec>(wish.timeout) };
         match timeout.map_err(|_| error(libc::EFAULT))?.as_nanos() {
             0 => Ok(Self::Now),
-            nanos => Ok(Self::At(sys::monotonic_nanos().saturating_add(nanos))),
+            nanos => Ok(Self::At(begun.unwrap_or_else(now).saturating_add(nanos))),
         }
     }
 
@@ -91,7 +92,7 @@ impl Limit {
             Self::Never => Some(None),
             Self::Now => None,
             Self::At(end) => {
-                let left = end.saturating_sub(sys::monotonic_nanos());
+                let left = end.saturating_sub(now());
                 (left > 0).then(|| Some(Timespec::from_nanos(left)))
             }
         }
@@ -99,47 +100,68 @@ impl Limit {
 }
 
 fn get(context: &Arc<Context>, wish: &Wish) -> isize {
+    let mut begun = None;
+    let mut got = 0;
     loop {
         if context.mode() == Mode::Kernel {
-            let answer = of_kernel(context, wish);
-            if context.mode() != Mode::Own || answer != 0 {
-                return answer;
+            if wish.timeout != 0 {
+                begun.get_or_insert_with(now);
             }
-            // It has become our own while we waited: nothing came of it yet.
-            if wish.least <= 0 {
-                return answer;
+            match of_kernel(context, wish) {
+                Came::Answer(answer) => return answer,
+                Came::Changed(kept) => got = kept,
             }
         }
-        match of_ring(context, wish) {
+        match of_ring(context, wish, begun, got) {
             Ok(answer) => return answer as isize,
-            Err(Left::Kernel) => {}
+            Err(Left::Kernel) if got == 0 => {}
+            Err(Left::Kernel) => return got as isize,
             Err(Left::Error(error)) => return error,
         }
     }
 }
 
+/// What came of waiting in the kernel.
+enum Came {
+    /// This is the answer.
+    Answer(isize),
+    /// The context has become our own, and fewer events than are wanted are in the program's memory.
+    Changed(usize),
+}
+
 /// In the kernel, without the events that were made to get us out of there.
-fn of_kernel(context: &Context, wish: &Wish) -> isize {
-    context.in_kernel.fetch_add(1, Ordering::SeqCst);
-    let answer =
-        if context.mode() == Mode::Kernel { kernel::io_getevents(context.kernel, wish) } else { 0 };
-    context.in_kernel.fetch_sub(1, Ordering::SeqCst);
-    if answer <= 0 || context.mode() == Mode::Kernel {
-        return answer;
+fn of_kernel(context: &Context, wish: &Wish) -> Came {
+    context.traffic.enter();
+    let asked = context.mode() == Mode::Kernel;
+    let answer = if asked { kernel::io_getevents(context.kernel, wish) } else { 0 };
+    let events = answer.max(0) as usize;
+    if context.traffic.leave(events as u64) && events > 0 {
+        taken_late(context, events as u32);
     }
-    let size = size_of::<IoEvent>();
+    if asked && (answer < 0 || context.mode() == Mode::Kernel) {
+        return Came::Answer(answer);
+    }
+    let kept = without_kicks(context, wish.events, events);
+    if kept > 0 && kept as isize >= wish.least {
+        return Came::Answer(kept as isize);
+    }
+    Came::Changed(kept)
+}
+
+/// Takes our own requests' events out of the program's memory; how many are left.
+fn without_kicks(context: &Context, place: usize, events: usize) -> usize {
+    let at = |index: usize| place + index * size_of::<IoEvent>();
     let mut kept = 0;
-    for index in 0..answer as usize {
-        let at = wish.events + index * size;
+    for index in 0..events {
         // SAFETY: the program's duties: the kernel has just written it.
-        let Ok(event) = (unsafe { memory::read::<IoEvent>(at) }) else { break };
-        if !is_kick(&event) {
+        let Ok(event) = (unsafe { memory::read::<IoEvent>(at(index)) }) else { break };
+        if !context.kick.is_of(&event) {
             // SAFETY: as above.
-            let _ = unsafe { memory::write(wish.events + kept * size, event) };
+            let _ = unsafe { memory::write(at(kept), event) };
             kept += 1;
         }
     }
-    kept as isize
+    kept
 }
 
 /// Why nothing came of waiting at our own ring.
@@ -150,10 +172,16 @@ enum Left {
     Error(isize),
 }
 
-/// From our own ring. A fresh context has none, and nothing comes until it has.
-fn of_ring(context: &Context, wish: &Wish) -> Result<usize, Left> {
+/// From our own ring, where `got` events are in the program's memory already; `begun`: when the call began, if that
+/// was not now. A fresh context has no ring, and nothing comes until it has.
+fn of_ring(
+    context: &Context,
+    wish: &Wish,
+    begun: Option<u64>,
+    mut got: usize,
+) -> Result<usize, Left> {
     let fail = |errno| Left::Error(error(errno));
-    let limit = Limit::of(wish).map_err(Left::Error)?;
+    let limit = Limit::of(wish, begun).map_err(Left::Error)?;
     if wish.least < 0 || wish.least > wish.most {
         return Err(fail(libc::EINVAL));
     }
@@ -165,7 +193,6 @@ fn of_ring(context: &Context, wish: &Wish) -> Result<usize, Left> {
         _ => None,
     };
     let (least, most) = (wish.least as usize, wish.most as usize);
-    let mut got = 0;
     loop {
         got += take(context, wish.events + got * size_of::<IoEvent>(), most - got).map_err(
             |error| {
@@ -177,6 +204,7 @@ fn of_ring(context: &Context, wish: &Wish) -> Result<usize, Left> {
         }
         let state = context.state();
         match context.mode() {
+            Mode::Dead if got > 0 => return Ok(got),
             Mode::Dead => return Err(fail(libc::EINVAL)),
             Mode::Kernel => return Err(Left::Kernel),
             Mode::Fresh | Mode::Own => {}

@@ -3,7 +3,7 @@
 //!
 //! - A context begins as one of the kernel's (`context.rs`). As long as it is given only what the kernel does
 //!   asynchronously, `O_DIRECT`, fsync and polls, it stays one, and calls are passed on (`kernel.rs`).
-//! - At its first buffered request its ring is replaced by one of ours at the same address (`ring.rs`); from then on
+//! - At its first buffered request (`change.rs`) its ring is replaced by one of ours at the same address (`ring.rs`); from then on
 //!   requests are tried on the spot, and what would wait is the engine's (`work.rs`).
 //!
 //! # Safety
@@ -20,8 +20,8 @@
 //! Functions are `extern "C"`, so nothing unwinds into the program: a panic ends the process.
 
 mod abi;
-mod attach;
 mod cancel;
+mod change;
 mod context;
 mod destroy;
 mod events;

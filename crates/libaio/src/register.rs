@@ -51,15 +51,15 @@ impl Register {
         found.or_else(|| self.find_moved(address))
     }
 
-    /// A program may have moved a ring by mremap(2): then its old address is gone. (The kernel looks for its
+    /// A program may have moved a ring by mremap(2): then it is not at its old address. (The kernel looks for its
     /// own by itself.)
     #[cold]
     fn find_moved(&self, address: usize) -> Option<Arc<Context>> {
         let id = ring::id_at(address)?;
         let mut contexts = lock(&self.contexts);
-        let is_it = |old: usize, context: &Context| {
-            context.owns_ring(id) && syslet_dropin::memory::readable(old, 4).is_err()
-        };
+        // Something else may be at the old address by now.
+        let is_it =
+            |old: usize, context: &Context| context.owns_ring(id) && ring::id_at(old) != Some(id);
         let old =
             contexts.iter().find(|(old, context)| is_it(**old, context)).map(|(old, _)| *old)?;
         let context = contexts.remove(&old)?;

@@ -192,24 +192,65 @@ impl Ring {
         events.wrapping_add(at as usize)
     }
 
-    /// Takes our mapping away, and the program's at `address`, unless that is `gone`.
+    /// Takes our mapping away, and of the program's at `address` what is there, unless that is `gone`: it may have moved
+    /// or unmapped pages of it, and have something else there by now.
     pub(crate) fn free(self, address: usize, gone: bool) {
-        let size = self.pages * PAGE;
         match self.shared {
-            Some(at) if at == address => {
+            Some(at) if at == address && self.is_at(0, address) => {
                 // No ring is there any more.
                 self.header().magic.store(0, Ordering::Relaxed);
                 lock(SLOTS.get()).push((self.base as usize, at));
             }
             // The program has moved it away, which has left a hole: the place is not used again.
-            Some(_) => unmap(address, size),
+            Some(_) => self.unmap_at(address),
             None => {
                 if !gone {
-                    unmap(address, size);
+                    self.unmap_at(address);
                 }
-                unmap(self.base as usize, size);
+                unmap(self.base as usize, self.pages * PAGE);
             }
         }
+    }
+
+    fn unmap_at(&self, address: usize) {
+        let there = (0..self.pages).filter(|page| self.is_at(*page, address));
+        there.for_each(|page| unmap(address + page * PAGE, PAGE));
+    }
+
+    /// True if the program's mapping at `address` has this page of the ring: what is written here is read there.
+    /// Duty: no event is wanted any more.
+    fn is_at(&self, page: usize, address: usize) -> bool {
+        const MARKS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, !0x9e37_79b9_7f4a_7c15];
+        let place = self.base.wrapping_byte_add(page * PAGE).cast::<u64>();
+        MARKS.iter().all(|mark| {
+            // SAFETY: clause *ours*.
+            unsafe { place.write_volatile(*mark) };
+            // SAFETY: a number, whatever it is.
+            let seen = unsafe { syslet_dropin::memory::read::<u64>(address + page * PAGE) };
+            seen == Ok(*mark)
+        })
+    }
+
+    /// Puts the ring's first page where the program had it too, in front of pages of nothing, if all of that place is
+    /// free. True: it was.
+    pub(crate) fn put_back(&self, to: usize) -> bool {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let (size, place) = (self.pages * PAGE, to as *mut libc::c_void);
+        // SAFETY: new memory, where nothing is.
+        let room = unsafe { libc::mmap(place, size, libc::PROT_NONE, flags, -1, 0) };
+        if room != place {
+            if room != libc::MAP_FAILED {
+                unmap(room as usize, size); // Linux before 4.17 takes the address for a hint
+            }
+            return false;
+        }
+        let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: clause *ours*: once more the same page, in place of one that was just made.
+        let page = unsafe { libc::mremap(self.base.cast(), 0, PAGE, how, place) };
+        if page != place {
+            unmap(to, size);
+        }
+        page == place
     }
 
     /// Pages of memory.
@@ -222,23 +263,6 @@ impl Ring {
 fn unmap(address: usize, size: usize) {
     // SAFETY: clause *ours*, or the program's mapping of a ring that it has given up.
     unsafe { libc::munmap(address as *mut libc::c_void, size) };
-}
-
-/// Moves the first page of a ring back to where it was, if nothing is there.
-///
-/// # Safety
-///
-/// A ring that the program has given up is at `address`.
-pub(crate) unsafe fn move_back(address: usize, to: usize) {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-    let to = to as *mut libc::c_void;
-    // SAFETY: new memory, where nothing is.
-    let room = unsafe { libc::mmap(to, PAGE, libc::PROT_NONE, flags, -1, 0) };
-    if room == to {
-        let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        // SAFETY: the duty of this function, and the page just made.
-        unsafe { libc::mremap(address as *mut libc::c_void, PAGE, PAGE, how, to) };
-    }
 }
 
 /// The identity that a ring has in its header, if there is a ring at `address`.
@@ -295,5 +319,22 @@ mod tests {
         let (ring, again) = Ring::anywhere(2, 1).expect("there is memory");
         assert_eq!((again, id_at(at), ring.filled()), (at, Some(2), 0));
         ring.free(again, false);
+    }
+
+    #[test]
+    fn what_stands_where_a_ring_was_is_left_alone() {
+        const BOTH: i32 = libc::PROT_READ | libc::PROT_WRITE;
+        let how = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        // SAFETY: no address is given.
+        let (ring, at) = unsafe { Ring::new(3, 3, None) }.expect("there is memory");
+        let middle = (at + PAGE) as *mut libc::c_void;
+        // SAFETY: in place of a page of the ring, as a program may do it.
+        let other = unsafe { libc::mmap(middle, PAGE, BOTH, how, -1, 0) };
+        assert_eq!(other, middle);
+        assert!(!ring.put_back(at), "something is there");
+        ring.free(at, false);
+        let there = [0, 1, 2].map(|page| syslet_dropin::memory::readable(at + page * PAGE, 8));
+        assert_eq!(there.map(|there| there.is_ok()), [false, true, false]);
+        unmap(at + PAGE, PAGE);
     }
 }

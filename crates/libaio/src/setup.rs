@@ -15,7 +15,7 @@ use crate::abi::error;
 use crate::context::{Context, REPORT};
 use crate::register::{Register, register};
 use crate::ring::{self, Ring};
-use crate::{attach, kernel, writes};
+use crate::{kernel, writes};
 
 /// Contexts of the kernel's that we make at most: each takes a mapping of its own, of which a process may have 65,530
 /// (`vm.max_map_count`). Those after that do without.
@@ -43,12 +43,12 @@ pub(crate) fn io_setup(events: u32, place: usize) -> isize {
 fn begin() {
     static BEGUN: AtomicBool = AtomicBool::new(false);
     if !BEGUN.swap(true, Ordering::Relaxed) {
+        writes::are_of_this_process();
         REPORT.open();
         // SAFETY: the function takes nothing, and is there until the library is unloaded, before which it is called.
         unsafe { libc::atexit(finish) };
         // SAFETY: the function stores to atomics.
         unsafe { libc::pthread_atfork(None, None, Some(child)) };
-        attach::read_environment();
     }
 }
 

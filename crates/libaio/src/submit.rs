@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use syslet_dropin::attach::attach_if_wanted;
 use syslet_dropin::memory;
 use syslet_dropin::report::Way;
 use syslet_sys::uapi::Iocb;
 
 use crate::abi::{error, eventfd, kind_of};
-use crate::attach::attach_if_wanted;
 use crate::context::{Context, Mode, REPORT};
-use crate::kernel;
 use crate::register;
 use crate::route::{Route, route};
 use crate::work;
+use crate::{change, kernel};
 
 /// `io_submit(2)`, with its error number as an answer.
 pub(crate) fn io_submit(address: usize, number: isize, iocbs: usize) -> isize {
@@ -49,7 +49,7 @@ fn some(context: &Arc<Context>, at: usize, most: usize) -> Result<usize, isize> 
             (Mode::Own, _) => {
                 return work::start(context, &iocb, obj, way).map(|()| 1);
             }
-            (_, Route::Buffered { .. }) => work::become_own(context, &iocb)?,
+            (_, Route::Buffered { .. }) => change::become_own(context, &iocb)?,
             (Mode::Fresh, _) => return pass_first(context, at, &iocb),
             (Mode::Kernel, _) => {
                 let run = 1 + (1..most).take_while(|next| is_kernels(at + next * 8)).count();

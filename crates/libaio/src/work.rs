@@ -1,20 +1,19 @@
-//! Requests of contexts that are our own, and how a context becomes one.
+//! Requests of contexts that are our own.
 
 #![allow(unsafe_code, reason = "makes the calls that requests ask for; the program's duties")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use syslet::{Builder, Call, Ret};
+use syslet_dropin::attach;
 use syslet_dropin::call::{Late, Started, start as start_call};
 use syslet_dropin::report::Way;
-use syslet_sys::uapi::{IoEvent, Iocb, nr};
+use syslet_sys::uapi::{Iocb, nr};
 
 use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, error, reads};
-use crate::attach;
-use crate::context::{Context, Mode, Op, State, tell};
-use crate::kernel::{self, Wish};
+use crate::change::drain;
+use crate::context::{Context, Mode, Op};
 use crate::route::{self, Route, STREAM, vectors};
 use crate::submit::counted;
 use crate::writes::{self, Write};
@@ -379,147 +378,4 @@ fn refuse(context: &Arc<Context>, iocb: &Iocb, obj: u64, errno: i32) -> Result<(
     }
     drain(context, 1);
     Ok(())
-}
-
-/// The block of the requests that wake threads out of the kernel. Its address is in their events.
-struct Kick(std::cell::UnsafeCell<Iocb>);
-
-// SAFETY: used under a context's gate; what two threads write there at once the kernel reads as either's, and
-// both do nothing.
-unsafe impl Sync for Kick {}
-
-static KICK: Kick = Kick(std::cell::UnsafeCell::new(Iocb {
-    data: 0,
-    key: 0,
-    rw_flags: 0,
-    opcode: 0,
-    priority: 0,
-    descriptor: 0,
-    buf: 0,
-    nbytes: 0,
-    offset: 0,
-    reserved: 0,
-    flags: 0,
-    resfd: 0,
-}));
-
-/// True for the event of a kick, which is none of the program's.
-pub(crate) fn is_kick(event: &IoEvent) -> bool {
-    event.obj == KICK.0.get() as u64
-}
-
-/// Makes a context our own; `first` is the request that asks for it.
-#[cold]
-pub(crate) fn become_own(context: &Arc<Context>, first: &Iocb) -> Result<(), isize> {
-    let gate = context.change();
-    let old = context.mode();
-    if !matches!(old, Mode::Fresh | Mode::Kernel) {
-        return Ok(());
-    }
-    let mut state = context.state();
-    context.set_mode(Mode::Own);
-    if old == Mode::Kernel {
-        fetch_waiters(context, first);
-    }
-    let left = if old == Mode::Kernel { left_in_kernel(context) } else { 0 };
-    if let Err(error) = context.replace_ring(&mut state) {
-        context.set_mode(old);
-        return Err(error);
-    }
-    state.inflight += left;
-    context.ring_bell();
-    drop(state);
-    drop(gate);
-    context.wake(true);
-    if left > 0 {
-        drain(context, left);
-    }
-    Ok(())
-}
-
-/// Gets threads that wait in the kernel out of there, by events of transfers of nothing. They leave by themselves once
-/// they are woken; those that cannot be woken (their file takes no such transfer) stay until the kernel has
-/// an event.
-fn fetch_waiters(context: &Context, first: &Iocb) {
-    const ROUNDS: u32 = 200;
-    const PAUSE: Duration = Duration::from_micros(50);
-    for _ in 0..ROUNDS {
-        if context.in_kernel.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let opcode = if reads(first) { PREAD } else { PWRITE };
-        let kick =
-            Iocb { opcode, rw_flags: RWF_NOWAIT, descriptor: first.descriptor, ..Iocb::default() };
-        // SAFETY: nobody reads it but the kernel, see `Kick`.
-        unsafe { KICK.0.get().write(kick) };
-        let pointer = [KICK.0.get() as usize];
-        let answer = kernel::io_submit(context.kernel, 1, pointer.as_ptr() as usize);
-        context.passed.fetch_add(u64::from(answer == 1), Ordering::Relaxed);
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// Events that the kernel has, or will have, of requests that were passed on. Duty: the ring is still the kernel's,
-/// and nobody passes requests on.
-///
-/// They are fewer than the ring is long, so the lowest digits of what was passed on and taken say it.
-fn left_in_kernel(context: &Context) -> u32 {
-    let at = context.address();
-    // SAFETY: the program's duties: a ring's header.
-    let Ok(header) = (unsafe { syslet_dropin::memory::read::<[u32; 8]>(at) }) else { return 0 };
-    let (len, head) = (u64::from(header[1].max(1)), u64::from(header[2]));
-    let passed = context.passed.load(Ordering::Relaxed) % len;
-    ((passed + len - head % len) % len) as u32
-}
-
-/// Has a crew thread move `left` events of the kernel's into our ring.
-fn drain(context: &Arc<Context>, left: u32) {
-    let context = Arc::clone(context);
-    drop(Builder::new().elsewhere().launch(move || move_events(&context, left)));
-}
-
-fn move_events(context: &Context, mut left: u32) {
-    while left > 0 {
-        let mut events = [IoEvent::default(); 32];
-        let most = events.len().min(left as usize) as isize;
-        let at = events.as_mut_ptr() as usize;
-        let wish = Wish { least: 1, most, events: at, timeout: 0, mask: None };
-        let came = kernel::io_getevents(context.kernel, &wish);
-        match came {
-            came if came == error(libc::EINTR) => {}
-            1.. => events[..came as usize].iter().for_each(|event| {
-                left -= 1;
-                move_event(context, event);
-            }),
-            _ => {
-                // The context is gone.
-                let mut state = context.state();
-                state.inflight -= left;
-                context.ring_bell();
-                drop(state);
-                return context.wake(true);
-            }
-        }
-    }
-}
-
-fn move_event(context: &Context, event: &IoEvent) {
-    let mut state = context.state();
-    state.inflight -= 1;
-    if !is_kick(event) && context.mode() == Mode::Own {
-        push(&mut state, *event);
-    }
-    context.ring_bell();
-    drop(state);
-    // The kernel has told the request's eventfd before the event was here.
-    if let Some(eventfd) = context.passed_eventfd.load(Ordering::Relaxed).checked_sub(1) {
-        tell(eventfd as i32);
-    }
-    context.wake(true);
-}
-
-fn push(state: &mut State, event: IoEvent) {
-    if let Some(ring) = &mut state.ring {
-        ring.push(event);
-    }
 }

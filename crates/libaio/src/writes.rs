@@ -10,9 +10,10 @@
 
 #![allow(unsafe_code, reason = "makes the call of a request, whose memory is the program's")]
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use syslet_dropin::clock;
 use syslet_sys::uapi::{RWF_NOWAIT, Timespec, nr};
 use syslet_sys::{arch, call, futex};
 
@@ -97,12 +98,15 @@ static ENDING: AtomicBool = AtomicBool::new(false);
 /// Waits until no write is away, for the end of a program, which the kernel would have made before io_submit
 /// returned; for `patience` at most.
 pub(crate) fn wait_for_all(patience: Duration) {
-    let end = call::monotonic_nanos() + patience.as_nanos() as u64;
+    if OWNER.load(Ordering::Relaxed) != call::getpid() {
+        return; // a child that was made behind the C library's back: its parent's threads are not here
+    }
+    let end = clock::now() + patience.as_nanos() as u64;
     // SeqCst: either who leaves last sees this, or the number that it left is seen here.
     ENDING.store(true, Ordering::SeqCst);
     loop {
         let away = AWAY.load(Ordering::SeqCst);
-        let left = end.saturating_sub(call::monotonic_nanos());
+        let left = end.saturating_sub(clock::now());
         if away == 0 || left == 0 {
             return;
         }
@@ -110,8 +114,17 @@ pub(crate) fn wait_for_all(patience: Duration) {
     }
 }
 
+/// The process whose writes are counted.
+static OWNER: AtomicI32 = AtomicI32::new(0);
+
+/// Notes which process this is.
+pub(crate) fn are_of_this_process() {
+    OWNER.store(call::getpid(), Ordering::Relaxed);
+}
+
 /// A forked child has no threads that make its parent's.
 pub(crate) fn forget() {
+    are_of_this_process();
     AWAY.store(0, Ordering::SeqCst);
     PLACES.iter().for_each(|place| place.away.store(0, Ordering::Relaxed));
 }
@@ -137,12 +150,12 @@ pub(crate) fn try_now(write: &Write) -> Option<isize> {
     let vector = [write.address, write.len];
     let number = write.descriptor as usize;
     let (at, flags) = (write.position as usize, write.rw_flags as usize);
-    let begun = ticks();
+    let begun = clock::now();
     // SAFETY: the program's duties: it asked for this write.
     let answer =
         unsafe { arch::syscall(nr::PWRITEV2, [number, vector.as_ptr() as usize, 1, at, 0, flags]) };
     std::hint::black_box(&vector);
-    place.note(ticks() - begun);
+    place.note(clock::now() - begun);
     Some(answer)
 }
 
@@ -180,7 +193,7 @@ impl Place {
         if until == 0 {
             return true;
         }
-        let over = call::monotonic_nanos() >= until;
+        let over = clock::now() >= until;
         if over {
             self.until.store(0, Ordering::Relaxed);
         }
@@ -199,7 +212,7 @@ impl Place {
         self.kind.store(UNKNOWN, Ordering::Relaxed);
         if self.slow.fetch_add(1, Ordering::Relaxed) > 0 {
             self.slow.store(0, Ordering::Relaxed);
-            self.until.store(call::monotonic_nanos() + ELSEWHERE, Ordering::Relaxed);
+            self.until.store(clock::now() + ELSEWHERE, Ordering::Relaxed);
         }
     }
 }
@@ -222,12 +235,4 @@ fn is_in_memory(write: &Write, position: u64) -> bool {
     let args = [number, vector.as_ptr() as usize, 1, position as usize, 0, RWF_NOWAIT];
     // SAFETY: one byte of this function's.
     unsafe { arch::syscall(nr::PREADV2, args) >= 0 }
-}
-
-/// Nanoseconds of CLOCK_MONOTONIC, from the C library, which asks no system call for it.
-fn ticks() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes the structure, which is live.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

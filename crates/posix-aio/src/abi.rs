@@ -7,11 +7,12 @@
 use std::ffi::{c_int, c_void};
 
 use libc::timespec;
+use syslet_dropin::attach;
 
 use crate::begin::{self, Refused};
 use crate::block::{Aiocb, Block, Event};
 use crate::sync::Sync;
-use crate::{attach, cancel, list, wait};
+use crate::{cancel, list, wait};
 
 /// -1 with this error number.
 fn fail(errno: c_int) -> c_int {

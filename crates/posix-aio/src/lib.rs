@@ -24,7 +24,6 @@
 #![deny(missing_docs)]
 
 mod abi;
-mod attach;
 mod begin;
 mod block;
 mod cancel;

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::VARIABLE;
 use super::layout::{ERRORS, Kind, Library, MAGIC, Page, Section, Way, bucket_of};
+use crate::clock::now;
 
 /// The counters of one library, for a static.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Report {
         if self.page.load(Ordering::Relaxed).is_null() {
             return Begun::default();
         }
-        Begun(monotonic_nanos())
+        Begun(now())
     }
 
     /// It has ended with `res`, an answer as the kernel gives it.
@@ -75,7 +76,7 @@ impl Report {
 
 #[cold]
 fn count(section: &Section, begun: Begun, kind: Kind, way: Way, res: i64) {
-    let nanos = monotonic_nanos().saturating_sub(begun.0);
+    let nanos = now().saturating_sub(begun.0);
     let latency = &section.operations[kind as usize][way as usize];
     latency.count.fetch_add(1, Ordering::Relaxed);
     latency.sum.fetch_add(nanos, Ordering::Relaxed);
@@ -85,14 +86,6 @@ fn count(section: &Section, begun: Begun, kind: Kind, way: Way, res: i64) {
         let errno = usize::try_from(res.unsigned_abs()).unwrap_or(usize::MAX);
         section.errors[errno.min(ERRORS - 1)].fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// By the C library: without a system call.
-fn monotonic_nanos() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes the structure, which is live.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Makes the file.

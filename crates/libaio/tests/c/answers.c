@@ -19,9 +19,9 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "check.h"
 
 #define SIZE 65536
-#define PAGE 4096
 
 static int file, direct, only_read, only_write, pipes[2], event;
 static char *buffer, *none;
@@ -30,17 +30,6 @@ static io_context_t context;
 static void say(const char *what, long answer) { printf("%s: %ld\n", what, answer); }
 
 int io_queue_wait(io_context_t, struct timespec *); /* not in the header */
-
-struct ring {
-  unsigned id, nr, head, tail, magic, compat, incompat, length;
-};
-
-/* The system's room for contexts is shared with other programs. */
-static int set_up(int events, io_context_t *place) {
-  int answer, tries = 2000;
-  while ((answer = io_setup(events, place)) == -EAGAIN && tries-- > 0) usleep(10000);
-  return answer;
-}
 
 /* Submits one request and says what came of it. */
 static void one(const char *what, struct iocb *iocb) {

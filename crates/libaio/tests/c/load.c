@@ -17,24 +17,8 @@
 #include <unistd.h>
 #include <dirent.h>
 #include <signal.h>
+#include "check.h"
 
-#define CHECK(condition)                                                              \
-  do {                                                                                \
-    if (!(condition)) {                                                               \
-      fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
-      _exit(1);                                                                       \
-    }                                                                                 \
-  } while (0)
-
-#define PAGE 4096
-#define io_setup(events, place) set_up(events, place)
-
-/* The system's room for contexts is shared with other programs. */
-static int set_up(int events, io_context_t *place) {
-  int answer, tries = 2000;
-  while ((answer = (io_setup)(events, place)) == -EAGAIN && tries-- > 0) usleep(10000);
-  return answer;
-}
 #define PAGES 256
 
 static int file;
@@ -85,7 +69,7 @@ static void many_contexts(void) {
   static io_context_t contexts[MANY];
   struct io_event event;
   char page[PAGE];
-  for (int i = 0; i < MANY; i++) CHECK(io_setup(1, &contexts[i]) == 0);
+  for (int i = 0; i < MANY; i++) CHECK(set_up(1, &contexts[i]) == 0);
   for (int i = 0; i < MANY; i++) {
     struct iocb iocb, *list[] = {&iocb};
     io_prep_pread(&iocb, file, page, PAGE, (long long)(i % PAGES) * PAGE);
@@ -102,7 +86,7 @@ static void *set_up_and_destroy(void *unused) {
     io_context_t context = 0;
     char *page = malloc(PAGE);
     struct iocb iocb, *list[] = {&iocb};
-    CHECK(io_setup(4, &context) == 0);
+    CHECK(set_up(4, &context) == 0);
     io_prep_pread(&iocb, file, page, PAGE, (long long)(i % PAGES) * PAGE);
     CHECK(io_submit(context, 1, list) == 1);
     CHECK(io_destroy(context) == 0);
@@ -154,7 +138,7 @@ static void one_context(void) {
   struct shared shared = {0};
   struct io_event events[64];
   struct timespec patience = {20, 0};
-  CHECK(io_setup(64, &shared.context) == 0);
+  CHECK(set_up(64, &shared.context) == 0);
   threads(share, THREADS, &shared);
   while (atomic_load(&shared.taken) < EACH * THREADS) {
     int came = io_getevents(shared.context, 1, 64, events, &patience);
@@ -166,11 +150,6 @@ static void one_context(void) {
 }
 
 /* As QEMU does it: woken by an eventfd, events read from the ring's memory. */
-struct ring {
-  unsigned id, nr, head, tail, magic, compat, incompat, length;
-  struct io_event events[];
-};
-
 static int take_from_memory(struct ring *ring) {
   int taken = 0;
   unsigned head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
@@ -186,7 +165,7 @@ static int take_from_memory(struct ring *ring) {
 static void by_memory(int flags, const char *name) {
   io_context_t context = 0;
   int event = eventfd(0, 0), from = open(name, O_RDONLY | flags);
-  CHECK(from >= 0 && io_setup(128, &context) == 0);
+  CHECK(from >= 0 && set_up(128, &context) == 0);
   struct ring *ring = (struct ring *)context;
   CHECK(ring->magic == 0xa10a10a1 && ring->incompat == 0 && ring->length == 32);
   char *memory = aligned_alloc(PAGE, 32 * PAGE);
@@ -236,7 +215,7 @@ static void mixed(const char *name) {
     pthread_t waiter;
     char *memory = aligned_alloc(PAGE, 200 * PAGE);
     struct iocb iocbs[200], *list[1];
-    CHECK(io_setup(200, &context) == 0);
+    CHECK(set_up(200, &context) == 0);
     CHECK(pthread_create(&waiter, NULL, wait_for_all, context) == 0);
     for (int i = 0; i < 200; i++) {
       int buffered = i >= 40 && i % 3 != 0;
@@ -257,7 +236,7 @@ static void moved(void) {
   struct io_event event;
   char page[PAGE];
   struct iocb iocb, *list[] = {&iocb};
-  CHECK(io_setup(4, &context) == 0);
+  CHECK(set_up(4, &context) == 0);
   io_prep_pread(&iocb, file, page, PAGE, 0);
   CHECK(io_submit(context, 1, list) == 1);
   CHECK(io_getevents(context, 1, 1, &event, NULL) == 1);
@@ -291,7 +270,7 @@ static void keeps_to_itself(const char *name) {
   int before = descriptors();
   io_context_t context = 0;
   self = pthread_self();
-  CHECK(io_setup(64, &context) == 0);
+  CHECK(set_up(64, &context) == 0);
   read_all(context);
   CHECK(descriptors() == before);
   signal(SIGUSR1, handler);
@@ -307,7 +286,7 @@ static void keeps_to_itself(const char *name) {
 /* A daemon: the child of a child goes on, with contexts of its own. */
 static void daemonised(void) {
   io_context_t context = 0;
-  CHECK(io_setup(64, &context) == 0);
+  CHECK(set_up(64, &context) == 0);
   read_all(context);
   int told[2];
   CHECK(pipe(told) == 0);
@@ -315,7 +294,7 @@ static void daemonised(void) {
     setsid();
     if (fork() != 0) _exit(0);
     context = 0;
-    CHECK(io_setup(64, &context) == 0);
+    CHECK(set_up(64, &context) == 0);
     read_all(context);
     write(told[1], "x", 1);
     _exit(0);
@@ -334,7 +313,7 @@ static void ends(const char *name) {
   struct iocb iocb, *list[] = {&iocb};
   memset(big, 'w', sizeof big);
   int end = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
-  CHECK(end >= 0 && io_setup(4, &context) == 0);
+  CHECK(end >= 0 && set_up(4, &context) == 0);
   io_prep_pwrite(&iocb, end, big, sizeof big, 0);
   CHECK(io_submit(context, 1, list) == 1);
   exit(0);

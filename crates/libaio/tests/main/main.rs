@@ -4,6 +4,7 @@
 
 mod answers;
 mod databases;
+mod edges;
 mod fio;
 mod images;
 mod load;

@@ -1,5 +1,6 @@
 //! Files whose reads take long: io_submit does not wait for them, and they are read at the same time.
 
+use std::path::Path;
 use std::time::Duration;
 
 use syslet_testfs::{Answer, File, Request, TestFs};
@@ -9,22 +10,27 @@ use crate::util::{Library, command, compile, finish, scratch};
 const DELAY: Duration = Duration::from_millis(300);
 const READS: u32 = 16;
 
-/// The longest io_submit, and all of it, in milliseconds.
-fn times(library: Library) -> Option<[u64; 2]> {
-    let program = compile("slow")?;
-    let place = scratch();
+/// A file system with the file `slow`, of which each read takes so long; `None`, and a line, if it cannot be had.
+pub(crate) fn mount(place: &Path) -> Option<TestFs> {
     let files = vec![File { name: "slow".to_owned(), size: 1 << 20 }];
     let script = |request: &Request| match request {
         Request::Open { .. } => Answer::NOW,
         Request::Read { .. } => Answer { delay: DELAY, ..Answer::NOW },
     };
-    let mounted = match TestFs::mount(place.path(), files, script) {
-        Ok(mounted) => mounted,
+    match TestFs::mount(place, files, script) {
+        Ok(mounted) => Some(mounted),
         Err(error) => {
             println!("skipped: FUSE cannot be used here: {error}");
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// The longest io_submit, and all of it, in milliseconds.
+fn times(library: Library) -> Option<[u64; 2]> {
+    let program = compile("slow")?;
+    let place = scratch();
+    let mounted = mount(place.path())?;
     let mut slow = command(library, program);
     slow.arg(mounted.path().join("slow")).arg(READS.to_string());
     let output = finish(&mut slow).assert_good();

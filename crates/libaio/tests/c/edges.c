@@ -1,0 +1,269 @@
+/* Moments in which two things meet: a context that ends, moves, or changes while somebody uses it; children. The
+ * first argument says what, the second is a folder, the third a file whose reads take long. Says nothing and ends with
+ * 0 if all is well. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "check.h"
+
+static int file, pipes[2];
+static char *memory;
+
+static double now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static void submit(io_context_t context, struct iocb *iocb) { CHECK(io_submit(context, 1, &iocb) == 1); }
+
+static void submit_read(io_context_t context, struct iocb *iocb) {
+  io_prep_pread(iocb, file, memory, PAGE, 0);
+  submit(context, iocb);
+}
+
+/* An eventfd is told before io_destroy returns: after that its number is the program's. The function stands in front of
+ * the C library's, for the drop-in as well. */
+static int event = -1;
+static sem_t telling, destroyed;
+static int too_late;
+
+ssize_t write(int to, const void *from, size_t length) {
+  if (to == event) {
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_nsec += 300000000;
+    limit.tv_sec += limit.tv_nsec / 1000000000, limit.tv_nsec %= 1000000000;
+    sem_post(&telling);
+    too_late = sem_timedwait(&destroyed, &limit) == 0;
+  }
+  return syscall(SYS_write, to, from, length);
+}
+
+static void told(void) {
+  io_context_t context = 0;
+  struct iocb iocb;
+  uint64_t count;
+  sem_init(&telling, 0, 0), sem_init(&destroyed, 0, 0);
+  CHECK(set_up(4, &context) == 0);
+  io_prep_pread(&iocb, pipes[0], memory, 1, 0);
+  event = eventfd(0, 0);
+  io_set_eventfd(&iocb, event);
+  submit(context, &iocb);
+  CHECK(write(pipes[1], "x", 1) == 1);
+  CHECK(sem_wait(&telling) == 0);
+  CHECK(io_destroy(context) == 0);
+  sem_post(&destroyed);
+  CHECK(read(event, &count, sizeof count) == sizeof count && count == 1);
+  CHECK(!too_late);
+}
+
+/* An eventfd that is full is left so, and nobody waits for it. */
+static void full(void) {
+  io_context_t context = 0;
+  struct iocb iocb;
+  struct io_event events[1];
+  uint64_t most = UINT64_MAX - 1, count;
+  int full = eventfd(0, 0);
+  CHECK(write(full, &most, sizeof most) == sizeof most && set_up(4, &context) == 0);
+  io_prep_pread(&iocb, file, memory, PAGE, 0);
+  io_set_eventfd(&iocb, full);
+  submit(context, &iocb);
+  CHECK(io_getevents(context, 1, 1, events, NULL) == 1);
+  CHECK(read(full, &count, sizeof count) == sizeof count && count >= most);
+  CHECK(io_destroy(context) == 0);
+}
+
+/* A program has moved its ring, and has something else where it was, in the page of that number. */
+static void hole(int page) {
+  io_context_t context = 0;
+  struct iocb iocb;
+  struct io_event events[1];
+  CHECK(set_up(1000, &context) == 0);
+  size_t size = (32 + ((struct ring *)context)->nr * sizeof(struct io_event) + PAGE - 1) / PAGE * PAGE;
+  CHECK(size > 4 * PAGE);
+  submit_read(context, &iocb);
+  CHECK(io_getevents(context, 1, 1, events, NULL) == 1);
+  void *place = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  io_context_t there = mremap(context, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+  CHECK(there == place);
+  void *wanted = (char *)context + page * PAGE;
+  char *other = mmap(wanted, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  CHECK(other == wanted);
+  memset(other, 'o', PAGE);
+  submit_read(there, &iocb);
+  CHECK(io_getevents(there, 1, 1, events, NULL) == 1 && events[0].res == PAGE);
+  CHECK(io_destroy(there) == 0);
+  CHECK(msync(other, PAGE, MS_ASYNC) == 0);
+  for (int i = 0; i < PAGE; i++) CHECK(other[i] == 'o');
+  CHECK(msync(there, PAGE, MS_ASYNC) == -1 && errno == ENOMEM); /* the ring is gone */
+  munmap(other, PAGE);
+}
+
+/* A thread that waits. */
+struct waiter {
+  io_context_t context;
+  int least;
+  struct timespec patience;
+  volatile pid_t id;
+  int came;
+  double took;
+  struct io_event events[8];
+  pthread_t thread;
+};
+
+static void *wait_there(void *of) {
+  struct waiter *waiter = of;
+  double begun = now();
+  waiter->id = gettid();
+  waiter->came = io_getevents(waiter->context, waiter->least, 8, waiter->events, &waiter->patience);
+  waiter->took = now() - begun;
+  return NULL;
+}
+
+/* Starts it, and returns when it is in the kernel's io_getevents. */
+static void start(struct waiter *waiter) {
+  char name[64], text[64];
+  CHECK(pthread_create(&waiter->thread, NULL, wait_there, waiter) == 0);
+  while (!waiter->id) sched_yield();
+  snprintf(name, sizeof name, "/proc/self/task/%d/syscall", waiter->id);
+  for (;;) {
+    int about = open(name, O_RDONLY);
+    ssize_t length = read(about, text, sizeof text - 1);
+    close(about);
+    CHECK(length > 0);
+    text[length] = 0;
+    if (atoi(text) == SYS_io_getevents) return;
+    sched_yield();
+  }
+}
+
+/* A context that is the kernel's, with a poll that nothing comes of by itself. */
+static io_context_t kernels(struct iocb *poll) {
+  io_context_t context = 0;
+  CHECK(set_up(16, &context) == 0);
+  io_prep_poll(poll, pipes[0], POLLIN);
+  submit(context, poll);
+  return context;
+}
+
+/* Who waits for several events gets no fewer when the context changes, and each once. */
+static void minimum(void) {
+  struct iocb poll, sync, reads[2];
+  struct waiter waiter = {.context = kernels(&poll), .least = 3, .patience = {60, 0}};
+  start(&waiter);
+  struct ring *ring = (struct ring *)waiter.context;
+  io_prep_fdsync(&sync, file);
+  submit(waiter.context, &sync);
+  while (__atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE) == 0) sched_yield();
+  submit_read(waiter.context, &reads[0]);
+  submit_read(waiter.context, &reads[1]);
+  pthread_join(waiter.thread, NULL);
+  CHECK(waiter.came == 3);
+  int seen[3] = {0};
+  for (int i = 0; i < 3; i++) seen[waiter.events[i].obj == &sync ? 0 : waiter.events[i].obj == &reads[0] ? 1 : 2]++;
+  CHECK(seen[0] == 1 && seen[1] == 1 && seen[2] == 1);
+  CHECK(io_destroy(waiter.context) == 0);
+}
+
+/* And waits no longer than it was going to. */
+static void deadline(void) {
+  struct iocb poll, read;
+  struct waiter waiter = {.context = kernels(&poll), .least = 3, .patience = {1, 500000000}};
+  start(&waiter);
+  usleep(1200000); /* most of its time is over */
+  submit_read(waiter.context, &read);
+  pthread_join(waiter.thread, NULL);
+  CHECK(waiter.came == 1 && waiter.events[0].obj == &read);
+  CHECK(waiter.took > 1.4 && waiter.took < 2.4);
+  CHECK(io_destroy(waiter.context) == 0);
+}
+
+/* A thread that waits in the kernel hears of a request of a file that cannot be asked without waiting. */
+static void elsewhere(const char *name) {
+  int slow = open(name, O_RDONLY);
+  struct iocb poll, read;
+  struct io_event events[8];
+  struct timespec none = {0, 0}, patience = {60, 0};
+  struct waiter waiter = {.context = kernels(&poll), .least = 1, .patience = {10, 0}};
+  CHECK(slow >= 0);
+  start(&waiter);
+  io_prep_pread(&read, slow, memory, PAGE, 0);
+  submit(waiter.context, &read);
+  pthread_join(waiter.thread, NULL);
+  CHECK(waiter.came == 1 && waiter.events[0].obj == &read && waiter.events[0].res == PAGE);
+  CHECK(write(pipes[1], "x", 1) == 1);
+  CHECK(io_getevents(waiter.context, 1, 8, events, &patience) == 1 && events[0].obj == &poll);
+  CHECK(io_getevents(waiter.context, 0, 8, events, &none) == 0);
+  CHECK(io_destroy(waiter.context) == 0);
+}
+
+/* Threads that submit are guests: their kernel threads are others. In a forked child too. */
+static void attached(void) {
+  for (int life = 0; life < 2; life++) {
+    io_context_t context = 0;
+    struct iocb iocb;
+    struct io_event events[1];
+    CHECK(set_up(4, &context) == 0);
+    submit_read(context, &iocb);
+    CHECK(io_getevents(context, 1, 1, events, NULL) == 1 && events[0].res == PAGE);
+    CHECK(gettid() != getpid());
+    if (life == 0) {
+      pid_t child = fork();
+      int status = 0;
+      if (child != 0) {
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+        return;
+      }
+    }
+  }
+  _exit(0);
+}
+
+/* A child that was made without the C library, while a write is away: its end does not wait for what it has not. */
+static void bare_child(const char *name) {
+  enum { LENGTH = 300 << 10 };
+  int slow = open(name, O_RDONLY), status = 0;
+  io_context_t context = 0;
+  struct iocb iocb;
+  struct io_event events[1];
+  void *from = mmap(NULL, LENGTH, PROT_READ, MAP_PRIVATE, slow, 0); /* reading there takes long */
+  CHECK(slow >= 0 && from != MAP_FAILED && set_up(4, &context) == 0);
+  io_prep_pwrite(&iocb, file, from, LENGTH, 0);
+  submit(context, &iocb);
+  pid_t child = syscall(SYS_fork);
+  if (child == 0) {
+    alarm(20);
+    exit(0);
+  }
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  CHECK(io_getevents(context, 1, 1, events, NULL) == 1 && events[0].res == LENGTH);
+  CHECK(io_destroy(context) == 0);
+}
+
+int main(int count, char **args) {
+  CHECK(count == 4 && chdir(args[2]) == 0);
+  memory = aligned_alloc(PAGE, PAGE);
+  file = open("file", O_RDWR | O_CREAT | O_TRUNC, 0600);
+  CHECK(file >= 0 && pipe2(pipes, 0) == 0 && pwrite(file, memory, PAGE, 0) == PAGE && fsync(file) == 0);
+  if (!strcmp(args[1], "told")) told();
+  if (!strcmp(args[1], "full")) full();
+  if (!strcmp(args[1], "hole")) hole(0), hole(3);
+  if (!strcmp(args[1], "minimum")) minimum();
+  if (!strcmp(args[1], "deadline")) deadline();
+  if (!strcmp(args[1], "elsewhere")) elsewhere(args[3]);
+  if (!strcmp(args[1], "attached")) attached();
+  if (!strcmp(args[1], "bare")) bare_child(args[3]);
+  return 0;
+}
