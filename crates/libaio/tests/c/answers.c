@@ -114,16 +114,18 @@ static void contexts(void) {
   say("io_getevents of no context", io_getevents((io_context_t)buffer, 0, 1, &event, NULL));
 }
 
-/* A number that has named a pipe, and names a file. */
+/* A number that has named a pipe, and names a file. Nothing else had it before: what is known of numbers is kept. */
 static void reused(void) {
+  static int number = 300;
   int ends[2], other = open("reused", O_RDWR | O_CREAT | O_TRUNC, 0600);
-  if (other < 0 || pipe2(ends, 0) || write(ends[1], "hello", 5) != 5) exit(2);
-  transfer("read of a pipe before its number is reused", IO_CMD_PREAD, ends[0], buffer, 100, 0);
-  if (dup2(other, ends[0]) < 0) exit(2);
+  if (other < 0 || pipe2(ends, 0) || write(ends[1], "hello", 5) != 5 || dup2(ends[0], ++number) < 0) exit(2);
+  transfer("read of a pipe before its number is reused", IO_CMD_PREAD, number, buffer, 100, 0);
+  if (dup2(other, number) < 0) exit(2);
   if (pwrite(other, "a", 1, 0) != 1 || pwrite(other, "b", 1, PAGE) != 1) exit(2);
-  transfer("read of a file by the number", IO_CMD_PREAD, ends[0], buffer, 1, PAGE);
+  transfer("read of a file by the number", IO_CMD_PREAD, number, buffer, 1, PAGE);
   say("byte", buffer[0]);
-  say("position", lseek(ends[0], 0, SEEK_CUR));
+  say("position", lseek(number, 0, SEEK_CUR));
+  close(number);
   close(ends[0]);
   close(ends[1]);
   close(other);
