@@ -10,21 +10,14 @@
 
 #![allow(unsafe_code, reason = "reads and writes where C programs say; see the header")]
 
-use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
-use syslet_sys::memory::{PAGE, is_readable, is_writable};
-
-const PAGES: usize = 32;
+use syslet_dropin::memory::Pages;
+use syslet_sys::memory::{is_readable, is_writable};
 
 thread_local! {
-    static HERE: Known = const {
-        Known {
-            readable: [const { Cell::new(0) }; PAGES],
-            writable: [const { Cell::new(0) }; PAGES],
-        }
-    };
+    static HERE: Known = const { Known { readable: Pages::new(), writable: Pages::new() } };
 }
 
 /// Checks that `len` bytes at `address` can be read.
@@ -89,8 +82,8 @@ pub(crate) fn place(address: usize, len: usize, align: usize) -> Result<(), c_in
 /// low bits of their number.
 #[derive(Debug)]
 pub(crate) struct Known {
-    readable: [Cell<usize>; PAGES],
-    writable: [Cell<usize>; PAGES],
+    readable: Pages,
+    writable: Pages,
 }
 
 impl Known {
@@ -101,7 +94,7 @@ impl Known {
 
     #[inline]
     pub(crate) fn writable(&self, address: usize, len: usize) -> Result<(), c_int> {
-        check(&self.writable, address, len, writable)
+        self.writable.look(address, len, writable)
     }
 
     /// # Safety
@@ -109,7 +102,7 @@ impl Known {
     /// As [`read`].
     #[inline]
     pub(crate) unsafe fn read<T: Copy>(&self, address: usize) -> Result<T, c_int> {
-        check(&self.readable, address, size_of::<T>(), readable)?;
+        self.readable.look(address, size_of::<T>(), readable)?;
         // SAFETY: it was looked at, and the duty of this function.
         Ok(unsafe { fetch(address) })
     }
@@ -118,23 +111,6 @@ impl Known {
     pub(crate) fn place(&self, address: usize, len: usize, align: usize) -> Result<(), c_int> {
         if address.is_multiple_of(align) { self.writable(address, len) } else { Err(-libc::EINVAL) }
     }
-}
-
-#[inline]
-fn check(
-    pages: &[Cell<usize>; PAGES],
-    address: usize,
-    len: usize,
-    really: fn(usize, usize) -> Result<(), c_int>,
-) -> Result<(), c_int> {
-    let page = address / PAGE;
-    let known = &pages[page % PAGES];
-    if known.get() == page && page == (address.wrapping_add(len.max(1)) - 1) / PAGE && page != 0 {
-        return Ok(());
-    }
-    really(address, len)?;
-    known.set(page);
-    Ok(())
 }
 
 macro_rules! atomic {

@@ -74,14 +74,23 @@ impl Late {
     ///
     /// Never.
     pub fn follow(call: Pending, then: impl FnOnce(Ret) + Send + 'static) -> Arc<Self> {
-        let call: Option<(Pending, Then)> = Some((call, Box::new(then)));
-        let late = Arc::new(Self { call: Mutex::new(call), again: AtomicBool::new(false) });
+        let late = Self::new(call, then);
         late.look();
         late
     }
 
+    /// The same, before anybody has looked at the call: who notes it somewhere first then calls [`look`](Self::look).
+    pub fn new(call: Pending, then: impl FnOnce(Ret) + Send + 'static) -> Arc<Self> {
+        let call: Option<(Pending, Then)> = Some((call, Box::new(then)));
+        Arc::new(Self { call: Mutex::new(call), again: AtomicBool::new(false) })
+    }
+
     /// Looks whether the call has ended, and has itself told if not.
-    fn look(self: &Arc<Self>) {
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn look(self: &Arc<Self>) {
         self.again.store(true, Ordering::SeqCst);
         while self.again.load(Ordering::SeqCst) {
             let mut call = match self.call.try_lock() {

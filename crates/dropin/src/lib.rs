@@ -1,4 +1,4 @@
-//! What the drop-in libraries share. They stand in front of a library that a program was built for, so all of it
+//! What the drop-in libraries share, and in part the C library. They stand in front of a library that a program was built for, so all of it
 //! must do without what only a program could give: no thread of its is attached, no descriptor appears in
 //! its table, and pointers may be bad.
 //!

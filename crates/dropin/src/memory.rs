@@ -98,21 +98,50 @@ pub fn writable(address: usize, len: usize) -> Result<(), Fault> {
     is_writable(address, len).then_some(()).ok_or(Fault)
 }
 
-/// Pages that a thread knows, by the low bits of their numbers.
-struct Known {
-    readable: [Cell<usize>; PAGES],
-    writable: [Cell<usize>; PAGES],
-}
+/// Pages that a thread knows to be good for something, by the low bits of their numbers.
+#[derive(Debug)]
+pub struct Pages([Cell<usize>; PAGES]);
 
 const PAGES: usize = 64;
 
-thread_local! {
-    static KNOWN: Known = const {
-        Known {
-            readable: [const { Cell::new(0) }; PAGES],
-            writable: [const { Cell::new(0) }; PAGES],
+impl Pages {
+    /// None yet.
+    #[allow(clippy::new_without_default, reason = "it is for thread-locals")]
+    pub const fn new() -> Self {
+        Self([const { Cell::new(0) }; PAGES])
+    }
+
+    /// Asks `really` whether memory is good, unless it is in a page that is known to be.
+    ///
+    /// # Errors
+    ///
+    /// Those of `really`.
+    #[inline]
+    pub fn look<E>(
+        &self,
+        address: usize,
+        len: usize,
+        really: fn(usize, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let page = address / PAGE;
+        let known = &self.0[page % PAGES];
+        let last = (address.wrapping_add(len.max(1)) - 1) / PAGE;
+        if known.get() == page && page == last && page != 0 {
+            return Ok(());
         }
-    };
+        really(address, len)?;
+        known.set(page);
+        Ok(())
+    }
+}
+
+struct Known {
+    readable: Pages,
+    writable: Pages,
+}
+
+thread_local! {
+    static KNOWN: Known = const { Known { readable: Pages::new(), writable: Pages::new() } };
 }
 
 /// As [`read`], of pages that this thread has not found good before.
@@ -126,7 +155,7 @@ thread_local! {
 /// Clause *memory*, and that pages which were given to the function before are still there.
 #[inline]
 pub unsafe fn read_known<T: Plain>(address: usize) -> Result<T, Fault> {
-    KNOWN.with(|known| look(&known.readable, address, size_of::<T>(), readable))?;
+    KNOWN.with(|known| known.readable.look(address, size_of::<T>(), readable))?;
     // SAFETY: it was looked at; the type is plain; the rest is the duty of this function.
     Ok(unsafe { (address as *const T).read_unaligned() })
 }
@@ -138,24 +167,7 @@ pub unsafe fn read_known<T: Plain>(address: usize) -> Result<T, Fault> {
 /// If not.
 #[inline]
 pub fn writable_known(address: usize, len: usize) -> Result<(), Fault> {
-    KNOWN.with(|known| look(&known.writable, address, len, writable))
-}
-
-#[inline]
-fn look(
-    pages: &[Cell<usize>; PAGES],
-    address: usize,
-    len: usize,
-    really: fn(usize, usize) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let page = address / PAGE;
-    let known = &pages[page % PAGES];
-    if known.get() == page && page == (address.wrapping_add(len.max(1)) - 1) / PAGE && page != 0 {
-        return Ok(());
-    }
-    really(address, len)?;
-    known.set(page);
-    Ok(())
+    KNOWN.with(|known| known.writable.look(address, len, writable))
 }
 
 #[cfg(test)]

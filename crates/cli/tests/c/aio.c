@@ -1,6 +1,7 @@
 /* aio COUNT [then ...]: reads COUNT blocks of this file by aio_read, writes none; then as it is told: `fork` does the
    same in a child, `exec` again in a new image, `daemon` in a process that nobody waits for, `threads` in four threads,
-   `pipe` reads a pipe that waits, `bad` a descriptor that there is not, `kill` ends by SIGKILL. */
+   `pipe` reads a pipe that waits, `bad` a descriptor that there is not, `kill` ends by SIGKILL, `guest` says by its
+   status whether it is one: its kernel thread is another then. */
 #define _GNU_SOURCE
 #include <aio.h>
 #include <errno.h>
@@ -91,5 +92,7 @@ int main(int argc, char **argv)
 		one(999, EBADF);
 	if (!strcmp(then, "kill"))
 		raise(SIGKILL);
+	if (!strcmp(then, "guest"))
+		return gettid() == getpid() ? 14 : 0;
 	return 0;
 }

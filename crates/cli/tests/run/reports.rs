@@ -108,7 +108,9 @@ fn a_program_that_uses_neither_library_is_told_so() {
 
 #[test]
 fn attached_programs_are_counted_too() {
-    let output = run(&["--attach", "--report"]).arg(aio(&[])).arg("50").output().unwrap();
-    assert_code(&output, 0);
-    assert!(stderr(&output).contains("read "), "{}", stderr(&output));
+    for (options, status) in [(&["--attach", "--report"][..], 0), (&["--report"], 14)] {
+        let output = run(options).arg(aio(&[])).args(["50", "guest"]).output().unwrap();
+        assert_code(&output, status);
+        assert!(stderr(&output).contains("read "), "{}", stderr(&output));
+    }
 }
