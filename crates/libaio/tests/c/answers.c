@@ -312,8 +312,10 @@ static void full(void) {
   say("io_destroy with polls", io_destroy(small));
 }
 
+static pid_t waiting_thread;
+
 static void *destroyer(void *of) {
-  usleep(100000);
+  await_wait(waiting_thread);
   return (void *)(long)io_destroy(of);
 }
 
@@ -323,6 +325,7 @@ static void others(void) {
   pthread_t thread;
   void *answer;
   set_up(4, &lost);
+  waiting_thread = gettid();
   pthread_create(&thread, NULL, destroyer, lost);
   say("destroyed while waiting", io_getevents(lost, 1, 1, events, &(struct timespec){20, 0}));
   pthread_join(thread, &answer);

@@ -134,19 +134,8 @@ static void *wait_there(void *of) {
 
 /* Starts it, and returns when it is in the kernel's io_getevents. */
 static void start(struct waiter *waiter) {
-  char name[64], text[64];
   CHECK(pthread_create(&waiter->thread, NULL, wait_there, waiter) == 0);
-  while (!waiter->id) sched_yield();
-  snprintf(name, sizeof name, "/proc/self/task/%d/syscall", waiter->id);
-  for (;;) {
-    int about = open(name, O_RDONLY);
-    ssize_t length = read(about, text, sizeof text - 1);
-    close(about);
-    CHECK(length > 0);
-    text[length] = 0;
-    if (atoi(text) == SYS_io_getevents) return;
-    sched_yield();
-  }
+  while (!waiter->id || call_of(waiter->id) != SYS_io_getevents) sched_yield();
 }
 
 /* A context that is the kernel's, with a poll that nothing comes of by itself. */

@@ -1,9 +1,9 @@
-/* A client writes blocks of many sizes and has them synced, and is killed at any time; then every block is looked at:
- * what was acknowledged is there, and every block is whole. Arguments: a folder, seconds, a seed. */
+/* A client writes blocks of many sizes and has them synced, forks now and then, and is killed at any time; then every
+ * block is looked at: what was acknowledged is there, and every block is whole. Arguments: a folder, seconds, a seed.
+ * Compiled with POSIX_AIO it does so by aio_write and its kin, else by libaio. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <libaio.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -69,55 +69,121 @@ static void check(int file, uint64_t *versions) {
   }
 }
 
+/* A write of the client's. */
+struct write {
+  int block;
+  char *from;
+  size_t length;
+  off_t at;
+};
+
+#ifdef POSIX_AIO
+#include <aio.h>
+
+static void begin(void) {}
+
+static struct aiocb made(int file, void *buffer, size_t length, off_t at) {
+  struct aiocb block = {.aio_fildes = file, .aio_buf = buffer, .aio_nbytes = length, .aio_offset = at};
+  block.aio_sigevent.sigev_notify = SIGEV_NONE;
+  return block;
+}
+
+static ssize_t ended(struct aiocb *block) {
+  const struct aiocb *list[] = {block};
+  while (aio_error(block) == EINPROGRESS) aio_suspend(list, 1, NULL);
+  return aio_return(block);
+}
+
+/* The sync is asked for with the writes under way. */
+static void write_and_sync(int file, struct write *writes, int count) {
+  struct aiocb blocks[DEPTH], sync = made(file, NULL, 0, 0);
+  for (int i = 0; i < count; i++) {
+    blocks[i] = made(file, writes[i].from, writes[i].length, writes[i].at);
+    if (aio_write(&blocks[i])) die("aio_write", i);
+  }
+  if (aio_fsync(O_DSYNC, &sync)) die("aio_fsync", 0);
+  if (ended(&sync) != 0) die("a sync", 0);
+  for (int i = 0; i < count; i++)
+    if (ended(&blocks[i]) != (ssize_t)writes[i].length) die("a write is short", writes[i].block);
+}
+
+static int can_read(int file, char *to) {
+  struct aiocb block = made(file, to, 100, 0);
+  return aio_read(&block) == 0 && ended(&block) == 100;
+}
+#else
+#include <libaio.h>
+
+static io_context_t context;
+
+static void begin(void) {
+  context = 0;
+  if (io_setup(2 * DEPTH, &context)) die("io_setup", 0);
+}
+
+static void submit(struct iocb **list, int count) {
+  for (int done = 0; done < count;) {
+    int answer = io_submit(context, count - done, list + done);
+    if (answer <= 0) die("io_submit", answer);
+    done += answer;
+  }
+}
+
+/* Linux syncs what is over when the sync is submitted. */
+static void write_and_sync(int file, struct write *writes, int count) {
+  struct iocb iocbs[DEPTH], *list[DEPTH];
+  struct io_event events[DEPTH];
+  for (int i = 0; i < count; i++) {
+    io_prep_pwrite(&iocbs[i], file, writes[i].from, writes[i].length, writes[i].at);
+    list[i] = &iocbs[i];
+  }
+  submit(list, count);
+  for (int done = 0; done < count;) {
+    int came = io_getevents(context, 1, DEPTH, events, NULL);
+    if (came <= 0) die("io_getevents", came);
+    for (int i = 0; i < came; i++)
+      if (events[i].res != events[i].obj->u.c.nbytes) die("a write is short", (int)events[i].res);
+    done += came;
+  }
+  io_prep_fdsync(&iocbs[0], file);
+  submit(list, 1);
+  if (io_getevents(context, 1, 1, events, NULL) != 1 || events[0].res != 0) die("a sync", 0);
+}
+
+static int can_read(int file, char *to) {
+  struct iocb read, *list[] = {&read};
+  struct io_event event;
+  begin();
+  io_prep_pread(&read, file, to, 100, 0);
+  submit(list, 1);
+  return io_getevents(context, 1, 1, &event, NULL) == 1 && event.res == 100;
+}
+#endif
+
 static void client(const char *name, int flags) {
   static char places[DEPTH][MOST] __attribute__((aligned(4096)));
-  int file = open(name, O_RDWR | flags);
-  io_context_t context = 0;
-  if (file < 0 || io_setup(2 * DEPTH, &context)) die("the client cannot begin", 0);
+  int file = open(name, O_RDWR | flags), plain = open(name, O_RDONLY);
+  if (file < 0 || plain < 0) die("the client cannot begin", 0);
+  begin();
   uint64_t versions[BLOCKS];
-  for (int block = 0; block < BLOCKS; block++) versions[block] = shared->synced[block];
-  int plain = open(name, O_RDONLY);
   check(plain, versions);
   for (;;) {
-    struct iocb iocbs[DEPTH], sync, *list[DEPTH];
-    struct io_event events[DEPTH];
-    int blocks[DEPTH], count = 1 + dice(DEPTH), first = dice(BLOCKS);
+    struct write writes[DEPTH];
+    int count = 1 + dice(DEPTH), first = dice(BLOCKS);
     for (int i = 0; i < count; i++) {
-      int block = blocks[i] = (first + i) % BLOCKS;
+      int block = (first + i) % BLOCKS;
       uint64_t version = ++versions[block];
       make(places[i], block, version);
       size_t length = flags & O_DIRECT ? MOST : sizeof(struct head) + ((struct head *)places[i])->length;
-      io_prep_pwrite(&iocbs[i], file, places[i], length, (long long)(block * 2 + version % 2) * MOST);
-      list[i] = &iocbs[i];
+      writes[i] = (struct write){block, places[i], length, (off_t)(block * 2 + version % 2) * MOST};
     }
-    for (int done = 0; done < count;) {
-      int answer = io_submit(context, count - done, list + done);
-      if (answer <= 0) die("io_submit", answer);
-      done += answer;
-    }
-    for (int done = 0; done < count;) {
-      int came = io_getevents(context, 1, DEPTH, events, NULL);
-      if (came <= 0) die("io_getevents", came);
-      for (int i = 0; i < came; i++)
-        if (events[i].res != events[i].obj->u.c.nbytes) die("a write is short", (int)events[i].res);
-      done += came;
-    }
-    io_prep_fdsync(&sync, file);
-    list[0] = &sync;
-    if (io_submit(context, 1, list) != 1) die("io_submit of a sync", 0);
-    if (io_getevents(context, 1, 1, events, NULL) != 1 || events[0].res != 0) die("a sync", 0);
-    for (int i = 0; i < count; i++) shared->synced[blocks[i]] = versions[blocks[i]];
+    write_and_sync(file, writes, count);
+    for (int i = 0; i < count; i++) shared->synced[writes[i].block] = versions[writes[i].block];
     shared->writes += count;
     if (dice(20) == 0) {
-      /* A child with threads that are not there, and a context of its own. */
+      /* A child, with threads of the parent's that are not there. */
       pid_t child = fork();
-      if (child == 0) {
-        io_context_t own = 0;
-        struct iocb read, *one[] = {&read};
-        io_prep_pread(&read, plain, places[0], 100, 0);
-        if (io_setup(1, &own) || io_submit(own, 1, one) != 1 || io_getevents(own, 1, 1, events, NULL) != 1) _exit(1);
-        _exit(0);
-      }
+      if (child == 0) _exit(!can_read(plain, places[0]));
       int status = 0;
       if (waitpid(child, &status, 0) != child || status != 0) die("a child", status);
     }

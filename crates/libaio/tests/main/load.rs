@@ -76,7 +76,7 @@ fn what_was_submitted_is_written_when_the_program_ends() {
 fn what_was_synced_survives_the_client() {
     let Some(program) = compile("soak") else { return };
     let setting = |name, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
-    let (seconds, seed) = (setting("SYSLET_SOAK_SECONDS", "5"), setting("SYSLET_SOAK_SEED", "7"));
+    let (seconds, seed) = (setting("SYSLET_SOAK_SECONDS", "4"), setting("SYSLET_SOAK_SEED", "7"));
     for library in [Library::Ours, Library::Attached] {
         let folder = scratch();
         let mut soak = command(library, &program);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use syslet_testfs::{Answer, File, Request, TestFs};
 
-use crate::util::{WAYS, compile, ours, skip, succeed};
+use crate::util::{WAYS, compile, compile_soak, ours, skip, succeed};
 
 fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -110,7 +110,17 @@ fn a_read_that_waits_holds_up_no_write() {
     holds("both_ways", &WAYS);
 }
 
+/// `SYSLET_SOAK_SECONDS` makes it longer, `SYSLET_SOAK_SEED` another.
 #[test]
-fn what_was_synced_is_there_after_a_kill() {
-    holds("killed", &WAYS);
+fn what_was_synced_survives_the_client() {
+    let program = compile_soak();
+    let setting = |name, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
+    let (seconds, seed) = (setting("SYSLET_SOAK_SECONDS", "3"), setting("SYSLET_SOAK_SEED", "7"));
+    for way in WAYS {
+        // On the disk of the build, which takes O_DIRECT; a temporary folder may be in memory.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let mut soak = ours(&program, way);
+        let output = succeed(soak.arg(folder.path()).args([&seconds, &seed]));
+        println!("{way}: {}", String::from_utf8_lossy(&output.stdout).trim());
+    }
 }

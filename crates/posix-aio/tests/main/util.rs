@@ -31,11 +31,20 @@ pub(crate) fn library() -> &'static Path {
 
 /// Compiles a C program of the tests, as strictly as C compilers are asked to be; says where it is.
 pub(crate) fn compile(name: &str) -> PathBuf {
-    let source =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c").join(name).with_extension("c");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
+    compile_from(&folder.join(name).with_extension("c"), name)
+}
+
+/// The same of the program that is killed in the middle, which libaio's tests have too.
+pub(crate) fn compile_soak() -> PathBuf {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1);
+    compile_from(&crates.expect("there are others").join("libaio/tests/c/soak.c"), "soak")
+}
+
+fn compile_from(source: &Path, name: &str) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("posix-aio-{name}"));
     let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]);
+    cc.args(["-DPOSIX_AIO", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]);
     // What is wrong in them is what is tested.
     cc.args(["-Wno-unused-result", "-Wno-stringop-overflow", "-Wno-nonnull"]);
     succeed(cc.arg("-o").arg(&program).arg(source));
