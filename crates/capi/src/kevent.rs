@@ -6,7 +6,6 @@
 #![allow(unsafe_code, reason = "functions that C programs call")]
 
 use std::ffi::{c_int, c_uint, c_void};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,6 +17,7 @@ use crate::abi;
 use crate::known::{self, Known};
 use crate::late::lock;
 use crate::life::PerLife;
+use crate::queue::Programs;
 
 /// `KEVENT_CTL_...`.
 const ADD: c_uint = 0;
@@ -59,7 +59,8 @@ fn answer(answer: Answer) -> c_int {
 }
 
 fn errno(error: &std::io::Error) -> c_int {
-    -error.raw_os_error().unwrap_or(libc::EAGAIN)
+    let is_wrong = error.kind() == std::io::ErrorKind::InvalidInput;
+    -error.raw_os_error().unwrap_or(if is_wrong { libc::EINVAL } else { libc::EAGAIN })
 }
 
 fn split(handle: c_int) -> Answer<(usize, u32)> {
@@ -428,13 +429,7 @@ pub(crate) extern "C" fn kevent_eventfd(handle: c_int, eventfd: c_int) -> c_int 
             queue.detach_eventfd();
             return Ok(0);
         }
-        // SAFETY: no memory.
-        let number = unsafe { libc::fcntl(eventfd, libc::F_DUPFD_CLOEXEC, 0) };
-        if number < 0 {
-            return Err(-std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EBADF));
-        }
-        // SAFETY: it is new.
-        queue.attach_eventfd(unsafe { OwnedFd::from_raw_fd(number) });
+        queue.attach_eventfd(Programs(eventfd)).map_err(|error| errno(&error))?;
         Ok(0)
     };
     answer(attach())

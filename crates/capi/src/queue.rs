@@ -227,7 +227,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_cancel_fd(of: *mut Queue, fd: c_int
 }
 
 /// A descriptor that stays the program's.
-struct Programs(RawFd);
+pub(crate) struct Programs(pub(crate) RawFd);
 
 impl AsFd for Programs {
     fn as_fd(&self) -> BorrowedFd<'_> {

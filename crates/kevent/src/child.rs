@@ -62,7 +62,7 @@ pub(crate) fn ended(node: &Arc<Node>, info: &[u64; 16], answer: isize, on: On) {
         return node.breaks(-answer as i32, on);
     }
     node.said.store(said(info), Ordering::Relaxed);
-    node.tell(Happened::EXITED, 1, on);
+    let _ = node.tell(Happened::EXITED, 1, on);
 }
 
 /// The source is none any more: its wait is called off.

@@ -8,13 +8,14 @@
 //! strikes a call off, and if it leaves something behind calls another: so no call is lost with a
 //! thread that left for a signal or its time.
 
-use std::io::{self, Write};
+use std::collections::HashSet;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
-use syslet::source::{self, Nudged};
+use syslet::source::{self, EventFd, Nudged};
 use syslet_sys::futex;
 use syslet_sys::uapi::Timespec;
 
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     /// Changed, under the lock, when a sleeper is called.
     bell: AtomicU32,
     pub(crate) completions: OnceLock<Completions>,
+    /// Held while it is written to, which does not wait, and never with the state: once it is detached nobody writes.
+    eventfd: Mutex<Option<EventFd>>,
     closed: AtomicBool,
 }
 
@@ -55,6 +58,7 @@ pub(crate) struct Core {
 struct Calls {
     threads: u32,
     tasks: Vec<Waker>,
+    eventfd: bool,
     nudge: bool,
 }
 
@@ -74,6 +78,7 @@ impl Core {
             state: Mutex::new(state),
             bell: AtomicU32::new(0),
             completions: OnceLock::new(),
+            eventfd: Mutex::new(None),
             closed: AtomicBool::new(false),
         })
     }
@@ -99,12 +104,33 @@ impl Core {
             state.levels.clear();
             state.live = 0;
             state.ring = None;
-            state.eventfd = None;
             tasks = std::mem::take(&mut state.tasks);
             self.bell.fetch_add(1, Ordering::Relaxed);
         });
         futex::wake(&self.bell, i32::MAX as u32);
         tasks.into_iter().for_each(Waker::wake);
+        self.detach_eventfd();
+    }
+
+    /// Has the eventfd told from now on.
+    pub(crate) fn attach_eventfd(&self, eventfd: EventFd) {
+        let old = lock(&self.eventfd).replace(eventfd);
+        self.lock().has_eventfd = true;
+        drop(old);
+    }
+
+    /// When this returns nobody writes to it.
+    pub(crate) fn detach_eventfd(&self) {
+        self.lock().has_eventfd = false;
+        let old = lock(&self.eventfd).take();
+        drop(old);
+    }
+
+    /// Tells the eventfd, on a thread that has the program's descriptors.
+    fn tell_eventfd(&self) {
+        if let Some(eventfd) = &*lock(&self.eventfd) {
+            eventfd.add_one();
+        }
     }
 
     pub(crate) fn this(&self) -> Weak<Core> {
@@ -112,7 +138,7 @@ impl Core {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Changes the state, and does afterwards what that leaves to be done.
@@ -122,7 +148,7 @@ impl Core {
         let chores = std::mem::take(&mut state.chores);
         drop(state);
         if !chores.watches.is_empty() {
-            source::unwatch(&chores.watches);
+            source::unwatch(chores.watches);
         }
         for node in chores.ended {
             self.forget(&node);
@@ -154,11 +180,11 @@ impl Core {
         if threads > 0 {
             self.bell.fetch_add(1, Ordering::Relaxed);
         }
-        let others = !state.tasks.is_empty() || state.eventfd.is_some();
+        let others = !state.tasks.is_empty() || state.has_eventfd;
         let mut calls = Calls { threads, ..Calls::default() };
         if others && on == On::Program {
             calls.tasks = std::mem::take(&mut state.tasks);
-            write_to(state);
+            calls.eventfd = state.has_eventfd;
         } else if others && !state.nudging {
             state.nudging = true;
             calls.nudge = true;
@@ -175,6 +201,9 @@ impl Core {
         {
             source::nudge(this);
         }
+        if calls.eventfd {
+            self.tell_eventfd();
+        }
         calls.tasks.into_iter().for_each(Waker::wake);
     }
 
@@ -189,15 +218,18 @@ impl Core {
         self.wake(calls);
     }
 
-    /// Events came to a source.
-    pub(crate) fn happen(&self, node: &Arc<Node>, events: u32, count: u32, on: On) {
+    /// Events came to a source; false if it is none any more.
+    pub(crate) fn happen(&self, node: &Arc<Node>, events: u32, count: u32, on: On) -> bool {
+        let mut taken = false;
         self.put(on, |state| {
             if node.is_gone() {
                 return false;
             }
+            taken = true;
             node.note(events, count);
             state.enqueue(node)
         });
+        taken
     }
 
     /// As [`happen`](Self::happen), in the words of the source's kind.
@@ -266,16 +298,17 @@ impl Core {
         self.look_at(levels);
     }
 
-    /// Hands out up to `max` events.
+    /// Hands out up to `max` events. `each` is called under the lock: it only keeps them.
     pub(crate) fn take(&self, max: usize, each: impl FnMut(Event)) -> usize {
         self.refresh(max);
-        self.take_known(max, each)
+        self.take_known(|state| state.take(max, each))
     }
 
-    fn take_known(&self, max: usize, each: impl FnMut(Event)) -> usize {
+    /// Hands out what `take` does; what is left is another thread's.
+    fn take_known(&self, take: impl FnOnce(&mut State) -> usize) -> usize {
         let mut threads = 0;
         let taken = self.with(|state| {
-            let taken = state.take(max, each);
+            let taken = take(state);
             threads = self.pass_on(state);
             taken
         });
@@ -355,30 +388,78 @@ impl Core {
         self.put(On::Program, |_| true);
     }
 
-    /// Waits for, and hands out, at least `min` events, but at most `max`.
+    /// Waits for, and hands out, at least `min` events, but at most `max`. `each` is called under the lock: it only
+    /// keeps them.
     pub(crate) fn fetch(
         &self,
         min: usize,
         max: usize,
         deadline: Option<Instant>,
+        each: impl FnMut(Event),
+    ) -> io::Result<usize> {
+        let mut aside = Aside::default();
+        self.refresh(max);
+        let fetched = self.fetch_known(min.min(max), max, deadline, &mut aside, each);
+        if !aside.nodes.is_empty() {
+            self.lock().levels.append(&mut aside.nodes);
+        }
+        fetched
+    }
+
+    fn fetch_known(
+        &self,
+        min: usize,
+        max: usize,
+        deadline: Option<Instant>,
+        aside: &mut Aside,
         mut each: impl FnMut(Event),
     ) -> io::Result<usize> {
-        let min = min.min(max);
-        let mut taken = self.take(max, &mut each);
-        while taken < min {
+        let mut taken = 0;
+        loop {
+            taken += self.take_known(|state| {
+                let fresh = state.take(max - taken, |event| {
+                    if min > 1 {
+                        aside.keys.insert((event.kind, event.id));
+                    }
+                    each(event);
+                });
+                if taken + fresh < min {
+                    aside.put(state);
+                }
+                fresh
+            });
+            if taken >= min {
+                return Ok(taken);
+            }
             let wanted = min - taken;
             match self.wait(wanted, deadline, |state| state.available() >= wanted) {
-                Waited::Ready | Waited::TimedOut if self.is_dead() => break,
-                Waited::Ready => taken += self.take_known(max - taken, &mut each),
+                Waited::Ready | Waited::TimedOut if self.is_dead() => return Ok(taken),
+                Waited::Ready => {}
                 Waited::TimedOut => {
-                    taken += self.take_known(max - taken, &mut each);
-                    break;
+                    return Ok(taken + self.take_known(|state| state.take(max - taken, each)));
                 }
-                Waited::Interrupted if taken > 0 => break,
+                Waited::Interrupted if taken > 0 => return Ok(taken),
                 Waited::Interrupted => return Err(io::Error::from_raw_os_error(libc::EINTR)),
             }
         }
-        Ok(taken)
+    }
+}
+
+/// Level-triggered sources whose events a call that waits for more has handed out: they are not looked at again before it is
+/// over, or it would hand them out twice.
+#[derive(Debug, Default)]
+struct Aside {
+    keys: HashSet<(u32, u64)>,
+    nodes: Vec<Arc<Node>>,
+}
+
+impl Aside {
+    fn put(&mut self, state: &mut State) {
+        let is_ours = |node: &mut Arc<Node>| {
+            let key = node.source.key;
+            self.keys.contains(&(key.kind as u32, key.id))
+        };
+        self.nodes.extend(state.levels.extract_if(.., is_ours));
     }
 }
 
@@ -387,19 +468,15 @@ impl Nudged for Core {
         let tasks = {
             let mut state = self.lock();
             state.nudging = false;
-            write_to(&state);
             std::mem::take(&mut state.tasks)
         };
+        self.tell_eventfd();
         tasks.into_iter().for_each(Waker::wake);
     }
 }
 
-/// Tells the eventfd, on a thread that has the program's descriptors.
-fn write_to(state: &State) {
-    if let Some(eventfd) = &state.eventfd {
-        // Full: it is readable, which is all that matters.
-        let _ = (&**eventfd).write(&1u64.to_ne_bytes());
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `None`: it is over. `Some(None)`: there is no limit.

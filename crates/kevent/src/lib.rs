@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod adding;
+mod batch;
 mod child;
 mod completions;
 mod core;
 mod event;
 mod inode;
+mod landing;
 mod level;
 mod node;
 mod queue;
@@ -15,8 +18,9 @@ mod state;
 mod stream;
 mod sweep;
 
+pub use self::batch::Batch;
 pub use self::event::{Event, Flags, Happened, Key, Kind};
-pub use self::queue::{Batch, Changed, Queue};
+pub use self::queue::{Changed, Queue};
 pub use self::ring::{RING_HEADER, RingHeader};
 pub use self::source::{Clock, Source};
 pub use self::stream::Events;

@@ -125,11 +125,9 @@ impl Node {
         Event { id: key.id, kind, asked, flags, user, ..Event::default() }
     }
 
-    /// Tells the queue.
-    pub(crate) fn tell(self: &Arc<Self>, events: u32, count: u32, on: On) {
-        if let Some(core) = self.core.upgrade() {
-            core.happen(self, events, count, on);
-        }
+    /// Tells the queue; false if it is no source of it any more.
+    pub(crate) fn tell(self: &Arc<Self>, events: u32, count: u32, on: On) -> bool {
+        self.core.upgrade().is_some_and(|core| core.happen(self, events, count, on))
     }
 
     /// The source is none any more.
@@ -141,8 +139,8 @@ impl Node {
 }
 
 impl Watched for Node {
-    fn ready(self: Arc<Self>, events: u32) {
-        self.tell(events, 1, On::Keeper);
+    fn ready(self: Arc<Self>, events: u32) -> bool {
+        self.tell(events, 1, On::Keeper)
     }
 
     fn broken(self: Arc<Self>, error: i32) {
@@ -162,13 +160,14 @@ impl Timed for Node {
         let What::Timer(clock, _, period) = self.source.what else { return None };
         let due = self.next.load(Ordering::Relaxed);
         if period == 0 || self.is(Flags::ONESHOT) {
-            self.tell(Happened::FIRED, 1, On::Clock);
+            let _ = self.tell(Happened::FIRED, 1, On::Clock);
             return None;
         }
         let times = clock.now().saturating_sub(due) / period + 1;
         let next = due.saturating_add(times.saturating_mul(period));
         self.next.store(next, Ordering::Relaxed);
-        self.tell(Happened::FIRED, u32::try_from(times).unwrap_or(u32::MAX), On::Clock);
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        let _ = self.tell(Happened::FIRED, times, On::Clock);
         Some(next)
     }
 

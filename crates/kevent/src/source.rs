@@ -138,7 +138,11 @@ impl Source {
         Self::time(id, clock, first, period)
     }
 
-    /// A signal. It is delivered as always, and told when it is: as soon as a thread has it handled.
+    /// A signal. It is delivered as always, and told when it is: as soon as a thread has it handled. While the queue has such a
+    /// source there is a handler for it, which calls the program's with its `SA_RESTART`, `SA_ONSTACK`, `SA_NODEFER` and
+    /// children's flags kept: so what was ignored is not ignored any more in programs that are executed (exec(3)
+    /// keeps what is ignored, and no handlers). A program that puts another handler there is told no more, unless that
+    /// calls the one before. Of one that is stopped by the signal, what comes before it is handled again is not told.
     pub fn signal(number: u32) -> Self {
         Self::new(Kind::Signal, number.into(), Happened::DELIVERY, What::Signal(number, false))
     }

@@ -1,13 +1,12 @@
 //! What a queue knows, under its lock.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use syslet::source::WatchId;
+use syslet::source::Ended;
 
 use crate::event::{Event, Flags, Key};
 use crate::level;
@@ -52,8 +51,8 @@ pub(crate) type Sources = HashMap<Key, Arc<Node>, BuildHasherDefault<Fold>>;
 /// What is left to be done when the lock is let go.
 #[derive(Debug, Default)]
 pub(crate) struct Chores {
-    /// Watches to be ended, with the numbers that they were of.
-    pub(crate) watches: Vec<(WatchId, i32)>,
+    /// Watches to be ended.
+    pub(crate) watches: Vec<Ended>,
     /// Sources that are none any more and are still known elsewhere.
     pub(crate) ended: Vec<Arc<Node>>,
 }
@@ -75,7 +74,7 @@ pub(crate) struct State {
     pub(crate) called: usize,
     /// Tasks to be woken when something has come.
     pub(crate) tasks: Vec<Waker>,
-    pub(crate) eventfd: Option<Arc<File>>,
+    pub(crate) has_eventfd: bool,
     /// Somebody is on the way to wake tasks and write to the eventfd.
     pub(crate) nudging: bool,
     /// Sources of descriptors, for the sweep.
@@ -145,13 +144,24 @@ impl State {
         Some(node)
     }
 
+    /// As [`remove`](Self::remove), if it still is this one that has its key.
+    pub(crate) fn remove_this(&mut self, node: &Node) {
+        let key = node.source.key;
+        if self.sources.get(&key).is_some_and(|now| std::ptr::eq(&raw const **now, node)) {
+            self.remove(key);
+        }
+    }
+
     fn end(&mut self, node: &Arc<Node>) {
         node.gone.store(true, Ordering::SeqCst);
-        if node.queued.swap(false, Ordering::Relaxed) {
+        let pass_on = node.queued.swap(false, Ordering::Relaxed);
+        if pass_on {
             self.live -= 1;
         }
         match (node.readiness(), node.watch.get()) {
-            (Some((number, _)), Some(watch)) => self.chores.watches.push((*watch, number)),
+            (Some((number, _)), Some(&watch)) => {
+                self.chores.watches.push(Ended { watch, number, pass_on });
+            }
             (Some(_), None) => {}
             _ => self.chores.ended.push(Arc::clone(node)),
         }

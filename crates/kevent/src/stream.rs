@@ -26,13 +26,15 @@ impl Queue {
         if let Some(event) = take() {
             return Poll::Ready(Some(event));
         }
-        let waker = context.waker();
+        // Cloned and dropped where no lock is held: a waker is code of the program's.
+        let mut waker = Some(context.waker().clone());
         {
             let mut state = self.core.lock();
-            if !state.tasks.iter().any(|task| task.will_wake(waker)) {
-                state.tasks.push(waker.clone());
+            if !state.tasks.iter().any(|task| task.will_wake(context.waker())) {
+                state.tasks.extend(waker.take());
             }
         }
+        drop(waker);
         // What came before the waker was there; and who closes wakes those whom it finds.
         match take() {
             Some(event) => Poll::Ready(Some(event)),

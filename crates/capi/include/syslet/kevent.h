@@ -188,8 +188,9 @@ int kevent_wait(int ctl_fd, unsigned int num, unsigned int old_uidx, struct time
 int kevent_commit(int ctl_fd, unsigned int new_uidx, unsigned int over);
 
 /*
- * Has 1 added to `eventfd` when something comes to the queue, so that an epoll loop can watch it: 0. It is duplicated; -1 ends it.
- * -EBADF: also if that is no descriptor. Handlers: no.
+ * Has 1 added to `eventfd` when something comes to the queue, so that an epoll loop can watch it: 0. It stays the
+ * program's, and must be open until -1 ends that, or the queue is closed. -EBADF: also if it is no descriptor; -EINVAL:
+ * it is no eventfd. Handlers: no.
  */
 int kevent_eventfd(int ctl_fd, int eventfd);
 

@@ -2,6 +2,8 @@
 
 /// What closing a descriptor does.
 mod closing;
+/// Eventfds that are told.
+mod eventfds;
 /// Flags of sources.
 mod flags;
 /// Children, completions, directories.
@@ -10,6 +12,8 @@ mod others;
 mod readiness;
 /// Rings in memory.
 mod rings;
+/// Several sources of one file.
+mod sharing;
 /// Signals: programs of their own would be needed to block them everywhere, so one test does all.
 mod signals;
 /// Eight threads.

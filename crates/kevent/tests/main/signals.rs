@@ -1,6 +1,7 @@
 #![allow(unsafe_code, reason = "signal masks and handlers")]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use syslet_kevent::{Kind, Source};
@@ -58,11 +59,15 @@ fn a_signal_is_delivered_as_always_and_told() {
     // What was there before is there again.
     send(number);
     handled(3);
+    assert_eq!(current(number).sa_sigaction, handle as *const () as usize);
+}
+
+fn current(number: i32) -> libc::sigaction {
     // SAFETY: zeroes are one.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: reads into the structure.
     unsafe { libc::sigaction(number, std::ptr::null(), &mut now) };
-    assert_eq!(now.sa_sigaction, handle as *const () as usize);
+    now
 }
 
 /// Runs in a process of its own, where all threads can block a signal.
@@ -93,4 +98,143 @@ fn a_signal_that_all_threads_block_comes_through_the_queue_only() {
     // SAFETY: writes the status.
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
     assert_eq!(status, 0);
+}
+
+/// Runs `act` in a process of its own, which answers whether all is right.
+fn in_child(act: impl FnOnce() -> bool) -> libc::pid_t {
+    // SAFETY: the child has what its parent's thread had, and leaves by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or(false);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(if right { 0 } else { 1 }) };
+    }
+    pid
+}
+
+/// The next that is to be said of the child.
+fn status(pid: libc::pid_t) -> i32 {
+    let mut status = -1;
+    // SAFETY: writes the status.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) }, pid);
+    status
+}
+
+#[test]
+fn a_stop_signal_stops_and_is_told_each_time() {
+    let (mut ready, mut says) = std::io::pipe().unwrap();
+    let pid = in_child(move || {
+        // A group of its own, with a parent outside: an orphaned one is not stopped.
+        // SAFETY: no memory.
+        unsafe { libc::setpgid(0, 0) };
+        let queue = queue();
+        queue.add(Source::signal(libc::SIGTSTP as u32)).unwrap();
+        let mut told = 0;
+        for _ in 0..2 {
+            // The handler is there again, which it is not while the process goes on.
+            while current(libc::SIGTSTP).sa_sigaction == libc::SIG_DFL {
+                std::thread::yield_now();
+            }
+            says.write_all(b"!").unwrap();
+            told += one(&queue).data[0];
+        }
+        told == 2
+    });
+    for _ in 0..2 {
+        ready.read_exact(&mut [0]).unwrap();
+        // SAFETY: no memory.
+        unsafe { libc::kill(pid, libc::SIGTSTP) };
+        let status = status(pid);
+        assert!(libc::WIFSTOPPED(status), "{status:#x}");
+        assert_eq!(libc::WSTOPSIG(status), libc::SIGTSTP);
+        // SAFETY: as above.
+        unsafe { libc::kill(pid, libc::SIGCONT) };
+    }
+    assert_eq!(status(pid), 0);
+}
+
+#[test]
+fn who_ignores_its_children_need_not_wait_for_them() {
+    let pid = in_child(|| {
+        // SAFETY: no handler.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let queue = queue();
+        queue.add(Source::signal(libc::SIGCHLD as u32)).unwrap();
+        in_child(|| true);
+        let told = one(&queue).data[0] == 1;
+        // SAFETY: no memory is written: the pointer is null.
+        let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
+        told && waited == -1
+    });
+    assert_eq!(status(pid), 0);
+}
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// Installs a handler, without any flags; what was there before.
+fn install(number: i32, handler: extern "C" fn(libc::c_int)) -> libc::sigaction {
+    // SAFETY: zeroes are one.
+    let mut new: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    new.sa_sigaction = handler as *const () as usize;
+    // SAFETY: reads the one and writes the other.
+    assert_eq!(unsafe { libc::sigaction(number, &new, &mut old) }, 0);
+    old
+}
+
+#[test]
+fn a_handler_that_interrupts_calls_interrupts_them_still() {
+    let number = libc::SIGRTMIN() + 5;
+    install(number, nothing);
+    let queue = queue();
+    queue.add(Source::signal(number as u32)).unwrap();
+    let (mut from, to) = std::io::pipe().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let reads = std::thread::spawn(move || {
+        // SAFETY: no memory.
+        tell.send(unsafe { libc::pthread_self() }).unwrap();
+        from.read(&mut [0]).map_err(|error| error.kind())
+    });
+    let thread = told.recv().unwrap();
+    let until = Instant::now() + LONG;
+    // Until one comes while it reads.
+    while !reads.is_finished() && Instant::now() < until {
+        // SAFETY: it is joined below.
+        unsafe { libc::pthread_kill(thread, number) };
+        std::thread::yield_now();
+    }
+    drop(to); // ends a read that was made again
+    assert_eq!(reads.join().unwrap(), Err(std::io::ErrorKind::Interrupted));
+}
+
+static BELOW: AtomicUsize = AtomicUsize::new(0);
+static CHAINED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn chains(number: libc::c_int) {
+    CHAINED.fetch_add(1, Ordering::SeqCst);
+    type Full = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+    // SAFETY: ours, which takes three arguments.
+    let below: Full = unsafe { std::mem::transmute(BELOW.load(Ordering::SeqCst)) };
+    below(number, std::ptr::null_mut(), std::ptr::null_mut());
+}
+
+#[test]
+fn a_handler_that_calls_ours_is_called_once_though_ours_comes_again() {
+    let number = libc::SIGRTMIN() + 6;
+    install(number, nothing);
+    let (source, queue) = (Source::signal(number as u32), queue());
+    queue.add(source).unwrap();
+    BELOW.store(install(number, chains).sa_sigaction, Ordering::SeqCst);
+    for round in 1..=3 {
+        queue.remove(source.key()).unwrap();
+        queue.add(source).unwrap();
+        send(number);
+        assert_eq!(one(&queue).data[0], 1, "it is told once");
+        let until = Instant::now() + LONG;
+        while CHAINED.load(Ordering::SeqCst) < round && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        assert_eq!(CHAINED.load(Ordering::SeqCst), round);
+    }
 }

@@ -1,5 +1,3 @@
-use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,32 +70,6 @@ fn several_tasks_share_the_events_and_a_dropped_future_loses_none() {
         tasks.into_iter().flat_map(|task| runtime.block_on(task).unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..5000).collect::<Vec<_>>());
-}
-
-#[test]
-fn an_eventfd_is_readable_when_there_are_events() {
-    let (queue, (mine, theirs)) = (queue(), pair());
-    queue.add(Source::recv(&mine).with(Flags::ET)).unwrap();
-    let eventfd = eventfd();
-    queue.attach_eventfd(eventfd.as_fd().try_clone_to_owned().unwrap());
-    put(&theirs);
-    let mut count = [0; 8];
-    (&eventfd).read_exact(&mut count).expect("waits until it is told");
-    assert_eq!(u64::from_ne_bytes(count), 1);
-    assert_eq!(queue.get_events(0, 8, None).unwrap()[0].id, mine.as_raw_fd() as u64);
-    queue.detach_eventfd();
-    queue.post(Event::default());
-    queue.attach_eventfd(eventfd.as_fd().try_clone_to_owned().unwrap());
-    (&eventfd).read_exact(&mut count).expect("something is there already");
-}
-
-#[allow(unsafe_code, reason = "eventfd(2)")]
-fn eventfd() -> std::fs::File {
-    use std::os::fd::FromRawFd;
-    // SAFETY: no memory.
-    let number = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-    // SAFETY: it is new.
-    unsafe { std::fs::File::from_raw_fd(number) }
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use syslet_kevent::{Event, Queue, Source};
 
-use crate::util::{LONG, errno, one, queue, within_short};
+use crate::util::{LONG, SHORT, errno, one, pair, put, queue, within_short};
 
 fn post(queue: &Queue, ids: std::ops::Range<u64>) {
     ids.for_each(|id| queue.post(Event { id, kind: 9, ..Event::default() }));
@@ -144,4 +145,99 @@ fn events_of_removed_sources_are_not_counted() {
     assert_eq!(queue.len(), 100);
     assert_eq!(queue.get_events(100, 1000, Some(Instant::now())).unwrap().len(), 100);
     assert_eq!(within_short(&queue), []);
+}
+
+#[test]
+fn a_level_triggered_event_is_handed_out_once_in_a_call() {
+    let (queue, (mine, theirs)) = (queue(), pair());
+    queue.add(Source::recv(&mine).user_data(5)).unwrap();
+    put(&theirs);
+    let two = || queue.get_events(2, 8, Some(Instant::now() + SHORT)).unwrap();
+    assert_eq!(two().len(), 1, "it is one event, though it still holds");
+    assert_eq!(two().len(), 1, "and one of the next call");
+    // A second one ends the wait.
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| queue.get_events(2, 8, Some(Instant::now() + LONG)).unwrap());
+        post(&queue, 1..2);
+        let users: Vec<_> = waits.join().unwrap().iter().map(|event| event.user).collect();
+        assert!(users.len() == 2 && users.contains(&5), "{users:?}");
+    });
+}
+
+/// What `act` returns, which must not take for ever.
+fn in_time<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(act()));
+    told.recv_timeout(LONG).expect("it ends")
+}
+
+#[test]
+fn who_is_given_events_may_use_the_queue() {
+    for count in [3, 300] {
+        let posts = in_time(move || {
+            let queue = queue();
+            post(&queue, 0..count);
+            let max = count as usize;
+            let taken = queue.fetch_each(max, max, None, |event| queue.post(event)).unwrap();
+            (taken, queue.len())
+        });
+        assert_eq!(posts, (count as usize, count as usize));
+    }
+}
+
+#[test]
+fn events_that_were_not_given_are_handed_on_if_somebody_panics() {
+    let queue = queue();
+    post(&queue, 0..5);
+    let gives = || queue.fetch_each(5, 5, None, |event| assert_ne!(event.id, 2));
+    assert!(catch_unwind(AssertUnwindSafe(gives)).is_err());
+    let ids: Vec<_> = within_short(&queue).iter().map(|event| event.id).collect();
+    assert_eq!(ids, [3, 4]);
+}
+
+mod waker {
+    //! A waker that uses the queue when it is cloned and dropped.
+    #![allow(unsafe_code, reason = "a table of functions for a waker")]
+
+    use std::sync::Arc;
+    use std::task::{RawWaker, RawWakerVTable, Waker};
+
+    use syslet_kevent::Queue;
+
+    static TABLE: RawWakerVTable = RawWakerVTable::new(clone, drop_it, |_| {}, drop_it);
+
+    fn clone(data: *const ()) -> RawWaker {
+        // SAFETY: it is of `into_raw`.
+        let queue = unsafe { &*data.cast::<Queue>() };
+        let _ = queue.len();
+        // SAFETY: as above; the clone is one more reference.
+        unsafe { Arc::increment_strong_count(data.cast::<Queue>()) };
+        RawWaker::new(data, &TABLE)
+    }
+
+    fn drop_it(data: *const ()) {
+        // SAFETY: it is of `into_raw`, and this reference is used no more.
+        let queue = unsafe { Arc::from_raw(data.cast::<Queue>()) };
+        let _ = queue.len();
+    }
+
+    pub(super) fn of(queue: &Arc<Queue>) -> Waker {
+        let data = Arc::into_raw(Arc::clone(queue)).cast();
+        // SAFETY: the functions do what the contract says.
+        unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) }
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_queue() {
+    in_time(|| {
+        let queue = std::sync::Arc::new(queue());
+        let waker = waker::of(&queue);
+        let mut context = std::task::Context::from_waker(&waker);
+        for _ in 0..2 {
+            assert!(queue.poll_next(&mut context).is_pending());
+        }
+        post(&queue, 0..1);
+        assert!(queue.poll_next(&mut context).is_ready());
+    });
 }

@@ -1,8 +1,8 @@
-//! An eventfd of the program's that is told of completions.
+//! An eventfd of the program's that is told of completions, or of a surface's events.
 //!
 //! # Safety
 //!
-//! The memory that the two calls are given is a local variable. The descriptor is the program's: it
+//! The memory that the calls are given is a local variable. The descriptor is the program's: it
 //! stays open as long as it is attached, unless the program closes numbers that it does not own
 //! (`closefrom(3)`). Then nothing is written to what stands at the number: before each write the file is
 //! compared with the one that was attached, and no write has an effect on any of the kernel's anonymous
@@ -13,11 +13,14 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
+use syslet_sys::descriptor;
+use syslet_sys::uapi::POLLOUT;
+
 /// Device, inode and type of a file.
 type Identity = (u64, u64, u32);
 
-/// See the module.
-pub(super) struct EventFd {
+/// An eventfd of the program's, told of what has come.
+pub struct EventFd {
     fd: RawFd,
     identity: Identity,
     /// Keeps it open.
@@ -31,8 +34,12 @@ impl std::fmt::Debug for EventFd {
 }
 
 impl EventFd {
-    /// Fails if `owner` is not one of the kernel's anonymous files, as eventfds are.
-    pub(super) fn new(owner: impl AsFd + Send + Sync + 'static) -> io::Result<Self> {
+    /// The eventfd behind `owner`, which is dropped with this.
+    ///
+    /// # Errors
+    ///
+    /// If `owner` is not one of the kernel's anonymous files, as eventfds are.
+    pub fn new(owner: impl AsFd + Send + Sync + 'static) -> io::Result<Self> {
         let owner = Box::new(owner);
         let fd = owner.as_fd().as_raw_fd();
         let identity = identity(fd).ok_or_else(io::Error::last_os_error)?;
@@ -43,9 +50,11 @@ impl EventFd {
         Ok(Self { fd, identity, _owner: owner })
     }
 
-    /// Adds one to the count, if it is still there. Does not wait: only ones are added.
-    pub(super) fn add_one(&self) {
-        if identity(self.fd) == Some(self.identity) {
+    /// Adds one to the count, if it is still there. Does not wait: a full one is readable, which is all that
+    /// matters, and has no room.
+    pub fn add_one(&self) {
+        let is_there = identity(self.fd) == Some(self.identity);
+        if is_there && descriptor::poll(self.fd, POLLOUT as u16, 0) > 0 {
             let one = 1u64;
             // SAFETY: see the header.
             unsafe { libc::write(self.fd, (&raw const one).cast(), size_of::<u64>()) };

@@ -15,6 +15,8 @@ mod shared;
 mod slot;
 
 #[cfg(not(loom))]
+pub use eventfd::EventFd;
+#[cfg(not(loom))]
 pub use queue::{Completion, CompletionQueue, Next, QueueStats};
 pub use registry::OpId;
 #[cfg(not(loom))]

@@ -24,7 +24,7 @@ use syslet_sys::{call as kernel, descriptor, futex};
 
 use super::again::{self, Went};
 use super::op::Parked;
-use super::source::{Nudged, WatchId};
+use super::source::{Ended, Nudged, WatchId};
 use super::watch::{Gathering, Watches};
 use crate::call::interest;
 use crate::crew::{CREW_MASK, Engine, KNOCK_CODE, start_thread};
@@ -52,8 +52,10 @@ enum Request {
     Release(u32, Arc<AtomicU32>),
     /// Begin these watches.
     Gather(Arc<Gathering>),
-    /// End these watches of readiness, or (`true`) of inodes.
-    Leave(Vec<(WatchId, i32)>, bool),
+    /// End these watches of readiness.
+    Leave(Vec<Ended>),
+    /// End this watch of an inode.
+    LeaveInode(WatchId),
     /// Take these signals, and tell them.
     Signals(u64, fn(u32), Arc<AtomicU32>),
 }
@@ -177,9 +179,14 @@ impl Keeper {
         self.ask(Request::Gather(Arc::clone(gathering)));
     }
 
-    /// Ends watches, of readiness or of inodes.
-    pub(super) fn leave(&self, watches: Vec<(WatchId, i32)>, inodes: bool) {
-        self.ask(Request::Leave(watches, inodes));
+    /// Ends watches of readiness.
+    pub(super) fn leave(&self, watches: Vec<Ended>) {
+        self.ask(Request::Leave(watches));
+    }
+
+    /// Ends a watch of an inode.
+    pub(super) fn leave_inode(&self, watch: WatchId) {
+        self.ask(Request::LeaveInode(watch));
     }
 
     /// Takes signals from now on, and calls `each` with their numbers.
@@ -379,14 +386,8 @@ impl Table {
         gathering.answer(answers);
     }
 
-    fn leave(&mut self, watches: &[(WatchId, i32)], inodes: bool) {
-        for (watch, number) in watches {
-            if inodes {
-                self.watches.leave_inode(*watch);
-            } else {
-                self.watches.leave(*watch, *number);
-            }
-        }
+    fn leave(&mut self, watches: &[Ended]) {
+        watches.iter().for_each(|ended| self.watches.leave(*ended));
         self.watches.tidy();
     }
 
@@ -401,7 +402,8 @@ impl Table {
                 Request::Child(call, pid) => self.watch_child(call, pid),
                 Request::GoOn(call) => self.go_on_with_held(&call),
                 Request::Gather(gathering) => self.gather(&gathering),
-                Request::Leave(watches, inodes) => self.leave(&watches, inodes),
+                Request::Leave(watches) => self.leave(&watches),
+                Request::LeaveInode(watch) => self.watches.leave_inode(watch),
                 Request::Signals(mask, each, reply) => {
                     self.watches.take_signals(mask, each);
                     answer(&reply, DONE);

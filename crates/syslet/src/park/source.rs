@@ -24,14 +24,17 @@ use super::keeper::Delivery;
 use super::op::{NOWHERE as NO_PLACE, hold_off_handlers};
 pub use super::timers::Clock;
 use super::watch::Gathering;
+#[cfg(not(loom))]
+pub use crate::complete::EventFd;
 
 /// The place of a source that is in no heap.
 pub const NOWHERE: u32 = NO_PLACE;
 
 /// What is told of readiness.
 pub trait Watched: Send + Sync {
-    /// These events (of poll(2), or of inotify) came. On the keeper's thread.
-    fn ready(self: Arc<Self>, events: u32);
+    /// These events (of poll(2), or of inotify) came. On the keeper's thread. False: it is none any more, and
+    /// they are for another.
+    fn ready(self: Arc<Self>, events: u32) -> bool;
     /// No more will come: `error` is an errno. On the keeper's thread.
     fn broken(self: Arc<Self>, error: i32);
 }
@@ -115,6 +118,17 @@ pub struct WatchId {
     pub(super) serial: u64,
 }
 
+/// A watch to be ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Which.
+    pub watch: WatchId,
+    /// The number by which the program knew its descriptor.
+    pub number: i32,
+    /// It was told of an event that it will not tell: others of the same file are told.
+    pub pass_on: bool,
+}
+
 /// What became of an order: the watch, and what is ready at once, which is not told again; or `-errno`.
 pub type Begun = Result<(WatchId, u32), isize>;
 
@@ -164,13 +178,13 @@ fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
     gathering.wait()
 }
 
-/// Ends watches of readiness, whose descriptors the program knew by these numbers. What they were about to be told they may still be.
+/// Ends watches of readiness. What they were about to be told they may still be.
 ///
 /// **Blocking**: never.
-pub fn unwatch(watches: &[(WatchId, i32)]) {
+pub fn unwatch(watches: Vec<Ended>) {
     let _busy = hold_off_handlers();
     if let Some(keeper) = engine().and_then(|engine| engine.keeper(true)) {
-        keeper.leave(watches.to_vec(), false);
+        keeper.leave(watches);
     }
 }
 
@@ -178,7 +192,7 @@ pub fn unwatch(watches: &[(WatchId, i32)]) {
 pub fn unwatch_inode(watch: WatchId) {
     let _busy = hold_off_handlers();
     if let Some(keeper) = engine().and_then(|engine| engine.keeper(true)) {
-        keeper.leave(vec![(watch, -1)], true);
+        keeper.leave_inode(watch);
     }
 }
 

@@ -19,7 +19,7 @@ use syslet_sys::uapi::{
 };
 use syslet_sys::{call as kernel, descriptor, futex};
 
-use super::source::{Begun, File, Order, WatchId, Watched};
+use super::source::{Begun, Ended, File, Order, WatchId, Watched};
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 
 /// Numbers by which files are put into the epoll.
@@ -258,19 +258,38 @@ impl Watches {
         readers
     }
 
-    /// Ends a watch of what the program knew as `number`.
-    pub(super) fn leave(&mut self, watch: WatchId, number: i32) {
+    /// Ends a watch.
+    pub(super) fn leave(&mut self, ended: Ended) {
+        let Ended { watch, number, pass_on } = ended;
         let Some(entry) = self.find(watch) else { return };
         let before = entry.readers.len();
         entry.readers.retain(|reader| reader.serial != watch.serial);
-        if before == entry.readers.len() || !entry.readers.is_empty() {
+        if before == entry.readers.len() {
             return;
         }
         let (desk, file) = (entry.desk as usize, entry.file);
+        if !entry.readers.is_empty() {
+            if pass_on {
+                self.tell_again(watch.index, number);
+            }
+            return;
+        }
         self.drop_entry(watch.index);
         // If it cannot be taken, the epoll forgets it when its file is closed, and nobody listens till then.
         if let Some(Ok(taken)) = file.map(|file| self.take(number, file)) {
             self.at_desk(taken, desk, descriptor::forget);
+            kernel::close(taken);
+        }
+    }
+
+    /// Has those that are left told of what is ready now: changing a watch does that.
+    fn tell_again(&mut self, index: u32, number: i32) {
+        let entry = &mut self.entries[index as usize];
+        entry.events = entry.readers.iter().fold(0, |events, reader| events | reader.events);
+        let (desk, file, event) = (entry.desk as usize, entry.file, Self::event(index, entry));
+        // If it cannot be taken the number is another's, which those that are left find out.
+        if let Some(Ok(taken)) = file.map(|file| self.take(number, file)) {
+            self.at_desk(taken, desk, |epoll, at| descriptor::watch(epoll, at, event, true));
             kernel::close(taken);
         }
     }
@@ -292,18 +311,24 @@ impl Watches {
         if entry.generation & 0x3fff_ffff != generation {
             return;
         }
-        let mut given = false;
+        // Each interest is answered once, but for those who want to be told whoever else is.
+        let mut given = 0;
         for reader in &mut entry.readers {
-            let found = events & (reader.events | POLLERR | POLLHUP);
-            if found == 0 || (given && !reader.wake_all) {
-                continue;
-            }
+            let over = events & (POLLERR | POLLHUP);
             if let Some(first) = &mut reader.first {
-                *first |= found;
+                *first |= events & reader.events | over;
                 continue;
             }
-            given |= !reader.wake_all;
-            Arc::clone(&reader.who).ready(found);
+            let left = if reader.wake_all { reader.events } else { reader.events & !given };
+            let found = events & left | over;
+            if found == 0 || (left == 0 && reader.events != 0) {
+                continue;
+            }
+            let taken = Arc::clone(&reader.who).ready(found);
+            if taken && !reader.wake_all {
+                // Errors and the end answer whatever was asked.
+                given |= if over == 0 { found } else { left };
+            }
         }
     }
 
@@ -364,7 +389,7 @@ impl Watches {
         if mask & IN_Q_OVERFLOW != 0 {
             // Something has happened, nobody knows where: it may be everything.
             for (_, who, events) in self.inodes.values().flat_map(|readers| &readers.0) {
-                Arc::clone(who).ready(*events);
+                let _ = Arc::clone(who).ready(*events);
             }
         } else if mask & IN_IGNORED != 0 {
             for (_, who, _) in self.inodes.remove(&watch).unwrap_or_default().0 {
@@ -373,7 +398,7 @@ impl Watches {
         } else if let Some(InodeReaders(readers)) = self.inodes.get(&watch) {
             for (_, who, events) in readers {
                 if mask & events != 0 {
-                    Arc::clone(who).ready(mask & events);
+                    let _ = Arc::clone(who).ready(mask & events);
                 }
             }
         }

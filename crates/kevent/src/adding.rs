@@ -1,0 +1,239 @@
+//! How sources come into a queue.
+//!
+//! A source is put into the state first, so that its key is taken, and has things told then; if that fails it is
+//! taken out again. Between the two another thread may remove it, hand its event out, or put another of its key in: so what is
+//! done afterwards is done to this source, never to its key.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use syslet::source::{self, Ended, File, Order, Watched};
+
+use crate::core::On;
+use crate::event::{BROKEN, DONE, Event, Flags, Happened};
+use crate::inode;
+use crate::level;
+use crate::node::Node;
+use crate::queue::{Changed, Queue, error};
+use crate::source::{Source, What};
+use crate::state::Item;
+use crate::{child, signals, sweep};
+
+impl Queue {
+    /// Puts a source into the queue, without having anything told yet.
+    fn insert(&self, source: Source, again: bool) -> io::Result<Arc<Node>> {
+        let file = match source.what {
+            What::Ready(number, _) | What::Inode(number) => {
+                let file = File::of(number);
+                Some(file.map_err(|number| error(-number as i32))?)
+            }
+            What::Signal(number, _) if !signals::may_be_told(number) => {
+                return Err(error(libc::EINVAL));
+            }
+            _ => None,
+        };
+        let node = Arc::new(Node::new(self.core.this(), source, file));
+        self.core.with(|state| {
+            self.living()?;
+            let old = state.sources.get(&source.key);
+            match old {
+                None if again => return Err(error(libc::ENOENT)),
+                Some(_) if again => drop(state.remove(source.key)),
+                Some(old) if level::is_same(old) => return Err(error(libc::EEXIST)),
+                Some(old) => {
+                    // Its number was closed, and is another's now.
+                    let mut event = old.blank();
+                    event.state = BROKEN | DONE;
+                    event.data[1] = (-libc::EBADF) as u32;
+                    state.remove(source.key);
+                    state.ready.push_back(Item::Event(event));
+                    state.live += 1;
+                }
+                None => {}
+            }
+            state.insert(Arc::clone(&node));
+            if node.readiness().is_some() {
+                state.watched.push(Arc::downgrade(&node));
+            }
+            Ok(node)
+        })
+    }
+
+    /// A source that was put in cannot be one.
+    fn fail(&self, node: &Node, number: i32) -> io::Error {
+        self.core.with(|state| state.remove_this(node));
+        error(number)
+    }
+
+    /// Adds a source that needs no other thread.
+    pub(crate) fn enter(&self, source: Source, again: bool) -> Changed {
+        self.living()?;
+        let node = self.insert(source, again)?;
+        let at_once = match source.what {
+            What::Timer(clock, first, _) => {
+                let due = source.flags.contains(Flags::ONESHOT) && first <= clock.now();
+                if !due && source::set_alarm(clock, first, Arc::clone(&node) as _).is_err() {
+                    return Err(self.fail(&node, libc::EAGAIN));
+                }
+                if node.is_gone() {
+                    source::clear_alarm(clock, &*node);
+                }
+                u32::from(due)
+            }
+            What::Signal(number, only) => {
+                if let Err(number) = signals::enter(number, only, &node) {
+                    return Err(self.fail(&node, number));
+                }
+                0
+            }
+            What::Child(pid) => match child::enter(&self.core, &node, pid) {
+                Ok(ended) => u32::from(ended),
+                Err(number) => return Err(self.fail(&node, number)),
+            },
+            What::Ready(..) | What::Inode(_) | What::User => 0,
+        };
+        Ok(self.entered(&node, at_once, again))
+    }
+
+    /// A source was added that was ready at once for `events`.
+    fn entered(&self, node: &Arc<Node>, events: u32, again: bool) -> Option<Event> {
+        if node.is(Flags::READY) {
+            self.core.say(node, node.source.asked | events, On::Program);
+            return None;
+        }
+        if events == 0 {
+            return None;
+        }
+        if again || node.is(Flags::ALWAYS_QUEUE) {
+            let _ = node.tell(events, 1, On::Program);
+            return None;
+        }
+        self.core.with(|state| {
+            if node.is_gone() {
+                return None; // handed out or removed by another thread, whose key may be a new source's
+            }
+            node.note(events, 1);
+            if node.queued.load(Ordering::Relaxed) {
+                return None; // it was told more meanwhile, and that goes along with it
+            }
+            let event = node.event();
+            if node.is(Flags::ONESHOT) {
+                state.remove_this(node);
+            } else if node.readiness().is_some() && !node.is(Flags::ET) {
+                state.levels.push(Arc::clone(node));
+            }
+            Some(event)
+        })
+    }
+
+    pub(crate) fn enter_all(&self, sources: &[Source], again: bool) -> Vec<Changed> {
+        if self.is_dead() {
+            return sources.iter().map(|_| Err(error(libc::EBADF))).collect();
+        }
+        let mut answers: Vec<Changed> = Vec::with_capacity(sources.len());
+        let (mut ready, mut inodes) = (Vec::new(), Vec::new());
+        for (at, source) in sources.iter().enumerate() {
+            let orders = match source.what {
+                What::Ready(..) => &mut ready,
+                What::Inode(_) => &mut inodes,
+                _ => {
+                    answers.push(self.enter(*source, again));
+                    continue;
+                }
+            };
+            let node = self.insert(*source, again);
+            answers.push(node.map(|node| {
+                orders.push((at, node));
+                None
+            }));
+        }
+        self.watch(&ready, again, &mut answers, source::watch);
+        self.watch(&inodes, again, &mut answers, source::watch_inodes);
+        if !ready.is_empty() {
+            sweep::begin(&self.core);
+        }
+        answers
+    }
+
+    /// Has the engine tell these sources.
+    fn watch(
+        &self,
+        nodes: &[(usize, Arc<Node>)],
+        again: bool,
+        answers: &mut [Changed],
+        begin: fn(Vec<Order>) -> Vec<source::Begun>,
+    ) {
+        if nodes.is_empty() {
+            return;
+        }
+        let begun = begin(nodes.iter().map(|(_, node)| order(node)).collect());
+        for ((at, node), begun) in nodes.iter().zip(begun) {
+            answers[*at] = match begun {
+                Err(number) => Err(self.fail(node, -number as i32)),
+                Ok((watch, events)) => {
+                    let gone = self.core.with(|_| {
+                        let _ = node.watch.set(watch);
+                        node.is_gone()
+                    });
+                    match (gone, node.readiness()) {
+                        (false, _) => Ok(self.entered(node, events, again)),
+                        (true, Some((number, _))) => {
+                            // What it was told at once is for others of its file.
+                            let pass_on = events != 0;
+                            source::unwatch(vec![Ended { watch, number, pass_on }]);
+                            Ok(None)
+                        }
+                        (true, None) => {
+                            source::unwatch_inode(watch);
+                            Ok(None)
+                        }
+                    }
+                }
+            };
+        }
+    }
+}
+
+fn order(node: &Arc<Node>) -> Order {
+    let (number, events) = match node.source.what {
+        What::Inode(number) => (number, inode::events(node.source.asked)),
+        _ => node.readiness().unwrap_or((-1, 0)),
+    };
+    let file = node.file.unwrap_or(File { id: (0, 0), is_socket: false });
+    let (wake_all, who) = (node.is(Flags::WAKEUP_ALL), Arc::clone(node) as Arc<dyn Watched>);
+    Order { number, file, events, wake_all, who }
+}
+
+const _: () = assert!(Happened::FIRED == 1 && Happened::EXITED == 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another thread was faster: what it has put in its place is left alone.
+    #[test]
+    fn a_source_that_is_gone_takes_no_newer_one_of_its_key_along() {
+        let queue = Queue::new().unwrap();
+        let source = Source::user(5).with(Flags::ONESHOT);
+        let old = queue.insert(source, false).unwrap();
+        queue.remove(source.key()).unwrap();
+        let newer = queue.insert(source, false).unwrap();
+        assert_eq!(queue.entered(&old, 1, false), None);
+        assert!(!newer.is_gone() && queue.sources() == 1);
+    }
+
+    /// It was told more before it was answered: that is one event, and none without anything in it.
+    #[test]
+    fn what_comes_while_a_source_is_added_is_told_once() {
+        let queue = Queue::new().unwrap();
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let node = queue.insert(Source::recv(&socket).with(Flags::ET), false).unwrap();
+        let events = u32::from(libc::POLLIN.cast_unsigned());
+        assert!(node.tell(events, 1, On::Keeper));
+        let answered = queue.entered(&node, events, false);
+        let queued = queue.get_events(0, 8, None).unwrap();
+        let all: Vec<_> = answered.iter().chain(&queued).map(Event::happened).collect();
+        assert_eq!(all, [Happened::RECV]);
+    }
+}

@@ -1,0 +1,66 @@
+//! The queue's ring, as programs use it: waiting for it to be filled, saying how far it was read.
+
+use std::io;
+use std::time::Instant;
+
+use crate::Queue;
+use crate::core::Waited;
+use crate::queue::error;
+use crate::ring::Ring;
+use crate::state::State;
+
+impl Queue {
+    /// Waits until the ring has events that are not committed, or the program's index, which was `uidx` when it was last
+    /// looked at, is another; says how many events are in the ring, but at most `num`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: there is no ring, or it has less than `num` places. `EINTR`: a signal handler has run.
+    ///
+    /// # Blocking
+    ///
+    /// Until then, or `deadline`.
+    pub fn wait(&self, num: u32, uidx: u32, deadline: Option<Instant>) -> io::Result<u32> {
+        self.living()?;
+        let size = self.core.lock().ring.as_ref().map(Ring::size);
+        if size.is_none_or(|size| num > size) {
+            return Err(error(libc::EINVAL));
+        }
+        self.core.refresh(num as usize);
+        let moved = |state: &mut State| {
+            state.active = true;
+            state.fill_ring(true);
+            state.ring.as_ref().is_some_and(|ring| ring.len() > 0 || ring.uidx() != uidx)
+        };
+        if self.core.wait(1, deadline, moved) == Waited::Interrupted {
+            return Err(error(libc::EINTR));
+        }
+        Ok(self.core.with(|state| state.ring.as_ref().map_or(0, |ring| ring.len().min(num))))
+    }
+
+    /// The program has read the ring up to index `uidx`, and the header's `over` was this when it looked. Says how many places
+    /// are free by that, which is less than it thinks if another thread was faster. What waited for room moves up.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: there is no ring, or nothing at that index. `EOVERFLOW`: the ring has come round more than once since.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn commit(&self, uidx: u32, over: u32) -> io::Result<u32> {
+        self.living()?;
+        let freed = self.core.with(|state| {
+            state.active = true;
+            let ring = state.ring.as_mut().ok_or_else(|| error(libc::EINVAL))?;
+            let freed = ring.commit(uidx, over)?;
+            state.fill_ring(true);
+            Ok::<_, io::Error>(freed)
+        })?;
+        if freed > 0 {
+            // Who waits for the index to change.
+            self.core.rouse();
+        }
+        Ok(freed)
+    }
+}

@@ -1,0 +1,60 @@
+use std::time::Instant;
+
+use syslet_kevent::{Flags, Happened, Queue, Source};
+
+use crate::util::{LONG, one, pair, put, queue, within_short};
+
+/// Until the queue has something, without taking it.
+fn wait_for(queue: &Queue) {
+    let until = Instant::now() + LONG;
+    while queue.is_empty() {
+        assert!(Instant::now() < until, "nothing comes");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_one_source_does_not_ask_for_is_for_the_others() {
+    let (reads, writes, asks, (mine, theirs)) = (queue(), queue(), queue(), pair());
+    assert!(reads.add(Source::recv(&mine).with(Flags::ET)).unwrap().is_none());
+    let room = writes.add(Source::send(&mine).with(Flags::ET)).unwrap();
+    assert_eq!(room.expect("there is room at once").happened(), Happened::SEND);
+    put(&theirs);
+    one(&reads);
+    while !within_short(&writes).is_empty() {}
+    // Another source has the kernel tell all that is ready now in one event.
+    asks.add(Source::poll(source_number(&mine), libc::POLLPRI as u16).with(Flags::ET)).unwrap();
+    assert_eq!(one(&reads).happened(), Happened::RECV);
+    assert_eq!(one(&writes).happened(), Happened::SEND);
+}
+
+fn source_number(socket: &std::os::unix::net::UnixStream) -> i32 {
+    std::os::fd::AsRawFd::as_raw_fd(socket)
+}
+
+#[test]
+fn a_new_source_is_answered_what_is_ready_though_an_older_one_is_told() {
+    let (old, new, (mine, theirs)) = (queue(), queue(), pair());
+    old.add(Source::recv(&mine).with(Flags::ET)).unwrap();
+    put(&theirs);
+    one(&old);
+    let at_once = new.add(Source::recv(&mine).with(Flags::ET)).unwrap();
+    assert_eq!(at_once.expect("it is ready").happened(), Happened::RECV);
+}
+
+#[test]
+fn what_was_told_to_a_source_that_is_removed_is_told_to_another() {
+    let (first, second, (mine, theirs)) = (queue(), queue(), pair());
+    for queue in [&first, &second] {
+        queue.add(Source::recv(&mine).with(Flags::ET)).unwrap();
+    }
+    put(&theirs);
+    wait_for(&first);
+    first.remove(Source::recv(&mine).key()).unwrap();
+    assert_eq!(one(&second).happened(), Happened::RECV);
+    // What was handed out is not told again: this one has ended with its event.
+    let once = Source::recv(&mine).with(Flags::ET | Flags::ONESHOT);
+    assert!(first.add(once).unwrap().is_some(), "it is ready at once");
+    while !within_short(&second).is_empty() {}
+    assert!(within_short(&second).is_empty());
+}
