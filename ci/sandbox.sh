@@ -9,3 +9,5 @@ SYSLET_TEST_SANDBOX=docker-nosched bash ci/again.sh cargo test --quiet -p syslet
 # Whether results are lost under stress does not depend on the filter: 5 s of it show that it runs.
 SYSLET_TEST_AGAIN=1 SYSLET_STRESS_SECONDS=5 SYSLET_TEST_SANDBOX=docker \
   cargo test --quiet -p syslet --test programs
+# The event queue, to whose keeper files are sent there.
+SYSLET_TEST_SANDBOX=docker bash ci/again.sh cargo test --quiet -p syslet-kevent --test main

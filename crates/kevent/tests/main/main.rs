@@ -1,7 +1,12 @@
-//! The queue through its public API: a module per promise.
+//! The queue through its public API: a module per promise. `SYSLET_TEST_SANDBOX=docker` runs all of it in a sandbox,
+//! see `container`.
 
 /// What closing a descriptor does.
 mod closing;
+/// The filter that Docker puts around a container.
+#[allow(dead_code, reason = "shared with other suites")]
+#[path = "../../../syslet/tests/container.rs"]
+mod container;
 /// Eventfds that are told.
 mod eventfds;
 /// Flags of sources.
@@ -12,6 +17,8 @@ mod others;
 mod readiness;
 /// Rings in memory.
 mod rings;
+/// Where files cannot be taken.
+mod sandbox;
 /// Several sources of one file.
 mod sharing;
 /// Signals: programs of their own would be needed to block them everywhere, so one test does all.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use syslet_kevent::{Kind, Source};
 
+use crate::util::child::{in_child, status};
 use crate::util::{LONG, one, queue, within_short};
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -39,14 +40,14 @@ fn a_signal_is_delivered_as_always_and_told() {
     send(number);
     let event = one(&one_queue);
     assert_eq!((event.kind(), event.id), (Some(Kind::Signal), number as u64));
-    assert_eq!((event.user, event.data[0], event.count()), (6, 1, 1));
+    assert_eq!((event.user_data, event.data[0], event.count()), (6, 1, 1));
     assert_eq!(one(&other).data[0], 1);
     handled(1);
     // Only through the queue now, though the other source is still there.
     let only = Source::signal_only(number as u32);
     one_queue.add(only.user_data(7)).unwrap();
     send(number);
-    let users = [one(&one_queue).user, one(&one_queue).user];
+    let users = [one(&one_queue).user_data, one(&one_queue).user_data];
     assert!(users.contains(&6) && users.contains(&7), "both kinds are told: {users:?}");
     one(&other);
     assert_eq!(HANDLED.load(Ordering::SeqCst), 1, "no handler has run");
@@ -98,26 +99,6 @@ fn a_signal_that_all_threads_block_comes_through_the_queue_only() {
     // SAFETY: writes the status.
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
     assert_eq!(status, 0);
-}
-
-/// Runs `act` in a process of its own, which answers whether all is right.
-fn in_child(act: impl FnOnce() -> bool) -> libc::pid_t {
-    // SAFETY: the child has what its parent's thread had, and leaves by `_exit`.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        let right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or(false);
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(if right { 0 } else { 1 }) };
-    }
-    pid
-}
-
-/// The next that is to be said of the child.
-fn status(pid: libc::pid_t) -> i32 {
-    let mut status = -1;
-    // SAFETY: writes the status.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) }, pid);
-    status
 }
 
 #[test]

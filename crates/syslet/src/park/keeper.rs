@@ -9,13 +9,13 @@
 //!
 //! It takes files by `pidfd_getfd(2)`, which Linux (5.6) allows within a process always and Docker's
 //! default profile forbids: there files are not held, and a call whose descriptor was closed ends with
-//! `EBADF`; what finds no room in the rings gets a thread.
+//! `EBADF`; what finds no room in the rings gets a thread; and the files of sources are sent to it (`mail.rs`).
 //!
 //! Nothing of the user's runs here, because it would see the wrong table: what is to be finished is
 //! given to the clock's thread ([`Delivery`]).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use syslet_sys::uapi::{
     EAGAIN, EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, SIGSETXID, Siginfo,
@@ -23,6 +23,7 @@ use syslet_sys::uapi::{
 use syslet_sys::{call as kernel, descriptor, futex};
 
 use super::again::{self, Went};
+use super::mail::{Address, Inbox};
 use super::op::Parked;
 use super::source::{Ended, Nudged, WatchId};
 use super::watch::{Gathering, Watches};
@@ -52,8 +53,8 @@ enum Request {
     Release(u32, Arc<AtomicU32>),
     /// Begin these watches.
     Gather(Arc<Gathering>),
-    /// End these watches of readiness.
-    Leave(Vec<Ended>),
+    /// End these watches of readiness, whose files were sent with these tickets.
+    Leave(Vec<(Ended, u64)>),
     /// End this watch of an inode.
     LeaveInode(WatchId),
     /// Take these signals, and tell them.
@@ -91,6 +92,8 @@ pub(super) struct Keeper {
     /// 0: not started; 1: works; 2: cannot take files; 3: cannot be made.
     state: AtomicU32,
     starting: Mutex<()>,
+    /// Of the inbox, where files cannot be taken.
+    address: OnceLock<Address>,
     /// Files held now.
     held: AtomicI64,
 }
@@ -110,6 +113,7 @@ impl Keeper {
             tid: AtomicU32::new(0),
             state: AtomicU32::new(NOT_STARTED),
             starting: Mutex::new(()),
+            address: OnceLock::new(),
             held: AtomicI64::new(0),
         }
     }
@@ -180,8 +184,18 @@ impl Keeper {
     }
 
     /// Ends watches of readiness.
-    pub(super) fn leave(&self, watches: Vec<Ended>) {
+    pub(super) fn leave(&self, watches: Vec<(Ended, u64)>) {
         self.ask(Request::Leave(watches));
+    }
+
+    /// Where files are to be sent to; none: it takes them by itself.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.get()
+    }
+
+    /// The running thread is the keeper's.
+    pub(super) fn is_here(&self) -> bool {
+        self.tid.load(Ordering::Relaxed) == kernel::gettid() as u32
     }
 
     /// Ends a watch of an inode.
@@ -216,6 +230,13 @@ impl Engine {
             TAKES_NOTHING if !taking => Some(keeper),
             _ => None,
         }
+    }
+
+    /// The keeper, if it can have files watched that stay the program's.
+    pub(super) fn watching_keeper(&'static self) -> Option<&'static Keeper> {
+        let keeper = self.keeper(false)?;
+        let takes = keeper.state.load(Ordering::Acquire) == WORKS;
+        (takes || keeper.address().is_some()).then_some(keeper)
     }
 
     #[cold]
@@ -309,9 +330,16 @@ impl Table {
             (true, false) => TAKES_NOTHING,
             (false, _) => IMPOSSIBLE,
         };
+        let mut inbox = None;
+        if state == TAKES_NOTHING
+            && let Some((made, address)) = Inbox::new()
+        {
+            let _ = keeper.address.set(address);
+            inbox = Some(made);
+        }
         keeper.state.store(state, Ordering::Release);
         futex::wake(&keeper.state, i32::MAX as u32);
-        let (kept, watches) = (Vec::new(), Watches::new(epoll, process));
+        let (kept, watches) = (Vec::new(), Watches::new(epoll, process, inbox));
         let table = Self { engine, keeper, epoll, process, kept, watches };
         (state != IMPOSSIBLE).then_some(table)
     }
@@ -365,11 +393,14 @@ impl Table {
     /// once, and is told of nothing that came before.
     fn gather(&mut self, gathering: &Gathering) {
         let orders = gathering.take_orders();
+        let numbers: Vec<_> = orders.iter().map(|order| order.number).collect();
+        let files = self.watches.sent(gathering.ticket, &numbers);
+        let orders = orders.into_iter().zip(files);
         if gathering.inodes {
-            let begun = orders.into_iter().map(|order| self.watches.begin_inode(order)).collect();
-            return gathering.answer(begun);
+            let begin = |(order, file)| self.watches.begin_inode(order, file);
+            return gathering.answer(orders.map(begin).collect());
         }
-        let begun: Vec<_> = orders.into_iter().map(|order| self.watches.begin(order)).collect();
+        let begun: Vec<_> = orders.map(|(order, file)| self.watches.begin(order, file)).collect();
         self.watches.tidy();
         for _ in 0..begun.len() / BATCH + ROUNDS {
             let mut events = [EpollEvent::default(); BATCH];
@@ -386,8 +417,11 @@ impl Table {
         gathering.answer(answers);
     }
 
-    fn leave(&mut self, watches: &[Ended]) {
-        watches.iter().for_each(|ended| self.watches.leave(*ended));
+    fn leave(&mut self, watches: &[(Ended, u64)]) {
+        for (ended, ticket) in watches {
+            let files = self.watches.sent(*ticket, &[ended.number]);
+            files.into_iter().for_each(|file| self.watches.leave(*ended, file));
+        }
         self.watches.tidy();
     }
 

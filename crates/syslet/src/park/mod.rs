@@ -7,6 +7,7 @@ mod again;
 mod bell;
 mod disk;
 mod keeper;
+mod mail;
 mod op;
 mod phase;
 mod ring;

@@ -20,11 +20,13 @@ use std::sync::Arc;
 use crate::crew::{Engine, Settings, engine, generation, start};
 use crate::sync::{AtomicU32, lock};
 
+use syslet_sys::uapi::EPERM;
+
 use super::keeper::Delivery;
+use super::mail;
 use super::op::{NOWHERE as NO_PLACE, hold_off_handlers};
 pub use super::timers::Clock;
 use super::watch::Gathering;
-#[cfg(not(loom))]
 pub use crate::complete::EventFd;
 
 /// The place of a source that is in no heap.
@@ -170,12 +172,28 @@ pub fn watch_inodes(orders: Vec<Order>) -> Vec<Begun> {
 
 fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
     let _busy = hold_off_handlers();
-    let count = orders.len();
-    let refused = || vec![Err(-syslet_sys::uapi::EPERM); count];
-    let Some(keeper) = living().and_then(|engine| engine.keeper(true)) else { return refused() };
-    let gathering = Arc::new(Gathering::new(orders, inodes));
-    keeper.gather(&gathering);
-    gathering.wait()
+    let Some(keeper) = living().and_then(Engine::watching_keeper) else {
+        return vec![Err(-EPERM); orders.len()];
+    };
+    let gather = |orders, ticket| {
+        let gathering = Arc::new(Gathering::new(orders, inodes, ticket));
+        keeper.gather(&gathering);
+        gathering.wait()
+    };
+    let Some(address) = keeper.address() else { return gather(orders, 0) };
+    // Their files are sent, as many as go into a message.
+    let send = |orders: &[Order]| {
+        let numbers: Vec<_> = orders.iter().map(|order| order.number).collect();
+        mail::send(address, &numbers).map(|ticket| gather(orders.to_vec(), ticket))
+    };
+    let one =
+        |order: &Order| send(std::slice::from_ref(order)).unwrap_or_else(|error| vec![Err(error)]);
+    let some = |orders: &[Order]| match send(orders) {
+        Ok(begun) => begun,
+        // One of the numbers was closed meanwhile, or there are too many files under way.
+        Err(_) => orders.iter().flat_map(one).collect(),
+    };
+    orders.chunks(mail::MOST).flat_map(some).collect()
 }
 
 /// Ends watches of readiness. What they were about to be told they may still be.
@@ -183,15 +201,36 @@ fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
 /// **Blocking**: never.
 pub fn unwatch(watches: Vec<Ended>) {
     let _busy = hold_off_handlers();
-    if let Some(keeper) = engine().and_then(|engine| engine.keeper(true)) {
-        keeper.leave(watches);
+    let Some(engine) = engine() else { return };
+    let Some(keeper) = engine.watching_keeper() else { return };
+    let Some(address) = keeper.address() else {
+        return keeper.leave(watches.into_iter().map(|ended| (ended, 0)).collect());
+    };
+    if keeper.is_here() {
+        // Where numbers mean other files.
+        return engine.deliver(Delivery::Nudge(Arc::new(Unwatch(watches))));
+    }
+    // What was closed has left by itself, and is sent by no ticket that is found.
+    let send = |ended: Ended| {
+        let ticket = mail::send(address, &[ended.number]);
+        (ended, ticket.unwrap_or(mail::LOST))
+    };
+    keeper.leave(watches.into_iter().map(send).collect());
+}
+
+/// Watches that are ended where the program's descriptors are.
+struct Unwatch(Vec<Ended>);
+
+impl Nudged for Unwatch {
+    fn nudged(self: Arc<Self>) {
+        unwatch(self.0.clone());
     }
 }
 
 /// As [`unwatch`], of inodes.
 pub fn unwatch_inode(watch: WatchId) {
     let _busy = hold_off_handlers();
-    if let Some(keeper) = engine().and_then(|engine| engine.keeper(true)) {
+    if let Some(keeper) = engine().and_then(Engine::watching_keeper) {
         keeper.leave_inode(watch);
     }
 }

@@ -19,6 +19,7 @@ use syslet_sys::uapi::{
 };
 use syslet_sys::{call as kernel, descriptor, futex};
 
+use super::mail::Inbox;
 use super::source::{Begun, Ended, File, Order, WatchId, Watched};
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 
@@ -26,9 +27,10 @@ use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 const DESKS: usize = 8;
 /// In the data of an event: it is of a watch.
 const WATCH: u64 = 1 << 63;
-/// It is the inotify, or the signalfd.
+/// It is the inotify, the signalfd, or the inbox.
 const INODES: u64 = 1 << 62;
 const SIGNALS: u64 = INODES | 1;
+const MAIL: u64 = INODES | 2;
 /// Bytes of `struct signalfd_siginfo`; and of `struct inotify_event`, without its name.
 const SIGINFO: usize = 128;
 const INODE_EVENT: usize = 16;
@@ -36,6 +38,8 @@ const INODE_EVENT: usize = 16;
 /// Orders, and what becomes of them.
 #[derive(Debug)]
 pub(super) struct Gathering {
+    /// Their files were sent with this ticket; 0: they are to be taken.
+    pub(super) ticket: u64,
     orders: Mutex<Vec<Order>>,
     begun: Mutex<Vec<Begun>>,
     done: AtomicU32,
@@ -43,9 +47,9 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    pub(super) fn new(orders: Vec<Order>, inodes: bool) -> Self {
+    pub(super) fn new(orders: Vec<Order>, inodes: bool, ticket: u64) -> Self {
         let (orders, begun) = (Mutex::new(orders), Mutex::default());
-        Self { orders, begun, done: AtomicU32::new(0), inodes }
+        Self { ticket, orders, begun, done: AtomicU32::new(0), inodes }
     }
 
     /// **Blocking**: until the keeper has done it.
@@ -91,12 +95,23 @@ struct Entry {
 #[derive(Debug, Default)]
 struct InodeReaders(Vec<(u64, Arc<dyn Watched>, u32)>);
 
+/// Where a file of the program's is to be had.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum From {
+    /// At a number of the program's.
+    Number(i32),
+    /// It was sent: a descriptor of the keeper's, or `-errno`.
+    Sent(i32),
+}
+
 /// What only the keeper's thread touches.
 #[derive(Debug)]
 pub(super) struct Watches {
     epoll: i32,
     /// The process, as a descriptor.
     process: i32,
+    /// Where files are sent to, if they cannot be taken.
+    pub(super) inbox: Option<Inbox>,
     desks: [i32; DESKS],
     /// A file may lie there.
     littered: [bool; DESKS],
@@ -111,12 +126,13 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    pub(super) fn new(epoll: i32, process: i32) -> Self {
+    pub(super) fn new(epoll: i32, process: i32, inbox: Option<Inbox>) -> Self {
         // The desks are names of the epoll itself while nothing lies there.
         let desks = std::array::from_fn(|_| descriptor::duplicate(epoll) as i32);
-        Self {
+        let watches = Self {
             epoll,
             process,
+            inbox,
             desks,
             littered: [false; DESKS],
             entries: Vec::new(),
@@ -127,12 +143,29 @@ impl Watches {
             signals: -1,
             told_signals: None,
             serial: 0,
+        };
+        if let Some(inbox) = &watches.inbox {
+            watches.watch_own(inbox.socket, MAIL);
+        }
+        watches
+    }
+
+    /// Where the files of `numbers` are to be had that were sent with this ticket, if they were.
+    pub(super) fn sent(&mut self, ticket: u64, numbers: &[i32]) -> Vec<From> {
+        match &mut self.inbox {
+            Some(inbox) if ticket != 0 => {
+                inbox.claim(ticket, numbers.len()).into_iter().map(From::Sent).collect()
+            }
+            _ => numbers.iter().copied().map(From::Number).collect(),
         }
     }
 
-    /// The file of the program's `number`, in the keeper's table, if it still is `file`.
-    fn take(&self, number: i32, file: File) -> Result<i32, isize> {
-        let taken = descriptor::take_from(self.process, number) as i32;
+    /// The file that is to be had there, in the keeper's table, if it still is `file`.
+    fn take(&self, from: From, file: File) -> Result<i32, isize> {
+        let taken = match from {
+            From::Number(number) => descriptor::take_from(self.process, number) as i32,
+            From::Sent(sent) => sent,
+        };
         if taken < 0 {
             return Err(taken as isize);
         }
@@ -160,8 +193,8 @@ impl Watches {
     }
 
     /// Begins a watch. What is ready at once is asked for by [`first`](Self::first).
-    pub(super) fn begin(&mut self, order: Order) -> Result<WatchId, isize> {
-        let taken = self.take(order.number, order.file)?;
+    pub(super) fn begin(&mut self, order: Order, from: From) -> Result<WatchId, isize> {
+        let taken = self.take(from, order.file)?;
         let known = if order.file.is_socket { self.sockets.get(&order.file.id) } else { None };
         let joined = known.copied().and_then(|index| self.join(taken, index, &order));
         let index = match joined {
@@ -259,36 +292,47 @@ impl Watches {
     }
 
     /// Ends a watch.
-    pub(super) fn leave(&mut self, ended: Ended) {
-        let Ended { watch, number, pass_on } = ended;
-        let Some(entry) = self.find(watch) else { return };
+    pub(super) fn leave(&mut self, ended: Ended, from: From) {
+        if !self.try_leave(ended, from)
+            && let From::Sent(sent) = from
+            && sent >= 0
+        {
+            kernel::close(sent);
+        }
+    }
+
+    /// As [`leave`](Self::leave); false if the file was not needed.
+    fn try_leave(&mut self, ended: Ended, from: From) -> bool {
+        let Ended { watch, pass_on, .. } = ended;
+        let Some(entry) = self.find(watch) else { return false };
         let before = entry.readers.len();
         entry.readers.retain(|reader| reader.serial != watch.serial);
         if before == entry.readers.len() {
-            return;
+            return false;
         }
         let (desk, file) = (entry.desk as usize, entry.file);
         if !entry.readers.is_empty() {
             if pass_on {
-                self.tell_again(watch.index, number);
+                self.tell_again(watch.index, from);
             }
-            return;
+            return pass_on;
         }
         self.drop_entry(watch.index);
         // If it cannot be taken, the epoll forgets it when its file is closed, and nobody listens till then.
-        if let Some(Ok(taken)) = file.map(|file| self.take(number, file)) {
+        if let Some(Ok(taken)) = file.map(|file| self.take(from, file)) {
             self.at_desk(taken, desk, descriptor::forget);
             kernel::close(taken);
         }
+        true
     }
 
     /// Has those that are left told of what is ready now: changing a watch does that.
-    fn tell_again(&mut self, index: u32, number: i32) {
+    fn tell_again(&mut self, index: u32, from: From) {
         let entry = &mut self.entries[index as usize];
         entry.events = entry.readers.iter().fold(0, |events, reader| events | reader.events);
         let (desk, file, event) = (entry.desk as usize, entry.file, Self::event(index, entry));
         // If it cannot be taken the number is another's, which those that are left find out.
-        if let Some(Ok(taken)) = file.map(|file| self.take(number, file)) {
+        if let Some(Ok(taken)) = file.map(|file| self.take(from, file)) {
             self.at_desk(taken, desk, |epoll, at| descriptor::watch(epoll, at, event, true));
             kernel::close(taken);
         }
@@ -299,6 +343,7 @@ impl Watches {
         match data {
             INODES => self.read_inodes(),
             SIGNALS => self.read_signals(),
+            MAIL => self.inbox.iter_mut().for_each(Inbox::empty),
             _ if data & WATCH != 0 => self.ready(data, events),
             _ => return false,
         }
@@ -333,7 +378,7 @@ impl Watches {
     }
 
     /// Begins to watch an inode.
-    pub(super) fn begin_inode(&mut self, order: Order) -> Begun {
+    pub(super) fn begin_inode(&mut self, order: Order, from: From) -> Begun {
         if self.inotify < 0 {
             let made = descriptor::new_inotify();
             if made < 0 {
@@ -342,7 +387,7 @@ impl Watches {
             self.inotify = made as i32;
             self.watch_own(self.inotify, INODES);
         }
-        let taken = self.take(order.number, order.file)?;
+        let taken = self.take(from, order.file)?;
         let path = CString::new(format!("/proc/thread-self/fd/{taken}"));
         let path = path.expect("there is no zero in it");
         let watch = descriptor::watch_inode(self.inotify, &path, order.events | IN_MASK_ADD);

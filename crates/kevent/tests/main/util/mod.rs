@@ -1,5 +1,7 @@
 //! What the tests share.
 
+pub(crate) mod child;
+
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
