@@ -110,7 +110,7 @@ fn by_kevent(listener: &TcpListener) -> io::Result<()> {
         events.clear();
         queue.fetch(&mut events, 1, ROOM, None)?;
         for event in &events {
-            if event.user == u64::MAX {
+            if event.user_data == u64::MAX {
                 let mut fresh = Vec::new();
                 accept_all(listener, |stream| {
                     fresh.push(Source::recv(&stream).with(Flags::ET | Flags::ALWAYS_QUEUE));

@@ -1,8 +1,8 @@
 //! How sources come into a queue.
 //!
 //! A source is put into the state first, so that its key is taken, and has things told then; if that fails it is
-//! taken out again. Between the two another thread may remove it, hand its event out, or put another of its key in: so what is
-//! done afterwards is done to this source, never to its key.
+//! taken out again. Between the two another thread may remove it, hand its event out, or put another of its key in:
+//! so what is done afterwards is done to this source, never to its key.
 
 use std::io;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 use crate::{Event, Queue};
 
 impl Queue {
-    /// Takes events that are there, to be worked on: those that are left when the batch is dropped, also by a panic that ends
-    /// the thread, are handed on to others.
+    /// Takes events that are there, to be worked on: those that are left when the batch is dropped, also by a panic
+    /// that ends the thread, are handed on to others.
     ///
     /// # Blocking
     ///

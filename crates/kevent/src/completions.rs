@@ -1,7 +1,8 @@
 //! Calls and closures whose answers come to the queue.
 //!
-//! They go through a completion queue of their own, which has all it takes to send, to cancel and never to lose an answer. The
-//! *pump* is the task that waits for it: whoever completes something wakes it, and it moves what is there.
+//! They go through a completion queue of their own, which has all it takes to send, to cancel and never to lose an
+//! answer. The *pump* is the task that waits for it: whoever completes something wakes it, and it moves what is
+//! there.
 
 #![allow(unsafe_code, reason = "passes calls on")]
 
@@ -95,8 +96,8 @@ impl Core {
 
     fn completed(&self, completions: &Completions, completion: Completion) {
         match completions.strike(completion.user_data) {
-            Some(Purpose::Own(id, user)) => {
-                self.post(std::iter::once(event_of(id, user, completion.res)), false);
+            Some(Purpose::Own(id, user_data)) => {
+                self.post(std::iter::once(event_of(id, user_data, completion.res)), false);
             }
             Some(Purpose::Child(node, info)) => {
                 crate::child::ended(&node, &info, completion.res, On::Program);
@@ -106,16 +107,16 @@ impl Core {
     }
 }
 
-fn event_of(id: u64, user: u64, answer: isize) -> Event {
+fn event_of(id: u64, user_data: u64, answer: isize) -> Event {
     let (kind, state) = (Kind::Completion as u32, DONE);
-    let mut event = Event { id, kind, asked: Happened::DONE, state, user, ..Event::default() };
+    let mut event = Event { id, kind, asked: Happened::DONE, state, user_data, ..Event::default() };
     event.set_result(answer as i64);
     event
 }
 
 impl Queue {
-    /// Submits a system call whose answer comes as an event with this id and number, always, whether it slept or not. Cancel
-    /// it by [`cancel`](Self::cancel).
+    /// Submits a system call whose answer comes as an event with this id and number, always, whether it slept or not.
+    /// Cancel it by [`cancel`](Self::cancel).
     ///
     /// # Errors
     ///
@@ -129,10 +130,10 @@ impl Queue {
     /// # Blocking
     ///
     /// As [`syslet::submit`]: not on an attached thread.
-    pub unsafe fn submit(&self, id: u64, user: u64, call: Call) -> io::Result<()> {
+    pub unsafe fn submit(&self, id: u64, user_data: u64, call: Call) -> io::Result<()> {
         self.living()?;
         let completions = self.core.completions()?;
-        let number = completions.note(Purpose::Own(id, user));
+        let number = completions.note(Purpose::Own(id, user_data));
         // SAFETY: the duty of this function.
         match unsafe { completions.queue.submit(number, call) } {
             Ok(Queued::Done(ret)) => self.done(completions, number, ret.raw()),
@@ -157,12 +158,12 @@ impl Queue {
     pub fn threadlet(
         &self,
         id: u64,
-        user: u64,
+        user_data: u64,
         f: impl FnOnce() -> isize + Send + 'static,
     ) -> io::Result<()> {
         self.living()?;
         let completions = self.core.completions()?;
-        let number = completions.note(Purpose::Own(id, user));
+        let number = completions.note(Purpose::Own(id, user_data));
         if let Queued::Done(ret) = completions.queue.threadlet(number, f) {
             self.done(completions, number, ret.raw());
         }
@@ -189,8 +190,8 @@ impl Queue {
     }
 
     fn done(&self, completions: &Completions, number: u64, answer: isize) {
-        if let Some(Purpose::Own(id, user)) = completions.strike(number) {
-            self.core.post(std::iter::once(event_of(id, user, answer)), false);
+        if let Some(Purpose::Own(id, user_data)) = completions.strike(number) {
+            self.core.post(std::iter::once(event_of(id, user_data, answer)), false);
         }
     }
 }

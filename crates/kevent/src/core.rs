@@ -2,11 +2,11 @@
 //!
 //! # Waiting
 //!
-//! A thread that finds nothing counts itself among the sleepers, under the lock, reads `bell` there, and sleeps while it is
-//! that. Who puts something in does so under the lock, and if there are more sleepers than were called already it changes `bell`
-//! there, lets go, and wakes. So between look and sleep nothing is missed. A thread that comes back, for whatever reason,
-//! strikes a call off, and if it leaves something behind calls another: so no call is lost with a
-//! thread that left for a signal or its time.
+//! A thread that finds nothing counts itself among the sleepers, under the lock, reads `bell` there, and sleeps while
+//! it is that. Who puts something in does so under the lock, and if there are more sleepers than were called already
+//! it changes `bell` there, lets go, and wakes. So between look and sleep nothing is missed. A thread that comes
+//! back, for whatever reason, strikes a call off, and if it leaves something behind calls another: so no call is lost
+//! with a thread that left for a signal or its time.
 
 use std::collections::HashSet;
 use std::io;
@@ -445,8 +445,8 @@ impl Core {
     }
 }
 
-/// Level-triggered sources whose events a call that waits for more has handed out: they are not looked at again before it is
-/// over, or it would hand them out twice.
+/// Level-triggered sources whose events a call that waits for more has handed out: they are not looked at again
+/// before it is over, or it would hand them out twice.
 #[derive(Debug, Default)]
 struct Aside {
     keys: HashSet<(u32, u64)>,

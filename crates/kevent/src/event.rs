@@ -164,7 +164,7 @@ pub struct Event {
     /// What it says, depending on its kind.
     pub data: [u32; 2],
     /// A number of the program's.
-    pub user: u64,
+    pub user_data: u64,
 }
 
 const _: () = assert!(size_of::<Event>() == 40 && align_of::<Event>() == 8);

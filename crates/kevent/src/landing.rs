@@ -10,8 +10,8 @@ use crate::ring::Ring;
 use crate::state::State;
 
 impl Queue {
-    /// Waits until the ring has events that are not committed, or the program's index, which was `uidx` when it was last
-    /// looked at, is another; says how many events are in the ring, but at most `num`.
+    /// Waits until the ring has events that are not committed, or the program's index, which was `uidx` when it was
+    /// last looked at, is another; says how many events are in the ring, but at most `num`.
     ///
     /// # Errors
     ///
@@ -38,8 +38,9 @@ impl Queue {
         Ok(self.core.with(|state| state.ring.as_ref().map_or(0, |ring| ring.len().min(num))))
     }
 
-    /// The program has read the ring up to index `uidx`, and the header's `over` was this when it looked. Says how many places
-    /// are free by that, which is less than it thinks if another thread was faster. What waited for room moves up.
+    /// The program has read the ring up to index `uidx`, and the header's `over` was this when it looked. Says how
+    /// many places are free by that, which is less than it thinks if another thread was faster. What waited for room
+    /// moves up.
     ///
     /// # Errors
     ///

@@ -120,9 +120,9 @@ impl Node {
 
     /// An event of which nothing is said yet.
     pub(crate) fn blank(&self) -> Event {
-        let Source { key, asked, flags, user, .. } = self.source;
+        let Source { key, asked, flags, user_data, .. } = self.source;
         let (kind, flags) = (key.kind as u32, flags.bits());
-        Event { id: key.id, kind, asked, flags, user, ..Event::default() }
+        Event { id: key.id, kind, asked, flags, user_data, ..Event::default() }
     }
 
     /// Tells the queue; false if it is no source of it any more.

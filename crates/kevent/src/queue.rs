@@ -29,8 +29,9 @@ pub(crate) fn error(number: i32) -> io::Error {
 
 /// An event queue in memory.
 ///
-/// Sources of all kinds are added; what happens to them is fetched in one place, by any number of threads or tasks: each event is
-/// handed to one of them. Fetching an event that is there needs no system call, and the queue is no descriptor.
+/// Sources of all kinds are added; what happens to them is fetched in one place, by any number of threads or tasks:
+/// each event is handed to one of them. Fetching an event that is there needs no system call, and the queue is no
+/// descriptor.
 ///
 /// A queue is shared by reference, or in an [`Arc`]. Dropping it ends its sources.
 ///
@@ -44,7 +45,7 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// queue.add(Source::recv(&other).with(Flags::ET).user_data(7))?;
 /// one.write_all(b"!")?;
 /// let events = queue.get_events(1, 16, None)?;
-/// assert_eq!(events[0].user, 7);
+/// assert_eq!(events[0].user_data, 7);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
@@ -53,8 +54,8 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// A source of readiness names a number and its file. It does not keep the file: if the program closes it, that
 /// takes effect at once, and the source ends with a broken event (`EBADF`), when the queue finds out: when the
 /// number is added anew, when a level-triggered source is looked at, or in its rounds, within a tenth of a second if
-/// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. Nothing fires for
-/// another file that has got the number.
+/// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. Nothing fires
+/// for another file that has got the number.
 ///
 /// # Signal handlers and forked children
 ///
@@ -87,8 +88,8 @@ impl Queue {
     ///
     /// # Safety
     ///
-    /// `ring` is a [`RingHeader`], with `size` places for an [`Event`] behind it, to be written to by any thread until the queue
-    /// has been dropped. The program reads only events up to `kidx` that it has not committed.
+    /// `ring` is a [`RingHeader`], with `size` places for an [`Event`] behind it, to be written to by any thread
+    /// until the queue has been dropped. The program reads only events up to `kidx` that it has not committed.
     pub unsafe fn with_ring(ring: NonNull<RingHeader>, size: u32) -> io::Result<Self> {
         if !(2..=MOST_PLACES).contains(&size) {
             return Err(error(libc::EINVAL));
@@ -125,8 +126,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// `EEXIST`: there is one of its kind and id. `EBADF`: the descriptor is not open. `EPERM`: it has no readiness (a file), or
-    /// the sandbox does not let us watch it (PLATFORM.md). `EINVAL`: there is no such signal. `ECHILD`: there is no such child.
+    /// `EEXIST`: there is one of its kind and id. `EBADF`: the descriptor is not open. `EPERM`: it has no readiness
+    /// (a file), or the sandbox does not let us watch it (PLATFORM.md). `EINVAL`: there is no such signal. `ECHILD`:
+    /// there is no such child.
     ///
     /// # Blocking
     ///
@@ -180,8 +182,8 @@ impl Queue {
         self.core.with(|state| state.remove(key)).map(|_| ()).ok_or_else(|| error(libc::ENOENT))
     }
 
-    /// Has sources be ready, whatever they are about, as if all that they ask for had happened. Without any it wakes one
-    /// thread that waits. Says of how many there is none.
+    /// Has sources be ready, whatever they are about, as if all that they ask for had happened. Without any it wakes
+    /// one thread that waits. Says of how many there is none.
     ///
     /// # Blocking
     ///
@@ -222,8 +224,8 @@ impl Queue {
         }
     }
 
-    /// Waits until `min` events can be handed out, and hands out all there are, but not more than `max`. After `deadline` it hands
-    /// out what there is.
+    /// Waits until `min` events can be handed out, and hands out all there are, but not more than `max`. After
+    /// `deadline` it hands out what there is.
     ///
     /// # Errors
     ///
@@ -265,8 +267,8 @@ impl Queue {
         self.core.fetch(min, max, deadline, |event| events.push(event))
     }
 
-    /// As [`get_events`](Self::get_events), with each event given to `each`, which may use the queue. If it panics those that
-    /// it has not been given are handed on.
+    /// As [`get_events`](Self::get_events), with each event given to `each`, which may use the queue. If it panics
+    /// those that it has not been given are handed on.
     ///
     /// # Errors
     ///
@@ -302,7 +304,7 @@ impl Queue {
     /// The number of the program's that a source's events carry, if there is such a source.
     pub fn user_data_of(&self, key: Key) -> Option<u64> {
         self.living().ok()?;
-        self.core.lock().sources.get(&key).map(|node| node.source.user)
+        self.core.lock().sources.get(&key).map(|node| node.source.user_data)
     }
 
     /// How many events can be handed out, about.
@@ -320,12 +322,12 @@ impl Queue {
         if self.is_dead() { 0 } else { self.core.lock().sources.len() }
     }
 
-    /// Has 1 added to `eventfd` when something comes to the queue, and now if something is there: so an epoll loop can watch
-    /// it. Read it first, then fetch until nothing is left.
+    /// Has 1 added to `eventfd` when something comes to the queue, and now if something is there: so an epoll loop
+    /// can watch it. Read it first, then fetch until nothing is left.
     ///
-    /// The descriptor is the program's and must stay open until it is detached, which dropping the queue does too. If its number is
-    /// closed all the same (`closefrom(3)`), nothing is written to what is opened in its place, unless that is another
-    /// eventfd: the kernel gives them one inode.
+    /// The descriptor is the program's and must stay open until it is detached, which dropping the queue does too. If
+    /// its number is closed all the same (`closefrom(3)`), nothing is written to what is opened in its place, unless
+    /// that is another eventfd: the kernel gives them one inode.
     ///
     /// # Errors
     ///

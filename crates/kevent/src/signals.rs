@@ -1,15 +1,16 @@
 //! Signals.
 //!
-//! A handler of ours counts them and has the clock's thread hand them out. What was there before is called by it, unless
-//! a source wants the signal for itself alone; those that every thread blocks are taken by the keeper's signalfd then.
-//! When no source is left what was there before is put back, unless the program has changed it meanwhile.
+//! A handler of ours counts them and has the clock's thread hand them out. What was there before is called by it,
+//! unless a source wants the signal for itself alone; those that every thread blocks are taken by the keeper's
+//! signalfd then. When no source is left what was there before is put back, unless the program has changed it
+//! meanwhile.
 //!
 //! # Layers
 //!
-//! A program's handler that is put over ours may call ours, as the one before it. When sources go and come again ours goes on
-//! top once more, and would be called by what it calls, without end. So there are several handlers that do the same, each with
-//! what was there before *it*: on top goes one that was not there yet. Of those that one signal goes through the one that is
-//! installed tells of it, or the latest if the program's own is.
+//! A program's handler that is put over ours may call ours, as the one before it. When sources go and come again ours
+//! goes on top once more, and would be called by what it calls, without end. So there are several handlers that do
+//! the same, each with what was there before *it*: on top goes one that was not there yet. Of those that one signal
+//! goes through the one that is installed tells of it, or the latest if the program's own is.
 
 #![allow(unsafe_code, reason = "signal handlers")]
 

@@ -33,7 +33,7 @@ pub struct Source {
     pub(crate) what: What,
     pub(crate) asked: u32,
     pub(crate) flags: Flags,
-    pub(crate) user: u64,
+    pub(crate) user_data: u64,
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -42,7 +42,7 @@ fn nanos(duration: Duration) -> u64 {
 
 impl Source {
     fn new(kind: Kind, id: u64, asked: u32, what: What) -> Self {
-        Self { key: Key { kind, id }, what, asked, flags: Flags::NONE, user: 0 }
+        Self { key: Key { kind, id }, what, asked, flags: Flags::NONE, user_data: 0 }
     }
 
     /// Events of a socket by its number: [`Happened::RECV`], [`Happened::ACCEPT`], [`Happened::SEND`].
@@ -138,11 +138,12 @@ impl Source {
         Self::time(id, clock, first, period)
     }
 
-    /// A signal. It is delivered as always, and told when it is: as soon as a thread has it handled. While the queue has such a
-    /// source there is a handler for it, which calls the program's with its `SA_RESTART`, `SA_ONSTACK`, `SA_NODEFER` and
-    /// children's flags kept: so what was ignored is not ignored any more in programs that are executed (exec(3)
-    /// keeps what is ignored, and no handlers). A program that puts another handler there is told no more, unless that
-    /// calls the one before. Of one that is stopped by the signal, what comes before it is handled again is not told.
+    /// A signal. It is delivered as always, and told when it is: as soon as a thread has it handled. While the queue
+    /// has such a source there is a handler for it, which calls the program's with its `SA_RESTART`, `SA_ONSTACK`,
+    /// `SA_NODEFER` and children's flags kept: so what was ignored is not ignored any more in programs that are
+    /// executed (exec(3) keeps what is ignored, and no handlers). A program that puts another handler there is told
+    /// no more, unless that calls the one before. Of one that is stopped by the signal, what comes before it is
+    /// handled again is not told.
     pub fn signal(number: u32) -> Self {
         Self::new(Kind::Signal, number.into(), Happened::DELIVERY, What::Signal(number, false))
     }
@@ -171,8 +172,8 @@ impl Source {
     }
 
     /// Has its events carry this number.
-    pub fn user_data(mut self, user: u64) -> Self {
-        self.user = user;
+    pub fn user_data(mut self, user_data: u64) -> Self {
+        self.user_data = user_data;
         self
     }
 

@@ -1,8 +1,8 @@
 //! Rounds: looking at numbers that the program may have closed without a word.
 //!
-//! A file that is closed leaves the keeper's epoll and nothing is told. So now and then the next few sources are looked at, on
-//! the clock's thread: often while the queue is in use, seldom while it is not. The cost is bounded, whatever the number of
-//! sources: 64 looks of 0.2 us.
+//! A file that is closed leaves the keeper's epoll and nothing is told. So now and then the next few sources are
+//! looked at, on the clock's thread: often while the queue is in use, seldom while it is not. The cost is bounded,
+//! whatever the number of sources: 64 looks of 0.2 us.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};

@@ -1,9 +1,10 @@
 /*
  * syslet/kevent.h - kevent, take 30 (Evgeniy Polyakov, 2006-2007).
  *
- * One event queue in memory for sockets, pipes, timers, signals, directories, children, calls and whatever the program says. No
- * descriptor is kept for it: a queue is known by a handle, which is no descriptor, above all of them. Functions
- * answer -errno; -EBADF is the answer for a handle that is none, that was closed, or is of the parent process.
+ * One event queue in memory for sockets, pipes, timers, signals, directories, children, calls and whatever the
+ * program says. No descriptor is kept for it: a queue is known by a handle, which is no descriptor, above all of
+ * them. Functions answer -errno; -EBADF is the answer for a handle that is none, that was closed, or is of the
+ * parent process.
  */
 #ifndef SYSLET_KEVENT_H
 #define SYSLET_KEVENT_H
@@ -27,8 +28,9 @@ extern "C" {
 #define KEVENT_CTL_MODIFY 2
 #define KEVENT_CTL_READY 3
 
-/* req_flags: removed when it is handed out; of several on one socket all are told; an event is a change (without it: for as long as
- * it lasts); looked at again when it is handed out; queued also if ready at once; ready when it is added. */
+/* req_flags: removed when it is handed out; of several on one socket all are told; an event is a change (without it:
+ * for as long as it lasts); looked at again when it is handed out; queued also if ready at once; ready when it is
+ * added. */
 #define KEVENT_REQ_ONESHOT 0x1
 #define KEVENT_REQ_WAKEUP_ALL 0x2
 #define KEVENT_REQ_ET 0x4
@@ -36,8 +38,8 @@ extern "C" {
 #define KEVENT_REQ_ALWAYS_QUEUE 0x10
 #define KEVENT_REQ_READY 0x20
 
-/* ret_flags: it is none (any more), and -errno is in ret_data[1]; it is over or ready. The third was for a ring that was full, and is
- * never set: nothing is lost then. */
+/* ret_flags: it is none (any more), and -errno is in ret_data[1]; it is over or ready. The third was for a ring that
+ * was full, and is never set: nothing is lost then. */
 #define KEVENT_RET_BROKEN 0x1
 #define KEVENT_RET_DONE 0x2
 #define KEVENT_RET_COPY_FAILED 0x4
@@ -45,8 +47,8 @@ extern "C" {
 /* Flags of waiting: the time is a point on CLOCK_REALTIME. */
 #define KEVENT_FLAGS_ABSTIME 1
 
-/* Types. Network and other AIO and POSIX timers cannot be added: see kevent_submit and kevent_timer_create. KEVENT_USER and
- * KEVENT_CHILD are not of 2006. */
+/* Types. Network and other AIO and POSIX timers cannot be added: see kevent_submit and kevent_timer_create.
+ * KEVENT_USER and KEVENT_CHILD are not of 2006. */
 #define KEVENT_SOCKET 0
 #define KEVENT_INODE 1
 #define KEVENT_TIMER 2
@@ -60,9 +62,9 @@ extern "C" {
 #define KEVENT_CHILD 10
 #define KEVENT_MAX 11
 
-/* event, of timers: id.raw[0] seconds and raw[1] nanoseconds from the commit; with KEVENT_TIMER_ABSTIME a point in time, once, of
- * CLOCK_MONOTONIC or with KEVENT_TIMER_REALTIME of CLOCK_REALTIME (these two are not of 2006). ret_data: milliseconds of
- * CLOCK_MONOTONIC when it fired; how often it has. */
+/* event, of timers: id.raw[0] seconds and raw[1] nanoseconds from the commit; with KEVENT_TIMER_ABSTIME a point in
+ * time, once, of CLOCK_MONOTONIC or with KEVENT_TIMER_REALTIME of CLOCK_REALTIME (these two are not of 2006).
+ * ret_data: milliseconds of CLOCK_MONOTONIC when it fired; how often it has. */
 #define KEVENT_TIMER_FIRED 0x1
 #define KEVENT_TIMER_ABSTIME 0x2
 #define KEVENT_TIMER_REALTIME 0x4
@@ -94,8 +96,8 @@ extern "C" {
 /* event, of calls: see kevent_submit. */
 #define KEVENT_AIO_BIO 0x1
 
-/* event, of signals: id.raw_u64 is the number, with KEVENT_SIGNAL_NOMASK if it is to be delivered only through the queue. ret_data[0]:
- * how often. */
+/* event, of signals: id.raw_u64 is the number, with KEVENT_SIGNAL_NOMASK if it is to be delivered only through the
+ * queue. ret_data[0]: how often. */
 #define KEVENT_SIGNAL_DELIVERY 0x1
 #define KEVENT_SIGNAL_NOMASK 0x8000000000000000ULL
 
@@ -129,8 +131,8 @@ struct ukevent {
     };
 };
 
-/* Events follow. The library fills up to ring_kidx (read it with acquire), and counts in ring_over how often the program's index, the
- * next event that was not committed, has come round. */
+/* Events follow. The library fills up to ring_kidx (read it with acquire), and counts in ring_over how often the
+ * program's index, the next event that was not committed, has come round. */
 struct kevent_ring {
     unsigned int ring_kidx, ring_over;
 #ifndef __cplusplus
@@ -139,9 +141,10 @@ struct kevent_ring {
 };
 
 /*
- * Makes a queue, and answers its handle. With a ring of `ring_size` places, of which one stays free, events land there, and what finds no
- * room waits; it is the library's until kevent_close. `flags` is 0. -EINVAL: a ring without a size or a size without a ring, a size of
- * 1, flags; -EFAULT: the ring cannot be written to; -EMFILE: there are 65,536. Handlers: no.
+ * Makes a queue, and answers its handle. With a ring of `ring_size` places, of which one stays free, events land
+ * there, and what finds no room waits; it is the library's until kevent_close. `flags` is 0. -EINVAL: a ring without
+ * a size or a size without a ring, a size of 1, flags; -EFAULT: the ring cannot be written to; -EMFILE: there are
+ * 65,536. Handlers: no.
  */
 int kevent_init(struct kevent_ring *ring, unsigned int ring_size, unsigned int flags);
 
@@ -152,38 +155,42 @@ int kevent_close(int ctl_fd);
 
 /*
  * Changes a queue by the `num` entries at `arg`, each answered in place, whatever becomes of the others:
- *   KEVENT_CTL_ADD     adds them. Those that are ready at once (and are not queued then, unless KEVENT_REQ_ALWAYS_QUEUE asks for it) or
- *                      cannot be added stand at the front of `arg` afterwards; the answer is how many. DONE: ready, and with
- *                      KEVENT_REQ_ONESHOT gone again. BROKEN and DONE, -errno in ret_data[1]: -EEXIST (type and id are in the queue), -ENOSYS
- *                      (a type that cannot be added), -EBADF, -EPERM (it has no readiness), -EINVAL, -ECHILD.
- *   KEVENT_CTL_MODIFY  sets event, flags and user data anew, of the entry of this type and id: DONE, with BROKEN if there is none. 0.
+ *   KEVENT_CTL_ADD     adds them. Those that are ready at once (and are not queued then, unless
+ *                      KEVENT_REQ_ALWAYS_QUEUE asks for it) or cannot be added stand at the front of `arg`
+ *                      afterwards; the answer is how many. DONE: ready, and with KEVENT_REQ_ONESHOT gone again.
+ *                      BROKEN and DONE, -errno in ret_data[1]: -EEXIST (type and id are in the queue), -ENOSYS (a
+ *                      type that cannot be added), -EBADF, -EPERM (it has no readiness), -EINVAL, -ECHILD.
+ *   KEVENT_CTL_MODIFY  sets event, flags and user data anew, of the entry of this type and id: DONE, with BROKEN if
+ *                      there is none. 0.
  *   KEVENT_CTL_REMOVE  takes them out, as above; nothing is told of them afterwards but what is in the ring. 0.
- *   KEVENT_CTL_READY   has them be ready; answers how many were found, the others stand at the front. With `num` 0 it wakes one
- *                      thread that waits.
- * -EINVAL: another command, or more entries are to be changed or taken out than there are; -EFAULT: nothing was changed. Of
- * descriptors it waits until another thread has taken them, some microseconds. Handlers: no.
+ *   KEVENT_CTL_READY   has them be ready; answers how many were found, the others stand at the front. With `num` 0
+ *                      it wakes one thread that waits.
+ * -EINVAL: another command, or more entries are to be changed or taken out than there are; -EFAULT: nothing was
+ * changed. Of descriptors it waits until another thread has taken them, some microseconds. Handlers: no.
  */
 int kevent_ctl(int ctl_fd, unsigned int cmd, unsigned int num, struct ukevent *arg);
 
 /*
- * Waits until `min_nr` events are there, or for `timeout`, and hands out what is there, at most `max_nr`, to `buf`; answers how many. Each
- * event is handed to one caller; a thread that cannot work on it hands it on by KEVENT_CTL_READY. {0, 0} does not wait. -EINTR: a
- * handler has run, and nothing is there; -EINVAL: min_nr > max_nr, max_nr is 0, the time or the flags; -EFAULT: nothing was taken.
- * What is there is handed out without a system call. Handlers: no.
+ * Waits until `min_nr` events are there, or for `timeout`, and hands out what is there, at most `max_nr`, to `buf`;
+ * answers how many. Each event is handed to one caller; a thread that cannot work on it hands it on by
+ * KEVENT_CTL_READY. {0, 0} does not wait. -EINTR: a handler has run, and nothing is there; -EINVAL: min_nr > max_nr,
+ * max_nr is 0, the time or the flags; -EFAULT: nothing was taken. What is there is handed out without a system call.
+ * Handlers: no.
  */
-int kevent_get_events(int ctl_fd, unsigned int min_nr, unsigned int max_nr, struct timespec timeout, struct ukevent *buf, unsigned int flags);
+int kevent_get_events(int ctl_fd, unsigned int min_nr, unsigned int max_nr, struct timespec timeout,
+                      struct ukevent *buf, unsigned int flags);
 
 /*
- * Waits until the ring has events that are not committed, or the index of the first of these is not `old_uidx`, or for `timeout`; answers how
- * many events there are, at most `num`. Look at ring_kidx first: this is for when there is nothing. -EINVAL: there is no ring, or it is
- * smaller than `num`; -EINTR. Handlers: no.
+ * Waits until the ring has events that are not committed, or the index of the first of these is not `old_uidx`, or
+ * for `timeout`; answers how many events there are, at most `num`. Look at ring_kidx first: this is for when there
+ * is nothing. -EINVAL: there is no ring, or it is smaller than `num`; -EINTR. Handlers: no.
  */
 int kevent_wait(int ctl_fd, unsigned int num, unsigned int old_uidx, struct timespec timeout, unsigned int flags);
 
 /*
- * Says that the ring was read up to index `new_uidx`, and that ring_over was `over` when it was looked at; answers how many places are free by
- * that: fewer if others were faster. -EINVAL: there is no ring, or nothing up to there; -EOVERFLOW: the index has come round more than once
- * since. Handlers: no.
+ * Says that the ring was read up to index `new_uidx`, and that ring_over was `over` when it was looked at; answers
+ * how many places are free by that: fewer if others were faster. -EINVAL: there is no ring, or nothing up to there;
+ * -EOVERFLOW: the index has come round more than once since. Handlers: no.
  */
 int kevent_commit(int ctl_fd, unsigned int new_uidx, unsigned int over);
 
@@ -195,15 +202,15 @@ int kevent_commit(int ctl_fd, unsigned int new_uidx, unsigned int over);
 int kevent_eventfd(int ctl_fd, int eventfd);
 
 /*
- * Submits a call (see syslet_submit), whose answer comes to the queue: type KEVENT_AIO, this id and `ptr`, the answer in ret_data, low half
- * first. 0; -EPERM or what syslet_submit says: it was not made. Handlers: no.
+ * Submits a call (see syslet_submit), whose answer comes to the queue: type KEVENT_AIO, this id and `ptr`, the
+ * answer in ret_data, low half first. 0; -EPERM or what syslet_submit says: it was not made. Handlers: no.
  */
 int kevent_submit(int ctl_fd, const struct syslet_call *call, uint64_t id, void *ptr);
 
 /*
- * timer_create(2) for a queue: `sevp` has sigev_notify SIGEV_KEVENT, the handle in sigev_kevent_fd, and in sigev_value what its events carry
- * in `ptr`; they have type KEVENT_POSIX_TIMER, id `*timer`, and how often it has fired in ret_data[1]. CLOCK_MONOTONIC and CLOCK_REALTIME.
- * 0; -EINVAL. Handlers: no.
+ * timer_create(2) for a queue: `sevp` has sigev_notify SIGEV_KEVENT, the handle in sigev_kevent_fd, and in
+ * sigev_value what its events carry in `ptr`; they have type KEVENT_POSIX_TIMER, id `*timer`, and how often it has
+ * fired in ret_data[1]. CLOCK_MONOTONIC and CLOCK_REALTIME. 0; -EINVAL. Handlers: no.
  */
 int kevent_timer_create(int clock, const struct sigevent *sevp, uint64_t *timer);
 

@@ -25,7 +25,7 @@ fn a_closed_descriptor_ends_its_source_though_nothing_else_happens() {
     drop(mine);
     let event = one(&queue);
     assert!(begun.elapsed() < LONG / 4);
-    assert_eq!((event.id, event.user), (number as u64, 4));
+    assert_eq!((event.id, event.user_data), (number as u64, 4));
     assert_eq!(event.error().unwrap().raw_os_error(), Some(libc::EBADF));
     assert_eq!(queue.sources(), 0);
 }
@@ -64,9 +64,9 @@ fn a_number_that_is_added_anew_breaks_the_old_source_and_begins_another() {
     let at = replace(mine, stranger);
     queue.add(Source::recv(&at).with(Flags::ET).user_data(2)).unwrap();
     let event = one(&queue);
-    assert_eq!((event.user, event.error().is_some()), (1, true));
+    assert_eq!((event.user_data, event.error().is_some()), (1, true));
     put(&friend);
-    assert_eq!(one(&queue).user, 2);
+    assert_eq!(one(&queue).user_data, 2);
     assert_eq!((within_short(&queue).len(), queue.sources()), (0, 1));
     drop(theirs);
 }
@@ -83,7 +83,7 @@ fn a_duplicate_goes_on_being_told_after_its_source_was_removed_by_the_other_numb
     while !queue.get_events(0, 8, None).unwrap().is_empty() {}
     queue.add(Source::recv(&twin).with(Flags::ET).user_data(8)).unwrap();
     put(&theirs);
-    assert_eq!(one(&queue).user, 8);
+    assert_eq!(one(&queue).user_data, 8);
     assert_eq!(within_short(&queue), []);
     drain(&twin);
 }

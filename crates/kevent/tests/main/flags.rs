@@ -100,7 +100,7 @@ fn user_sources_are_ready_when_the_program_says_so() {
     assert_eq!(within_short(&queue), []);
     let missing = Source::user(4).key();
     assert_eq!(queue.ready(&[Source::user(3).key(), missing]), 1, "one there is not");
-    assert_eq!(one(&queue).user, 9);
+    assert_eq!(one(&queue).user_data, 9);
     // Twice before it is fetched is once.
     assert!(queue.make_ready(Source::user(3).key()));
     assert!(queue.make_ready(Source::user(3).key()));

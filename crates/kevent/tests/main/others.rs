@@ -20,7 +20,7 @@ fn the_end_of_a_child_is_told_with_its_status_and_the_child_is_left() {
     assert_eq!(errno(queue.add(Source::child(pid))), libc::EEXIST);
     drop(child.stdin.take());
     let event = one(&queue);
-    assert_eq!((event.kind(), event.id, event.user), (Some(Kind::Child), pid as u64, 3));
+    assert_eq!((event.kind(), event.id, event.user_data), (Some(Kind::Child), pid as u64, 3));
     assert_eq!(event.data, [7, libc::CLD_EXITED as u32]);
     assert_eq!(queue.sources(), 0);
     // It has ended already.
@@ -58,10 +58,10 @@ fn a_directory_tells_what_comes_and_goes() {
     let again = File::open(&folder).unwrap();
     queue.add(Source::directory(&again, Happened::REMOVE).user_data(2)).unwrap();
     File::create(folder.join("two")).unwrap();
-    assert_eq!(one(&queue).user, 0);
+    assert_eq!(one(&queue).user_data, 0);
     queue.remove(Source::directory(&directory, both).key()).unwrap();
     fs::remove_file(folder.join("two")).unwrap();
-    assert_eq!(one(&queue).user, 2);
+    assert_eq!(one(&queue).user_data, 2);
     // The directory itself goes: what was told of it, and then that there is none any more.
     drop((again, directory));
     fs::remove_dir(&folder).unwrap();
@@ -91,17 +91,17 @@ fn answers_of_calls_and_closures_come_to_the_queue() {
         })
         .unwrap();
     let event = one(&queue);
-    assert_eq!((event.kind(), event.id, event.user), (Some(Kind::Completion), 2, 200));
+    assert_eq!((event.kind(), event.id, event.user_data), (Some(Kind::Completion), 2, 200));
     assert_eq!(event.result(), -77);
     // SAFETY: five bytes.
     assert_eq!(unsafe { libc::write(pipe[1], b"hello".as_ptr().cast(), 5) }, 5);
     let event = one(&queue);
-    assert_eq!((event.id, event.user, event.result()), (1, 100, 5));
+    assert_eq!((event.id, event.user_data, event.result()), (1, 100, 5));
     // SAFETY: the bytes are leaked.
     unsafe { queue.submit(1, 100, read) }.unwrap();
     assert_eq!((queue.cancel(7), queue.cancel(1)), (0, 1));
     let event = one(&queue);
-    assert_eq!((event.id, event.user, event.result()), (1, 100, -i64::from(libc::ECANCELED)));
+    assert_eq!((event.id, event.user_data, event.result()), (1, 100, -i64::from(libc::ECANCELED)));
     assert_eq!(queue.cancel(1), 0, "it is over");
     // What ends at once is told too.
     // SAFETY: no memory.

@@ -14,7 +14,7 @@ fn a_socket_with_something_to_read_is_told_with_its_number() {
     put(&theirs);
     let event = one(&queue);
     assert_eq!((event.kind(), event.id), (Some(Kind::Socket), mine.as_raw_fd() as u64));
-    assert_eq!((event.user, event.happened()), (42, Happened::RECV));
+    assert_eq!((event.user_data, event.happened()), (42, Happened::RECV));
     assert!(event.error().is_none());
 }
 
@@ -122,7 +122,7 @@ fn modify_asks_anew_and_remove_ends() {
     let both = Source::socket(mine.as_raw_fd(), Happened::RECV | Happened::SEND);
     queue.modify(both.with(Flags::ET).user_data(5)).unwrap();
     let event = one(&queue);
-    assert_eq!((event.user, event.happened()), (5, Happened::SEND));
+    assert_eq!((event.user_data, event.happened()), (5, Happened::SEND));
     put(&theirs);
     assert!(one(&queue).happened() & Happened::RECV != 0);
     put(&theirs);

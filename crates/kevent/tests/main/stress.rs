@@ -1,6 +1,7 @@
-//! Threads add, modify, remove, make ready, write to and close what a queue watches, at random, while others fetch. What must come
-//! out: all that was written to sockets that are watched in the end is read; each timer has fired once; each event that was
-//! posted was fetched once; and no socket that is open is told to be broken. For 2 s, or `SYSLET_STRESS_SECONDS`.
+//! Threads add, modify, remove, make ready, write to and close what a queue watches, at random, while others fetch.
+//! What must come out: all that was written to sockets that are watched in the end is read; each timer has fired
+//! once; each event that was posted was fetched once; and no socket that is open is told to be broken. For 2 s, or
+//! `SYSLET_STRESS_SECONDS`.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -80,14 +81,16 @@ fn handle(board: &Board, event: &Event) {
     match event.kind() {
         Some(Kind::Socket) => {
             // By its number of ours: the descriptor's may be another's by now.
-            let watched = board.sockets.lock().unwrap().get(&event.user).cloned();
+            let watched = board.sockets.lock().unwrap().get(&event.user_data).cloned();
             if let Some(watched) = watched {
                 assert!(event.error().is_none(), "it is open, and broken: {event:?}");
                 watched.read_all();
             }
         }
         Some(Kind::Timer) => *board.fired.lock().unwrap().entry(event.id).or_default() += 1,
-        _ if event.user == u64::MAX => drop(board.fetched_posts.fetch_add(1, Ordering::SeqCst)),
+        _ if event.user_data == u64::MAX => {
+            board.fetched_posts.fetch_add(1, Ordering::SeqCst);
+        }
         _ => {}
     }
 }
@@ -117,7 +120,7 @@ fn fetch(queue: &Queue, board: &Board, dice: &mut Dice) {
 
 /// What a changer has.
 struct Place {
-    user: u64,
+    user_data: u64,
     watched: Arc<Watched>,
     key: Key,
     flags: Flags,
@@ -135,13 +138,13 @@ fn new_place(board: &Board, serial: &AtomicU64, dice: &mut Dice) -> Place {
     let theirs = Mutex::new(Some(theirs));
     let (written, read) = (AtomicU64::new(0), AtomicU64::new(0));
     let watched = Arc::new(Watched { mine, theirs, written, read });
-    let user = serial.fetch_add(1, Ordering::SeqCst);
-    board.sockets.lock().unwrap().insert(user, Arc::clone(&watched));
-    Place { user, watched, key, flags, added: false }
+    let user_data = serial.fetch_add(1, Ordering::SeqCst);
+    board.sockets.lock().unwrap().insert(user_data, Arc::clone(&watched));
+    Place { user_data, watched, key, flags, added: false }
 }
 
 fn source(place: &Place) -> Source {
-    Source::recv(&place.watched.mine).with(place.flags).user_data(place.user)
+    Source::recv(&place.watched.mine).with(place.flags).user_data(place.user_data)
 }
 
 fn change(
@@ -173,7 +176,7 @@ fn change(
         }
         8 => {
             let place = places.swap_remove(at);
-            board.sockets.lock().unwrap().remove(&place.user);
+            board.sockets.lock().unwrap().remove(&place.user_data);
             // Removed first, or only closed: then it breaks, sooner or later, and nobody is there to be told.
             if place.added && dice.roll(2) == 0 {
                 let removed = queue.remove(place.key);
@@ -191,8 +194,8 @@ fn change(
         10 => drop(queue.make_ready(place.key)),
         _ => {
             board.posted.fetch_add(1, Ordering::SeqCst);
-            let (kind, user) = (Kind::User as u32, u64::MAX);
-            queue.post(Event { kind, user, ..Event::default() });
+            let (kind, user_data) = (Kind::User as u32, u64::MAX);
+            queue.post(Event { kind, user_data, ..Event::default() });
         }
     }
 }

@@ -13,7 +13,7 @@ fn a_timer_fires_once_not_before_its_time() {
     queue.add(Source::after(1, STEP).user_data(11)).unwrap();
     let event = one(&queue);
     assert!(begun.elapsed() >= STEP);
-    assert_eq!((event.kind(), event.user, event.count()), (Some(Kind::Timer), 11, 1));
+    assert_eq!((event.kind(), event.user_data, event.count()), (Some(Kind::Timer), 11, 1));
     assert_eq!(queue.sources(), 0);
     assert_eq!(within_short(&queue), []);
 }
@@ -65,7 +65,7 @@ fn a_timer_can_be_set_anew_and_taken_back() {
     queue.add(Source::after(2, STEP)).unwrap();
     queue.modify(Source::after(1, 2 * STEP).user_data(1)).unwrap();
     queue.remove(Source::after(2, STEP).key()).unwrap();
-    assert_eq!(one(&queue).user, 1);
+    assert_eq!(one(&queue).user_data, 1);
     assert!(begun.elapsed() >= 2 * STEP);
     assert_eq!(within_short(&queue), []);
 }

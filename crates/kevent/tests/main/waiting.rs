@@ -159,7 +159,7 @@ fn a_level_triggered_event_is_handed_out_once_in_a_call() {
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| queue.get_events(2, 8, Some(Instant::now() + LONG)).unwrap());
         post(&queue, 1..2);
-        let users: Vec<_> = waits.join().unwrap().iter().map(|event| event.user).collect();
+        let users: Vec<_> = waits.join().unwrap().iter().map(|event| event.user_data).collect();
         assert!(users.len() == 2 && users.contains(&5), "{users:?}");
     });
 }
