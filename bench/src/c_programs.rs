@@ -177,7 +177,7 @@ impl Drop for Server {
     }
 }
 
-/// The two servers, each asked for a file that is cached.
+/// The three servers, each asked for a file that is cached.
 fn servers(programs: &Programs, options: &CapiOptions) -> Result<Vec<Row>, Trouble> {
     let root = programs.0.join("web");
     fs::create_dir_all(&root).map_err(Trouble::io("making a folder"))?;
@@ -185,7 +185,7 @@ fn servers(programs: &Programs, options: &CapiOptions) -> Result<Vec<Row>, Troub
     fs::write(root.join("file"), &body).map_err(Trouble::io("writing a file"))?;
     let mut wanted = format!("HTTP/1.0 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").into_bytes();
     wanted.extend_from_slice(&body);
-    let names = ["webepoll", "webthreadlet"];
+    let names = ["webepoll", "webkevent", "webthreadlet"];
     let mut servers = Vec::new();
     for name in names {
         servers.push(Server::start(programs.command(name)?, &root)?);

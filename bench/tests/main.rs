@@ -154,7 +154,7 @@ fn capi_measures_what_c_programs_have() {
         assert!(rows[1]["extra_ns_median"].is_f64() && rows[1]["ratio_median"].is_f64(), "{work}");
     }
     let servers = rows(&object, "server");
-    assert_eq!(ways(&servers), ["webepoll", "webthreadlet"]);
+    assert_eq!(ways(&servers), ["webepoll", "webkevent", "webthreadlet"]);
     assert!(servers.iter().all(|row| row["per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
     assert!(servers[1]["ratio_median"].is_f64());
 }

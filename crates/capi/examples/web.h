@@ -1,4 +1,4 @@
-/* What the two servers share: listening, and the answer to a request. HTTP/1.0, GET, files of one folder. */
+/* What the three servers share: listening, and the answer to a request. HTTP/1.0, GET, files of one folder. */
 #ifndef WEB_H
 #define WEB_H
 

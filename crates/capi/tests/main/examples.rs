@@ -141,6 +141,11 @@ fn webepoll_does_the_same() {
 }
 
 #[test]
+fn webkevent_does_the_same() {
+    serves("webkevent.c");
+}
+
+#[test]
 fn the_program_in_the_readme_reads_a_line() {
     let readme = fs::read_to_string(xtask::source().join("../../README.md")).expect("it is there");
     let program = readme.split_once("```c\n").and_then(|(_, rest)| rest.split_once("```"));
