@@ -209,6 +209,8 @@ const _: () = assert!(Happened::FIRED == 1 && Happened::EXITED == 1);
 
 #[cfg(test)]
 mod tests {
+    use syslet::source::Told;
+
     use super::*;
 
     /// Another thread was faster: what it has put in its place is left alone.
@@ -230,7 +232,7 @@ mod tests {
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let node = queue.insert(Source::recv(&socket).with(Flags::ET), false).unwrap();
         let events = u32::from(libc::POLLIN.cast_unsigned());
-        assert!(node.tell(events, 1, On::Keeper));
+        assert_eq!(node.tell(events, 1, On::Keeper), Told::Kept);
         let answered = queue.entered(&node, events, false);
         let queued = queue.get_events(0, 8, None).unwrap();
         let all: Vec<_> = answered.iter().chain(&queued).map(Event::happened).collect();

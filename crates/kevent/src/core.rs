@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
-use syslet::source::{self, EventFd, Nudged};
+use syslet::source::{self, EventFd, Nudged, Told};
 use syslet_sys::futex;
 use syslet_sys::uapi::Timespec;
 
@@ -60,6 +60,8 @@ struct Calls {
     tasks: Vec<Waker>,
     eventfd: bool,
     nudge: bool,
+    /// Somebody was waiting for this.
+    awaited: bool,
 }
 
 /// How waiting ended.
@@ -181,7 +183,8 @@ impl Core {
             self.bell.fetch_add(1, Ordering::Relaxed);
         }
         let others = !state.tasks.is_empty() || state.has_eventfd;
-        let mut calls = Calls { threads, ..Calls::default() };
+        let awaited = threads > 0 || others;
+        let mut calls = Calls { threads, awaited, ..Calls::default() };
         if others && on == On::Program {
             calls.tasks = std::mem::take(&mut state.tasks);
             calls.eventfd = state.has_eventfd;
@@ -208,28 +211,30 @@ impl Core {
     }
 
     /// Puts in what `change` says (true: something was put in).
-    fn put(&self, on: On, change: impl FnOnce(&mut State) -> bool) {
+    fn put(&self, on: On, change: impl FnOnce(&mut State) -> bool) -> Told {
         let mut calls = Calls::default();
         self.with(|state| {
             if change(state) {
                 calls = self.calls(state, on);
             }
         });
+        let told = if calls.awaited { Told::Awaited } else { Told::Kept };
         self.wake(calls);
+        told
     }
 
-    /// Events came to a source; false if it is none any more.
-    pub(crate) fn happen(&self, node: &Arc<Node>, events: u32, count: u32, on: On) -> bool {
-        let mut taken = false;
-        self.put(on, |state| {
-            if node.is_gone() {
+    /// Events came to a source.
+    pub(crate) fn happen(&self, node: &Arc<Node>, events: u32, count: u32, on: On) -> Told {
+        let mut is_gone = false;
+        let told = self.put(on, |state| {
+            is_gone = node.is_gone();
+            if is_gone {
                 return false;
             }
-            taken = true;
             node.note(events, count);
             state.enqueue(node)
         });
-        taken
+        if is_gone { Told::Gone } else { told }
     }
 
     /// As [`happen`](Self::happen), in the words of the source's kind.
@@ -315,6 +320,9 @@ impl Core {
         if threads > 0 {
             futex::wake(&self.bell, threads);
         }
+        if taken == 0 {
+            source::attend();
+        }
         taken
     }
 
@@ -358,6 +366,7 @@ impl Core {
             state.sleepers += 1;
             state.greedy += usize::from(min > 1);
             drop(state);
+            source::attend();
             let answer = futex::wait(&self.bell, bell, left.as_ref());
             state = self.lock();
             state.sleepers -= 1;
@@ -385,7 +394,7 @@ impl Core {
 
     /// Wakes one thread that waits, or all, though there may be nothing.
     pub(crate) fn rouse(&self) {
-        self.put(On::Program, |_| true);
+        let _ = self.put(On::Program, |_| true);
     }
 
     /// Waits for, and hands out, at least `min` events, but at most `max`. `each` is called under the lock: it only

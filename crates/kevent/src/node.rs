@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use syslet::source::{Clock, File, NOWHERE, Timed, WatchId, Watched};
+use syslet::source::{Clock, File, NOWHERE, Timed, Told, WatchId, Watched};
 
 use crate::core::{Core, On};
 use crate::event::{BROKEN, DONE, Event, Flags, Happened, Kind};
@@ -125,9 +125,9 @@ impl Node {
         Event { id: key.id, kind, asked, flags, user_data, ..Event::default() }
     }
 
-    /// Tells the queue; false if it is no source of it any more.
-    pub(crate) fn tell(self: &Arc<Self>, events: u32, count: u32, on: On) -> bool {
-        self.core.upgrade().is_some_and(|core| core.happen(self, events, count, on))
+    /// Tells the queue.
+    pub(crate) fn tell(self: &Arc<Self>, events: u32, count: u32, on: On) -> Told {
+        self.core.upgrade().map_or(Told::Gone, |core| core.happen(self, events, count, on))
     }
 
     /// The source is none any more.
@@ -139,7 +139,7 @@ impl Node {
 }
 
 impl Watched for Node {
-    fn ready(self: Arc<Self>, events: u32) -> bool {
+    fn ready(self: Arc<Self>, events: u32) -> Told {
         self.tell(events, 1, On::Keeper)
     }
 

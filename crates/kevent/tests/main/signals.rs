@@ -113,7 +113,9 @@ fn a_stop_signal_stops_and_is_told_each_time() {
         let mut told = 0;
         for _ in 0..2 {
             // The handler is there again, which it is not while the process goes on.
+            let until = Instant::now() + LONG;
             while current(libc::SIGTSTP).sa_sigaction == libc::SIG_DFL {
+                assert!(Instant::now() < until, "it is not there");
                 std::thread::yield_now();
             }
             says.write_all(b"!").unwrap();

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use syslet_sys::uapi::{
-    EAGAIN, EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, SIGSETXID, Siginfo,
+    EAGAIN, EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, SIGSETXID, Siginfo, Timespec,
 };
 use syslet_sys::{call as kernel, descriptor, futex};
 
@@ -39,6 +39,11 @@ const BATCH: usize = 256;
 /// Rounds more than the new watches need in which all that is ready is taken before they are answered: what
 /// is not seen by then is told later.
 const ROUNDS: usize = 4;
+/// Times in a row that it must have told only what nobody waited for, before it takes naps.
+const QUIET: u32 = 2;
+/// How long a nap is, at most. Waking the keeper for each event costs whoever causes the event more than the event itself;
+/// while nobody waits for them they are as well told many at once.
+const NAP: Timespec = Timespec { sec: 0, nsec: 100_000 };
 /// What the keeper is asked for.
 #[derive(Debug)]
 enum Request {
@@ -88,6 +93,8 @@ pub(super) struct Keeper {
     attentive: AtomicU32,
     /// 1: it sleeps.
     asleep: AtomicU32,
+    /// 1: it takes a nap, which whoever waits for something ends; it sleeps on this.
+    napping: AtomicU32,
     tid: AtomicU32,
     /// 0: not started; 1: works; 2: cannot take files; 3: cannot be made.
     state: AtomicU32,
@@ -110,6 +117,7 @@ impl Keeper {
             newcomers: Mutex::new(Vec::new()),
             attentive: AtomicU32::new(0),
             asleep: AtomicU32::new(0),
+            napping: AtomicU32::new(0),
             tid: AtomicU32::new(0),
             state: AtomicU32::new(NOT_STARTED),
             starting: Mutex::new(()),
@@ -128,6 +136,13 @@ impl Keeper {
         self.knock();
     }
 
+    /// Ends a nap.
+    pub(super) fn attend(&self) {
+        if self.napping.load(Ordering::SeqCst) == 1 && self.napping.swap(0, Ordering::SeqCst) == 1 {
+            futex::wake(&self.napping, 1);
+        }
+    }
+
     /// Wakes the keeper if it sleeps.
     fn knock(&self) {
         // Pairs with the fence in `sleep`: either it finds the request or we find it asleep.
@@ -141,6 +156,7 @@ impl Keeper {
                 std::thread::yield_now();
             }
         }
+        self.attend();
     }
 
     /// A call was parked on `descriptor`, in a ring: its file is to be held if it stays.
@@ -311,6 +327,8 @@ struct Table {
     process: i32,
     kept: Vec<Option<Kept>>,
     watches: Watches,
+    /// Times in a row that nobody waited for what was told.
+    quiet: u32,
 }
 
 impl Table {
@@ -340,7 +358,7 @@ impl Table {
         keeper.state.store(state, Ordering::Release);
         futex::wake(&keeper.state, i32::MAX as u32);
         let (kept, watches) = (Vec::new(), Watches::new(epoll, process, inbox));
-        let table = Self { engine, keeper, epoll, process, kept, watches };
+        let table = Self { engine, keeper, epoll, process, kept, watches, quiet: 0 };
         (state != IMPOSSIBLE).then_some(table)
     }
 
@@ -378,6 +396,22 @@ impl Table {
         let count = descriptor::ready(self.epoll, &mut events, millis, Some(CREW_MASK));
         keeper.asleep.store(0, Ordering::SeqCst);
         self.take(&events[..count.max(0) as usize]);
+        self.quiet = if self.watches.was_quiet() { self.quiet.saturating_add(1) } else { 0 };
+        if self.quiet >= QUIET {
+            self.nap();
+        }
+    }
+
+    /// Lets events gather: nobody waits for them. Who waits then ends this.
+    fn nap(&mut self) {
+        let keeper = self.keeper;
+        keeper.napping.store(1, Ordering::SeqCst);
+        // Pairs with the fence in `knock`: either the request is found or the nap is ended.
+        fence(Ordering::SeqCst);
+        if lock(&keeper.requests).is_empty() {
+            futex::wait(&keeper.napping, 1, Some(&NAP));
+        }
+        keeper.napping.store(0, Ordering::SeqCst);
     }
 
     fn take(&mut self, events: &[EpollEvent]) {

@@ -20,7 +20,7 @@ use syslet_sys::uapi::{
 use syslet_sys::{call as kernel, descriptor, futex};
 
 use super::mail::Inbox;
-use super::source::{Begun, Ended, File, Order, WatchId, Watched};
+use super::source::{Begun, Ended, File, Order, Told, WatchId, Watched};
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 
 /// Numbers by which files are put into the epoll.
@@ -120,6 +120,9 @@ pub(super) struct Watches {
     sockets: HashMap<(u64, u64), u32>,
     inotify: i32,
     inodes: HashMap<i32, InodeReaders>,
+    /// Since [`was_quiet`](Self::was_quiet) was asked: somebody was told, and somebody had waited for it.
+    told: bool,
+    awaited: bool,
     signals: i32,
     told_signals: Option<fn(u32)>,
     serial: u64,
@@ -140,6 +143,8 @@ impl Watches {
             sockets: HashMap::new(),
             inotify: -1,
             inodes: HashMap::new(),
+            told: false,
+            awaited: false,
             signals: -1,
             told_signals: None,
             serial: 0,
@@ -350,6 +355,12 @@ impl Watches {
         true
     }
 
+    /// Events were told of since this was asked last, and nobody was waiting for any.
+    pub(super) fn was_quiet(&mut self) -> bool {
+        let told = std::mem::take(&mut self.told);
+        !std::mem::take(&mut self.awaited) && told
+    }
+
     fn ready(&mut self, data: u64, events: u32) {
         let (index, generation) = (data as u32, (data >> 32) as u32 & 0x3fff_ffff);
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
@@ -369,8 +380,10 @@ impl Watches {
             if found == 0 || (left == 0 && reader.events != 0) {
                 continue;
             }
-            let taken = Arc::clone(&reader.who).ready(found);
-            if taken && !reader.wake_all {
+            let told = Arc::clone(&reader.who).ready(found);
+            self.told = true;
+            self.awaited |= told == Told::Awaited;
+            if told != Told::Gone && !reader.wake_all {
                 // Errors and the end answer whatever was asked.
                 given |= if over == 0 { found } else { left };
             }
