@@ -12,7 +12,7 @@ bench=(cargo run --quiet --release -p bench --)
 parts=()
 if [ ! -c /dev/fuse ]; then
   echo "bench: no FUSE here: stall is not measured"
-  parts=(inline handoff parked queue cold tokio server capi libaio posixaio kevent)
+  parts=(inline handoff compare parked queue cold tokio server capi libaio posixaio kevent)
 fi
 "${bench[@]}" all --quick --report "$folder" "${parts[@]/#/--part=}" >/dev/null || test $? -eq 1
 test -s "$folder/report.html" && test -s "$folder/report.md" && test -s "$folder/report.json"

@@ -9,6 +9,7 @@ mod all;
 mod c_programs;
 mod calls;
 mod cold;
+mod compare;
 mod cost;
 mod dice;
 mod error;
@@ -70,6 +71,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Queue(options) => ("queue", queue::run(options)?),
         Command::Cold(options) => ("cold", cold::run(options)?),
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
+        Command::Compare(options) => ("compare", compare::run(options)?),
         Command::Stall(options) => ("stall", stall::run(options)?),
         Command::Server(options) => ("server", server::run(options)?),
         Command::Capi(options) => ("capi", c_programs::run(options)?),

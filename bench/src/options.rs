@@ -3,6 +3,7 @@
 mod all;
 mod c_programs;
 mod calls;
+mod compare;
 mod files;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use calls::{
     HandoffOptions, HandoffSize, HandoffWork, InlineOptions, InlineWork, ParkedOptions, ParkedWork,
     Place, QueueOptions, QueueWork,
 };
+pub(crate) use compare::{CompareOptions, CompareWay, CompareWork};
 pub(crate) use files::{
     ColdOptions, ServeOptions, ServerOptions, ServerWork, StallOptions, StallWay, TokioOptions,
     TokioWork,
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Cold(ColdOptions),
     /// Cached work in tokio tasks beside tokio::fs and spawn_blocking; how long other tasks wait.
     Tokio(TokioOptions),
+    /// The same work in every way there is: plain, ours, tokio's, io_uring's, libuv's, AIO.
+    Compare(CompareOptions),
     /// An event loop with a tick each millisecond, while calls of its doing are slow: how late it is.
     Stall(StallOptions),
     /// A static-file server in each way, over hot, cold and slow files; a soak with faults.
@@ -75,6 +79,7 @@ impl Command {
             Self::Queue(options) => &options.common,
             Self::Cold(options) => &options.common,
             Self::Tokio(options) => &options.common,
+            Self::Compare(options) => &options.common,
             Self::Stall(options) => &options.common,
             Self::Server(options) => &options.common,
             Self::Capi(options) => &options.common,

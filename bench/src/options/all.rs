@@ -24,6 +24,7 @@ pub(crate) struct AllOptions {
 pub(crate) enum Part {
     Inline,
     Handoff,
+    Compare,
     Stall,
     Parked,
     Queue,
@@ -42,6 +43,7 @@ impl Part {
         match self {
             Self::Inline => "inline",
             Self::Handoff => "handoff",
+            Self::Compare => "compare",
             Self::Stall => "stall",
             Self::Parked => "parked",
             Self::Queue => "queue",

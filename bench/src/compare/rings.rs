@@ -1,0 +1,156 @@
+//! The works as requests of io_uring: each step of all that are under way is one system call.
+//!
+//! # Safety
+//!
+//! As in `raw.rs`: clauses *memory* and *descriptor*. A ring ends with its thread, and what it is asked for with it.
+
+#![allow(unsafe_code, reason = "entries of the submission queue")]
+
+use std::io;
+use std::os::fd::RawFd;
+
+use io_uring::squeue::Entry;
+use io_uring::{IoUring, opcode, types};
+
+use super::files::{ATTRIBUTE, Slot, Targets};
+use super::raw::{attribute, checked, whole};
+use crate::options::CompareWork;
+
+const HERE: types::Fd = types::Fd(libc::AT_FDCWD);
+
+/// A ring, and how many works are under way at once.
+pub(super) struct Ring {
+    ring: IoUring,
+    targets: &'static Targets,
+    depth: usize,
+}
+
+impl Ring {
+    pub(super) fn new(targets: &'static Targets, depth: usize) -> io::Result<Self> {
+        let ring = IoUring::builder().setup_single_issuer().build(depth as u32);
+        // Older kernels know no such flag.
+        let ring = ring.or_else(|_| IoUring::new(depth as u32))?;
+        Ok(Self { ring, targets, depth })
+    }
+
+    /// Does the work once in each slot.
+    pub(super) fn together(&mut self, work: CompareWork) -> io::Result<()> {
+        let targets = self.targets;
+        let file = targets.file.text.as_ptr();
+        let fd = types::Fd(targets.fd());
+        match work {
+            CompareWork::Metadata => {
+                let statx = |slot: &Slot| {
+                    opcode::Statx::new(HERE, file, slot.memory as *mut types::statx)
+                        .mask(libc::STATX_BASIC_STATS)
+                        .build()
+                };
+                self.step(|_, slot| statx(slot))?.into_iter().try_for_each(done)
+            }
+            CompareWork::OpenClose => {
+                let open = opcode::OpenAt::new(HERE, file).flags(libc::O_RDONLY).build();
+                let opened = self.step(|_, _| open.clone())?;
+                self.close(opened)
+            }
+            CompareWork::Read4k | CompareWork::Read64k | CompareWork::Read1m => {
+                let length = work.bytes() as u32;
+                let read =
+                    |slot: &Slot| opcode::Read::new(fd, slot.memory as *mut u8, length).build();
+                self.moved(work, |slot| read(slot))
+            }
+            CompareWork::Write4k | CompareWork::Fsync => {
+                let length = work.bytes() as u32;
+                let write = |slot: &Slot| {
+                    opcode::Write::new(fd, slot.memory as *const u8, length)
+                        .offset(targets.write_at(work))
+                        .build()
+                };
+                self.moved(work, |slot| write(slot))?;
+                if work == CompareWork::Fsync {
+                    let synced = self.step(|_, _| opcode::Fsync::new(fd).build())?;
+                    synced.into_iter().try_for_each(done)?;
+                }
+                Ok(())
+            }
+            CompareWork::Unlink => {
+                let flags = libc::O_WRONLY | libc::O_CREAT;
+                let create = |slot: &Slot| {
+                    opcode::OpenAt::new(HERE, slot.new.text.as_ptr()).flags(flags).mode(0o600)
+                };
+                let made = self.step(|_, slot| create(slot).build())?;
+                self.close(made)?;
+                self.remove(0)
+            }
+            CompareWork::Mkdir => {
+                let make = |slot: &Slot| {
+                    opcode::MkDirAt::new(HERE, slot.new.text.as_ptr()).mode(0o700).build()
+                };
+                self.step(|_, slot| make(slot))?.into_iter().try_for_each(done)?;
+                self.remove(libc::AT_REMOVEDIR)
+            }
+            CompareWork::Rename => {
+                for back in [false, true] {
+                    let rename = |slot: &Slot| {
+                        let (from, to) = (slot.moving.text.as_ptr(), slot.other.text.as_ptr());
+                        let (from, to) = if back { (to, from) } else { (from, to) };
+                        opcode::RenameAt::new(HERE, from, HERE, to).build()
+                    };
+                    self.step(|_, slot| rename(slot))?.into_iter().try_for_each(done)?;
+                }
+                Ok(())
+            }
+            CompareWork::Getxattr => {
+                let get = |slot: &Slot| {
+                    let value = slot.memory as *mut libc::c_void;
+                    opcode::GetXattr::new(ATTRIBUTE.as_ptr(), value, file, 64).build()
+                };
+                let answers = self.step(|_, slot| get(slot))?;
+                answers.into_iter().try_for_each(|answer| attribute(done(answer)))
+            }
+            CompareWork::Getdents | CompareWork::Getaddrinfo => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+        }
+    }
+
+    fn moved(&mut self, work: CompareWork, make: impl Fn(&Slot) -> Entry) -> io::Result<()> {
+        let answers = self.step(|_, slot| make(slot))?;
+        answers.into_iter().try_for_each(|answer| whole(checked(answer)?, work))
+    }
+
+    fn close(&mut self, opened: Vec<isize>) -> io::Result<()> {
+        let opened: Vec<usize> = opened.into_iter().map(checked).collect::<io::Result<_>>()?;
+        let close = |at: usize| opcode::Close::new(types::Fd(opened[at] as RawFd)).build();
+        self.step(|at, _| close(at))?.into_iter().try_for_each(done)
+    }
+
+    fn remove(&mut self, flags: i32) -> io::Result<()> {
+        let remove =
+            |slot: &Slot| opcode::UnlinkAt::new(HERE, slot.new.text.as_ptr()).flags(flags).build();
+        self.step(|_, slot| remove(slot))?.into_iter().try_for_each(done)
+    }
+
+    /// Asks for one thing in each slot, and waits for all answers.
+    fn step(&mut self, make: impl Fn(usize, &Slot) -> Entry) -> io::Result<Vec<isize>> {
+        for at in 0..self.depth {
+            let entry = make(at, self.targets.slot(at)).user_data(at as u64);
+            // SAFETY: clauses *memory* and *descriptor*.
+            unsafe { self.ring.submission().push(&entry) }.map_err(io::Error::other)?;
+        }
+        self.ring.submit_and_wait(self.depth)?;
+        let mut answers = vec![isize::MIN; self.depth];
+        for completion in self.ring.completion() {
+            answers[completion.user_data() as usize] = completion.result() as isize;
+        }
+        match answers.contains(&isize::MIN) {
+            true => {
+                Err(io::Error::other("the ring has fewer answers than it was asked to wait for"))
+            }
+            false => Ok(answers),
+        }
+    }
+}
+
+fn done(answer: isize) -> io::Result<()> {
+    checked(answer).map(drop)
+}
