@@ -32,9 +32,10 @@ syslet scan --json /usr/include/syslet >"$folder/scan"
 grep -q '"entries"' "$folder/scan"
 # Both libraries are found and take part: the report says so.
 for engine in libaio posixaio; do
+  library="${engine/posixaio/posix-aio}"
   job=(fio --name=package --ioengine="$engine" --rw=randread --bs=4k --size=1m --filename="$folder/file")
-  syslet run --report="$folder/$engine" -- "${job[@]}" >/dev/null
-  grep -q "$engine\|POSIX" "$folder/$engine"
+  syslet run --json --report="$folder/$library" -- "${job[@]}" >/dev/null
+  grep -q "\"$library\":{\"processes\":1,\"operations\":\[{\"kind\":\"read\"" "$folder/$library"
 done
 # From the packages, not from the system: images of containers often leave out manual pages.
 for page in syslet:man1/syslet.1.gz libsyslet-dev:man3/syslet_submit.3.gz; do
