@@ -107,7 +107,9 @@ static void hole(int page) {
   CHECK(io_destroy(there) == 0);
   CHECK(msync(other, PAGE, MS_ASYNC) == 0);
   for (int i = 0; i < PAGE; i++) CHECK(other[i] == 'o');
+#ifndef __SANITIZE_ADDRESS__ /* which may have taken the place meanwhile */
   CHECK(msync(there, PAGE, MS_ASYNC) == -1 && errno == ENOMEM); /* the ring is gone */
+#endif
   munmap(other, PAGE);
 }
 

@@ -74,6 +74,9 @@ pub(crate) fn compile(name: &str) -> Option<PathBuf> {
     }
     let mut cc = Command::new("cc");
     cc.args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-result", "-pthread"]);
+    // Of sanitizers, for instance.
+    let more = std::env::var("SYSLET_TEST_CFLAGS").unwrap_or_default();
+    cc.args(more.split_whitespace());
     cc.arg(source).arg("-o").arg(&program).arg("-laio");
     finish(&mut cc).assert_good();
     compiled.push(name.to_owned());

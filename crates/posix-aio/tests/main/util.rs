@@ -47,6 +47,9 @@ fn compile_from(source: &Path, name: &str) -> PathBuf {
     cc.args(["-DPOSIX_AIO", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]);
     // What is wrong in them is what is tested.
     cc.args(["-Wno-unused-result", "-Wno-stringop-overflow", "-Wno-nonnull"]);
+    // Of sanitizers, for instance.
+    let more = std::env::var("SYSLET_TEST_CFLAGS").unwrap_or_default();
+    cc.args(more.split_whitespace());
     succeed(cc.arg("-o").arg(&program).arg(source));
     program
 }
