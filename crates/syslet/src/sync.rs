@@ -1,6 +1,8 @@
 //! Atomics and locks, from std or, under `--cfg loom`, from the model checker.
 
 #[cfg(loom)]
+pub(crate) use loom::cell::UnsafeCell;
+#[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex,
     atomic::{AtomicU32, AtomicU64, Ordering, fence},
@@ -13,6 +15,25 @@ pub(crate) use std::sync::{
         Ordering, compiler_fence, fence,
     },
 };
+
+/// A cell whose owner the atomics beside it decide. The model checker fails if two touch it at a time, or one
+/// without having acquired what the other has released.
+#[cfg(not(loom))]
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Passes the address on. Who uses it is the only one to touch the cell meanwhile.
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
 
 /// Locks `mutex`, also after a panic of another holder: what our locks protect is never left
 /// half-changed, because no user code runs under them.

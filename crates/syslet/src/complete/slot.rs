@@ -22,7 +22,6 @@
 
 #![allow(unsafe_code, reason = "the result cell is guarded by the state bits")]
 
-use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -30,7 +29,7 @@ use std::task::{Context, Poll, Waker};
 use super::shared::Ticket;
 #[cfg(not(loom))]
 use crate::sync::AtomicPtr;
-use crate::sync::{AtomicU32, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicU32, Mutex, Ordering, UnsafeCell, fence, lock};
 
 const DONE: u32 = 1;
 const SLEEPER: u32 = 2;
@@ -213,7 +212,7 @@ impl Slot {
     /// is stored and outside the lock; its panics are caught.
     pub(crate) fn complete(&self, outcome: Outcome) {
         // SAFETY: `DONE` is not set, so the cell is the finisher's.
-        unsafe { *self.outcome.get() = outcome };
+        self.outcome.with_mut(|cell| unsafe { *cell = outcome });
         // Release: pairs with the acquire of whoever sees `DONE`. Acquire: pairs with `DETACHED`.
         let before = self.state.fetch_or(DONE, Ordering::AcqRel);
         debug_assert_eq!(before & DONE, 0, "a result is stored exactly once");
@@ -287,7 +286,7 @@ impl Slot {
     fn fetch(&self) -> Outcome {
         debug_assert!(self.is_done());
         // SAFETY: `DONE` is set and this is the one side that touches the cell from here on.
-        std::mem::replace(unsafe { &mut *self.outcome.get() }, Outcome::Empty)
+        self.outcome.with_mut(|cell| unsafe { cell.replace(Outcome::Empty) })
     }
 
     /// The outcome if it is stored; the handle's side only.
@@ -381,7 +380,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        std::mem::replace(self.outcome.get_mut(), Outcome::Empty).discard();
+        // SAFETY: nobody else can reach it any more.
+        self.outcome.with_mut(|cell| unsafe { cell.replace(Outcome::Empty) }).discard();
         #[cfg(not(loom))]
         {
             let moved = *self.moved.get_mut();
