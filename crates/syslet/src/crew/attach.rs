@@ -172,6 +172,7 @@ impl Attach {
     fn agree(&self, engine: &Engine) -> Result<(), AttachError> {
         if let Some(limit) = self.max_crew {
             engine.limit.fetch_max(limit, Ordering::Relaxed);
+            engine.dispatch(); // what waits in the queue may have been waiting for that
         }
         match self.stack_size {
             Some(asked) if asked != engine.stack_size => Err(AttachError::SettingDiffers {

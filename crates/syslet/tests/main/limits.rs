@@ -175,6 +175,35 @@ fn queue_is_served_in_order_when_threads_come_back() {
 }
 
 #[test]
+fn queue_is_served_when_the_limit_is_raised() {
+    let path = "limits::queue_is_served_when_the_limit_is_raised";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        bounded(LIMIT, || {
+            let guard = crate::util::attach();
+            let occupied = Occupied::all(2);
+            let pipe = Pipe::new();
+            let queued = [0; 3].map(|_| {
+                let (begun, other) = (Pipe::new(), pipe.clone());
+                let told = begun.clone();
+                let away = threadlet(move || {
+                    told.put(1);
+                    other.get()
+                });
+                (begun, away)
+            });
+            // Each needs a thread of its own: none ends before all have begun, nor do those that sleep.
+            drop(settings().max_crew(8).attach().expect("the limit can be raised"));
+            queued.iter().for_each(|(begun, _)| assert_eq!(begun.get(), 1));
+            queued.iter().for_each(|_| pipe.put(5));
+            queued.into_iter().for_each(|(_, away)| assert_eq!(away.join(), 5));
+            occupied.release();
+            drop(guard);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
 fn no_crew_for_one_more_guest_is_an_error() {
     let path = "limits::no_crew_for_one_more_guest_is_an_error";
     let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
