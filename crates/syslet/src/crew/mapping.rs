@@ -52,3 +52,17 @@ impl Drop for Mapping {
         unsafe { libc::munmap(self.base as *mut libc::c_void, self.size + GUARD) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use syslet_sys::memory::is_readable;
+
+    use super::Mapping;
+
+    #[test]
+    fn the_page_below_a_stack_cannot_be_touched() {
+        let mapping = Mapping::new(64 << 10).expect("memory is there");
+        assert!(is_readable(mapping.start(), mapping.len()));
+        assert!(!is_readable(mapping.start() - 1, 1), "what overflows would go on below");
+    }
+}

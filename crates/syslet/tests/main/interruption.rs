@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::util::calls::{
-    Landing, count_signals, go, pending, poll_call, read_call, signal_thread, signals_seen,
-    sleep_call, threads_named,
+    count_signals, go, pending, poll_call, signal_thread, signals_seen, sleep_call, taking_call,
+    threads_named,
 };
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
@@ -62,8 +62,7 @@ fn call_without_a_limit_waits_on() {
         attached(|| {
             count_signals(libc::SIGUSR1);
             let pipe = Pipe::new();
-            let landing = Landing::leak();
-            let away = pending(go(read_call(pipe.read_end(), landing)));
+            let away = pending(go(taking_call(pipe.read_end())));
             let end = Instant::now() + TIME;
             pester(|| Instant::now() > end || away.is_done());
             assert!(!away.is_done(), "the call was broken off");

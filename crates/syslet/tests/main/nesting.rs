@@ -1,5 +1,7 @@
 //! Threadlets and calls inside threadlets.
 
+use std::sync::mpsc::channel;
+
 use syslet::{AttachError, attach, is_attached, threadlet};
 
 use crate::util::attached;
@@ -30,6 +32,27 @@ fn threadlet_inside_a_threadlet_goes_to_the_pool() {
             (inner.was_inline(), inner.join() + 1)
         });
         assert_eq!(outer.join(), (false, 3));
+    });
+}
+
+#[test]
+fn inner_threadlet_that_waits_for_the_outer_one_does_not_hang_it() {
+    attached(|| {
+        for away in [false, true] {
+            let pipe = Pipe::new();
+            let other = pipe.clone();
+            let outer = threadlet(move || {
+                if away {
+                    other.get();
+                }
+                let (send, receive) = channel();
+                let inner = threadlet(move || receive.recv().expect("the sender lives"));
+                send.send(1).expect("the receiver lives");
+                inner.join() + 1
+            });
+            pipe.put(0);
+            assert_eq!(outer.join(), 2);
+        }
     });
 }
 

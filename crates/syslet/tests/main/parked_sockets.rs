@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::Call;
 
-use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain};
+use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain, set_nonblocking};
 use crate::util::parking::parked;
 use crate::util::{attached, eventually};
 
@@ -63,6 +63,20 @@ fn a_connection_that_waits_is_parked() {
         let mut heard = [0; 5];
         there.read_exact(&mut heard).expect("it is connected");
         assert_eq!(&heard, b"hello");
+    });
+}
+
+#[test]
+fn a_connection_of_a_nonblocking_socket_is_not_waited_for() {
+    attached(|| {
+        let (listener, _queued) = full_listener();
+        let port = listener.local_addr().expect("it is bound").port();
+        let socket = socket();
+        set_nonblocking(socket.as_raw_fd(), true);
+        let begun = go(connect_call(&socket, port));
+        assert_eq!(begun.wait().errno(), Some(libc::EINPROGRESS));
+        assert_ne!(flags(&socket) & libc::O_NONBLOCK as isize, 0, "the flag is as it was");
+        assert_eq!(go(connect_call(&socket, port)).wait().errno(), Some(libc::EALREADY));
     });
 }
 

@@ -205,6 +205,23 @@ fn nonblocking_descriptor_answers_that_it_would_block() {
 }
 
 #[test]
+fn nonblocking_descriptor_takes_what_there_is_room_for() {
+    /// More than a pipe or a socket has room for.
+    static MUCH: [u8; 4 << 20] = [7; 4 << 20];
+    attached(|| {
+        let (socket, _peer) = UnixStream::pair().expect("a pair can be made");
+        let pipe = Pipe::new();
+        for fd in [pipe.write_end(), socket.as_raw_fd()] {
+            set_nonblocking(fd, true);
+            let written = go(write_call(fd, &MUCH));
+            let answer = written.wait().raw();
+            assert!(0 < answer && answer < MUCH.len() as isize, "{answer}");
+            assert_eq!(go(write_call(fd, &MUCH)).wait().errno(), Some(libc::EAGAIN));
+        }
+    });
+}
+
+#[test]
 fn accept_waits_without_a_thread() {
     attached(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");

@@ -3,7 +3,7 @@
 use syslet::{Arg, Chain, Refusal, SubmitError};
 use syslet_catalog::{ENTRIES, Runs};
 
-use crate::util::calls::{checked, checked_chain, number_call, try_go};
+use crate::util::calls::{checked, checked_chain, number_call, try_go, try_hand_over};
 use crate::util::{LIMIT, attached, bounded};
 
 /// No argument of these calls is used: nothing runs.
@@ -142,8 +142,10 @@ fn refused_everywhere_and_the_call_comes_back() {
         assert_eq!(error.into_inner(), exit());
     });
     attached(move || {
-        let error = try_go(exit()).expect_err("exit is refused");
-        assert!(error.to_string().contains("exit"), "{error}");
-        assert_eq!(error.into_inner(), exit());
+        for refused in [try_go(exit()), try_hand_over(exit())] {
+            let error = refused.expect_err("exit is refused");
+            assert!(error.to_string().contains("exit"), "{error}");
+            assert_eq!(error.into_inner(), exit());
+        }
     });
 }

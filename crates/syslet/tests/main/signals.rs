@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use syslet::{Submitted, threadlet};
+use syslet::{AttachError, Submitted, is_attached, threadlet};
 
 use crate::util::calls::{
     Landing, gettid, go, install, pending, read_call, signal_thread, status_field, threads_named,
@@ -165,6 +165,39 @@ fn submit_on_the_crews_signal_stack_is_the_plain_call() {
         if !skip_in_pool("submit in a handler") {
             submit_on_a_signal_stack();
         }
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+/// What attaching in a handler has answered: 1: attached, 2: told that it is in a handler, 3: something else.
+static ATTACHED: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn attach_in_handler(_: libc::c_int) {
+    let answer = match syslet::attach() {
+        Ok(_guard) => 1,
+        Err(AttachError::InSignalHandler) => 2,
+        Err(_) => 3,
+    };
+    ATTACHED.store(answer, Ordering::SeqCst);
+}
+
+#[test]
+fn attach_on_the_crews_signal_stack_is_an_error() {
+    let path = "signals::attach_on_the_crews_signal_stack_is_an_error";
+    let ended = Child::new().run(path, || {
+        if skip_in_pool("attach in a handler") {
+            return;
+        }
+        bounded(LIMIT, || {
+            let guard = syslet::attach().expect("the thread can be attached");
+            install(libc::SIGUSR2, attach_in_handler, libc::SA_ONSTACK);
+            // To the running kernel thread: it is handled before this returns.
+            signal_thread(gettid(), libc::SIGUSR2);
+            assert_eq!(ATTACHED.load(Ordering::SeqCst), 2, "what attach has answered");
+            hand_off();
+            drop(guard);
+            assert!(!is_attached(), "nothing was counted in the handler");
+        });
     });
     ended.expect("this is the parent").expect_done();
 }

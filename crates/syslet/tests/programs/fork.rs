@@ -11,6 +11,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("parent_and_child_work_after_a_guest_forked", ALL, by_guest),
     Scenario::new("parent_and_child_work_after_an_unattached_thread_forked", ALL, by_other),
     Scenario::new("parent_and_child_work_after_a_threadlet_forked", ALL, by_threadlet),
+    Scenario::new("a_child_forked_in_a_threadlet_works_there", ALL, in_threadlet),
     Scenario::new("a_child_forked_inline_returns_from_the_threadlet", GUESTS, returns_inline),
     Scenario::new("a_child_forked_by_an_away_threadlet_ends", ALL, returns_away),
     Scenario::new("handles_of_the_parent_do_not_hang_in_the_child", ALL, handles),
@@ -102,6 +103,31 @@ fn by_threadlet() {
         finish_all(reads);
         drop(guard);
         work(1);
+    }
+}
+
+/// A child that has the crew thread's thread-locals, and is not to return from the closure.
+fn works_there(registers: bool) -> i32 {
+    let rseq = sys::rseq_cpu() >= Some(0);
+    assert!(rseq || !registers, "rseq is not registered for the child's only thread");
+    child_works()
+}
+
+fn in_threadlet() {
+    use std::os::fd::AsRawFd;
+    let registers = sys::rseq_cpu() >= Some(0);
+    let _guard = attach();
+    for _ in 0..3 {
+        // If nobody goes on with the guest, rseq is registered for its thread-locals.
+        let inline = syslet::threadlet(|| sys::fork(|| works_there(false)));
+        assert_eq!(inline.join().end(), 0, "the child");
+        let (reader, writer) = sys::pipe();
+        let away = syslet::threadlet(move || {
+            assert_eq!(sys::read_byte(reader.as_raw_fd()), Some(1));
+            sys::fork(move || works_there(registers))
+        });
+        assert!(sys::write_byte(writer.as_raw_fd(), 1));
+        assert_eq!(away.join().end(), 0, "the child of an away threadlet");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::work::{attach, make};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_handler_may_submit_between_any_two_instructions", GUESTS, quick),
     Scenario::new("a_call_of_a_handler_may_go_away_between_any_two_instructions", GUESTS, slow),
+    Scenario::new("a_call_of_a_handler_may_wait_while_the_guest_parks", GUESTS, parks),
     Scenario::new("a_handoff_in_a_handler_mixes_up_no_signal_stacks", GUESTS, stacks),
     Scenario::new("a_handler_may_submit_while_the_guest_comes_and_goes", GUESTS, come_and_go),
 ];
@@ -49,6 +50,17 @@ extern "C" fn submit_slow(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void)
             std::mem::forget(pending);
         }
         TARGET.store(sys::gettid(), Ordering::SeqCst);
+    }
+    HITS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// A time that is slept without a thread, parked.
+static PARKED_TIME: [u64; 2] = [0, 20_000];
+
+/// A call that is parked. Its handle is leaked, as above.
+extern "C" fn submit_parked(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    if syslet::is_attached() {
+        std::mem::forget(make(libc::SYS_nanosleep, [PARKED_TIME.as_ptr() as usize, 0, 0, 0, 0, 0]));
     }
     HITS.fetch_add(1, Ordering::SeqCst);
 }
@@ -110,6 +122,31 @@ fn slow() {
     let guard = attach();
     TARGET.store(sys::gettid(), Ordering::SeqCst);
     work_until(5_000);
+    STOP.store(true, Ordering::SeqCst);
+    disturber.join().expect("ends well");
+    drop(guard);
+}
+
+/// What the guest does here allocates while it parks a call only, when a handler must not: so the
+/// allocator is not what is looked at.
+fn parks() {
+    sys::handle_without_stack(libc::SIGUSR1, submit_parked);
+    let disturber = disturb();
+    let guard = attach();
+    let mut handled = until_handled(5_000);
+    sys::spin_until("the signals are handled", || {
+        for _ in 0..100 {
+            TARGET.store(sys::gettid(), Ordering::SeqCst);
+            let sleep = make(libc::SYS_nanosleep, [PARKED_TIME.as_ptr() as usize, 0, 0, 0, 0, 0]);
+            if let Submitted::Pending(pending) = sleep {
+                while !pending.is_done() {
+                    thread::yield_now();
+                }
+                std::mem::forget(pending);
+            }
+        }
+        handled()
+    });
     STOP.store(true, Ordering::SeqCst);
     disturber.join().expect("ends well");
     drop(guard);

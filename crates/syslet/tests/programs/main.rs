@@ -14,8 +14,10 @@ mod identity;
 mod proc;
 mod runner;
 mod sandbox;
+mod senders;
 mod sentinels;
 mod signals;
+mod starting;
 mod stress;
 mod sys;
 mod threads;
@@ -31,8 +33,10 @@ fn scenarios() -> Vec<Scenario> {
     [
         threads::SCENARIOS,
         signals::SCENARIOS,
+        senders::SCENARIOS,
         handlers::SCENARIOS,
         fork::SCENARIOS,
+        starting::SCENARIOS,
         exit::SCENARIOS,
         identity::SCENARIOS,
         sandbox::SCENARIOS,

@@ -452,12 +452,17 @@ pub(crate) type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_
 
 /// Installs `handler` for `signal`, with SA_RESTART and on the alternate stack.
 pub(crate) fn handle(signal: i32, handler: Handler) {
-    handle_with(signal, handler, libc::SA_ONSTACK);
+    handle_with(signal, handler, libc::SA_ONSTACK | libc::SA_RESTART);
 }
 
 /// Installs `handler` for `signal`, to run on the interrupted stack.
 pub(crate) fn handle_without_stack(signal: i32, handler: Handler) {
-    handle_with(signal, handler, 0);
+    handle_with(signal, handler, libc::SA_RESTART);
+}
+
+/// Installs `handler` for `signal`; calls that it interrupts are not begun again by the kernel.
+pub(crate) fn handle_interrupting(signal: i32, handler: Handler) {
+    handle_with(signal, handler, libc::SA_ONSTACK);
 }
 
 /// Gives `signal` its default action.
@@ -470,7 +475,7 @@ fn handle_with(signal: i32, handler: Handler, flags: i32) {
     // SAFETY: zeroes are a valid sigaction.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | flags;
+    action.sa_flags = libc::SA_SIGINFO | flags;
     // SAFETY: clause B; the handlers of the scenarios touch atomics only.
     let answer = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
     assert_eq!(answer, 0, "sigaction: {}", io::Error::last_os_error());

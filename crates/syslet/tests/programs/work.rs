@@ -26,6 +26,8 @@ pub(crate) fn attach() -> AttachGuard {
         mode => Mode::current() != Mode::Pool && matches!(mode, Working::Attached(_)),
     };
     assert!(right, "{:?}", guard.mode());
+    let attached = matches!(guard.mode(), Working::Attached(_));
+    assert_eq!(syslet::is_attached(), attached, "the thread is what the guard says");
     guard
 }
 

@@ -161,7 +161,13 @@ pub(crate) fn hand_over(call: Call) -> Submitted {
     unsafe { syslet::hand_over(call) }.expect("the call is accepted")
 }
 
-/// The same, with the error.
+/// As [`hand_over`], with the error.
+pub(crate) fn try_hand_over(call: Call) -> Result<Submitted, SubmitError<Call>> {
+    // SAFETY: as above.
+    unsafe { syslet::hand_over(call) }
+}
+
+/// As [`go`], with the error.
 pub(crate) fn checked(call: Call) -> Result<Submitted, SubmitError<Call>> {
     // SAFETY: leaked, static memory, or numbers.
     unsafe { submit(call) }

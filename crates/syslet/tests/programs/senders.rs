@@ -1,0 +1,78 @@
+//! What a handler is told of who has sent its signal.
+
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+
+use crate::runner::{ALL, Scenario};
+use crate::sys;
+use crate::work::{attach, away_reads, finish_all};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("the_sender_of_a_signal_is_told", ALL, siginfo),
+    Scenario::new("the_child_of_a_sigchld_is_told", ALL, sigchld),
+    Scenario::new("a_sigchld_disturbs_no_call_of_the_thread_that_forked", ALL, sigchld_away),
+];
+
+/// Signals handled.
+static HITS: AtomicU32 = AtomicU32::new(0);
+static SENDER: AtomicI32 = AtomicI32::new(0);
+static CODE: AtomicI32 = AtomicI32::new(0);
+static VALUE: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn note_sender(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let (pid, code) = sys::sender(info);
+    SENDER.store(pid, Ordering::SeqCst);
+    CODE.store(code, Ordering::SeqCst);
+    VALUE.store(sys::queued_value(info), Ordering::SeqCst);
+    HITS.fetch_add(1, Ordering::SeqCst);
+}
+
+fn siginfo() {
+    sys::handle(libc::SIGUSR1, note_sender);
+    sys::handle(libc::SIGUSR2, note_sender);
+    let _guard = attach();
+    let parent = sys::getpid();
+    let child = sys::fork(move || i32::from(!sys::queue_signal(parent, libc::SIGUSR2, 4711)));
+    let pid = child.0;
+    sys::spin_until("the queued signal is handled", || HITS.load(Ordering::SeqCst) == 1);
+    assert_eq!(SENDER.load(Ordering::SeqCst), pid, "si_pid of sigqueue");
+    assert_eq!(VALUE.load(Ordering::SeqCst), 4711, "si_value of sigqueue");
+    assert_eq!(child.end(), 0);
+    let child = sys::fork(move || i32::from(!sys::kill(parent, libc::SIGUSR1)));
+    let pid = child.0;
+    sys::spin_until("the signal is handled", || HITS.load(Ordering::SeqCst) == 2);
+    assert_eq!(SENDER.load(Ordering::SeqCst), pid, "si_pid of kill");
+    assert_eq!(CODE.load(Ordering::SeqCst), libc::SI_USER, "si_code of kill");
+    assert_eq!(child.end(), 0);
+}
+
+fn sigchld() {
+    sys::handle(libc::SIGCHLD, note_sender);
+    let _guard = attach();
+    for round in 0..20 {
+        let child = sys::fork(|| 5);
+        let pid = child.0;
+        sys::spin_until("SIGCHLD is handled", || HITS.load(Ordering::SeqCst) > round);
+        assert_eq!(SENDER.load(Ordering::SeqCst), pid, "si_pid of SIGCHLD");
+        assert_eq!(CODE.load(Ordering::SeqCst), libc::CLD_EXITED, "si_code of SIGCHLD");
+        assert_eq!(child.end(), 5);
+    }
+}
+
+fn sigchld_away() {
+    sys::handle_interrupting(libc::SIGCHLD, note_sender);
+    let _guard = attach();
+    for round in 0..20 {
+        // The kernel thread that forks sleeps in a call when the child ends, and is the one that is told.
+        let words = sys::shared_words();
+        let child = sys::fork(move || {
+            sys::wait_change(&words[0], 0);
+            5
+        });
+        let (pid, reads) = (child.0, away_reads(2));
+        words[0].store(1, Ordering::SeqCst);
+        sys::spin_until("SIGCHLD is handled", || HITS.load(Ordering::SeqCst) > round);
+        assert_eq!(SENDER.load(Ordering::SeqCst), pid, "si_pid of SIGCHLD");
+        finish_all(reads);
+        assert_eq!(child.end(), 5);
+    }
+}
