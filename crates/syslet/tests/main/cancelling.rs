@@ -9,7 +9,7 @@ use syslet::{CancelOutcome, Submitted};
 
 use crate::util::calls::{
     Counter, Landing, go, install, pending, read_call, signal_thread, sleep_call, status_field,
-    taking_call, threads_named, write_call,
+    stray_cancel, taking_call, threads_named, word_call, write_call,
 };
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
@@ -144,8 +144,11 @@ fn cancel_while_asleep_ends_the_call() {
             let ret = away.wait();
             assert!(ret.is_cancelled(), "{ret:?}");
             assert_eq!(ret.errno(), Some(libc::ECANCELED));
+            let away = pending(go(taking_call(pipe.read_end())));
+            let _ = away.cancel();
+            assert!(away.wait().is_cancelled());
             pipe.put(1);
-            assert_eq!(pipe.filled(), 1, "the cancelled call has read");
+            assert_eq!(pipe.filled(), 1, "a cancelled call has read");
         }
     });
 }
@@ -154,9 +157,11 @@ fn cancel_while_asleep_ends_the_call() {
 fn cancel_of_calls_with_time_limits() {
     attached(|| {
         let begun = Instant::now();
-        let away = pending(go(sleep_call(Duration::from_secs(50))));
-        let _ = away.cancel();
-        assert!(away.wait().is_cancelled());
+        for call in [sleep_call, word_call] {
+            let away = pending(go(call(Duration::from_secs(50))));
+            let _ = away.cancel();
+            assert!(away.wait().is_cancelled());
+        }
         assert!(begun.elapsed() < Duration::from_secs(20));
     });
 }
@@ -240,6 +245,22 @@ fn cancel_hits_no_other_call() {
             let ret = next.wait();
             assert_eq!((ret.raw(), landing.byte()), (1, 2), "round {round}: {ret:?}");
         }
+    });
+}
+
+#[test]
+fn cancel_that_comes_for_an_earlier_call_does_not_disturb_the_next() {
+    attached(|| {
+        let pipe = Pipe::new();
+        let away = pending(go(taking_call(pipe.read_end())));
+        for _ in 0..20 {
+            // What a cancel sends that is overtaken by the end of its call.
+            threads_named("syslet-crew").into_iter().for_each(stray_cancel);
+        }
+        let own = pending(go(taking_call(pipe.read_end())));
+        pipe.put(1);
+        pipe.put(1);
+        assert_eq!((away.wait().raw(), own.wait().raw()), (1, 1));
     });
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::util::calls::{
     count_signals, go, pending, poll_call, signal_thread, signals_seen, sleep_call, taking_call,
-    threads_named,
+    threads_named, word_call,
 };
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
@@ -40,13 +40,15 @@ fn time_limit_holds_in_total_over_interruptions() {
         attached(|| {
             count_signals(libc::SIGUSR1);
             let pipe = Pipe::new();
-            for call in [sleep_call(TIME), poll_call(pipe.read_end(), 200)] {
+            let late = -libc::ETIMEDOUT as isize;
+            let calls = [sleep_call(TIME), poll_call(pipe.read_end(), 200), word_call(TIME)];
+            for (call, answer) in calls.into_iter().zip([0, 0, late]) {
                 let begun = Instant::now();
                 let away = pending(go(call));
                 // Begun anew at each interruption it would never end.
                 pester(|| away.is_done());
                 let took = begun.elapsed();
-                assert_eq!(away.wait().raw(), 0, "{call:?}");
+                assert_eq!(away.wait().raw(), answer, "{call:?}");
                 assert!(took >= TIME, "{call:?} ended after {took:?}");
             }
         });

@@ -14,8 +14,8 @@ use std::time::Duration;
 use syslet::{AttachError, Submitted, is_attached, threadlet};
 
 use crate::util::calls::{
-    Landing, gettid, go, install, pending, read_call, signal_thread, status_field, threads_named,
-    write_call,
+    Landing, gettid, go, install, moving_call, pending, read_call, signal_thread, status_field,
+    threads_named, write_call,
 };
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
@@ -240,10 +240,14 @@ fn sigpipe_of_a_write_that_went_away_is_left_on_nobody() {
             for _ in 0..20 {
                 change_mask(libc::SIG_BLOCK, libc::SIGPIPE);
                 guard.refresh().expect("the mask can be read");
-                let pipe = Pipe::new();
+                let (pipe, source) = (Pipe::new(), Pipe::new());
                 pipe.fill();
-                let away = pending(go(write_call(pipe.write_end(), &[0; 16])));
+                source.put(1);
+                // One is parked, the other has a thread, which is sent the signal.
+                let parked = pending(go(write_call(pipe.write_end(), &[0; 16])));
+                let away = pending(go(moving_call(source.read_end(), pipe.write_end())));
                 close_read_end(&pipe);
+                assert_eq!(parked.wait().errno(), Some(libc::EPIPE));
                 assert_eq!(away.wait().errno(), Some(libc::EPIPE));
                 let set = set_of(libc::SIGPIPE);
                 let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -118,6 +118,11 @@ pub(crate) fn taking_call(fd: RawFd) -> Call {
     number_call(libc::SYS_splice, [fd as usize, 0, null.as_raw_fd() as usize, 0, 1, 0])
 }
 
+/// The call that moves one byte from one pipe to another. It cannot be parked either.
+pub(crate) fn moving_call(from: RawFd, to: RawFd) -> Call {
+    number_call(libc::SYS_splice, [from as usize, 0, to as usize, 0, 1, 0])
+}
+
 /// The call that reads one byte at `offset`.
 pub(crate) fn pread_call(fd: RawFd, landing: &'static Landing, offset: usize) -> Call {
     Call::new(libc::SYS_pread64 as usize, [fd as usize, landing.address(), 1, offset])
@@ -143,6 +148,14 @@ pub(crate) fn poll_call(fd: RawFd, millis: usize) -> Call {
     let poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let poll: &'static mut libc::pollfd = Box::leak(Box::new(poll));
     Call::new(libc::SYS_poll as usize, [std::ptr::from_mut(poll) as usize, 1, millis])
+}
+
+/// The call that sleeps on a word that nobody changes, for at most `time`. It cannot be parked.
+pub(crate) fn word_call(time: Duration) -> Call {
+    static WORD: AtomicI32 = AtomicI32::new(0);
+    let time = sleep_call(time).args()[0];
+    let word = std::ptr::from_ref(&WORD) as usize;
+    number_call(libc::SYS_futex, [word, libc::FUTEX_WAIT as usize, 0, time])
 }
 
 /// A call whose arguments are numbers.
@@ -358,6 +371,19 @@ pub(crate) fn status_field(tid: i32, field: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     Some(line.trim().to_owned())
+}
+
+/// Sends kernel thread `tid` the signal of a cancel, for a call that is no more.
+pub(crate) fn stray_cancel(tid: i32) {
+    /// As in crew/signals.rs.
+    const CANCEL: (i32, i32) = (33, -7_331);
+    let (signal, code) = CANCEL;
+    let pid = std::process::id() as i32;
+    // struct siginfo of x86-64: number, error, code, padding, sender, its user, the value, and room.
+    let mut info = [0i32; 32];
+    (info[0], info[2], info[4], info[6]) = (signal, code, pid, 4_711 * 16);
+    // SAFETY: live; the thread's handler compares the value, and follows no address.
+    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, info.as_ptr()) };
 }
 
 /// Sends a signal to one kernel thread of the process.
