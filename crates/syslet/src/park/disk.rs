@@ -74,6 +74,7 @@ impl Disk {
     /// Most reads that the ring has at a time, from now on; 0: none.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit.min(MOST_READS), Ordering::Relaxed);
+        self.ring_bell(); // some that wait may be begun now
     }
 
     /// True if the ring is there and wanted.
@@ -251,17 +252,23 @@ impl Reader {
         }
     }
 
-    /// True if a read could be taken, or a cancel is to be passed on.
+    /// True if a read could be taken, or a cancel is to be passed on. Not only if there is room for requests:
+    /// there will be when the kernel has taken those that are there, and it may answer none of them for long.
     fn is_wanted(&self) -> bool {
         let disk = &self.engine.park.disk;
-        (self.has_room() && !lock(&disk.queue).is_empty())
+        (self.may_begin() && !lock(&disk.queue).is_empty())
             || disk.cancels.load(Ordering::SeqCst) != self.cancels
     }
 
-    /// True if a read may be begun; two more requests have room beside it.
-    fn has_room(&self) -> bool {
+    /// True if the ring has fewer reads than it may have.
+    fn may_begin(&self) -> bool {
         let limit = self.engine.park.disk.limit.load(Ordering::Relaxed).max(1);
-        MOST_READS - self.free.len() < limit && self.ring.room() > 2
+        MOST_READS - self.free.len() < limit
+    }
+
+    /// True if a read may be begun now; two more requests have room beside it.
+    fn has_room(&self) -> bool {
+        self.may_begin() && self.ring.room() > 2
     }
 
     /// Takes reads from the queue.

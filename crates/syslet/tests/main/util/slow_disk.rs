@@ -1,8 +1,8 @@
 //! A disk that does what it is told: a loop device over a file of the file system in user space.
 //!
-//! The disk is served by the test's own process and used by a child of it ([`Child`]). So a child that hangs
-//! is killed like any other: the disk goes with the parent, and then whoever sleeps for it, even where
-//! nothing can be interrupted, is told that it has failed.
+//! The disk is served by the test's own process and used by a child of it ([`Child`]), for who waits for the
+//! disk may be out of reach of every signal. A child that fails lets go; with one that hangs the disk loses its
+//! patience; and if the parent is killed the disk goes with it: whoever waits is told that it has failed.
 //!
 //! # Safety
 //!
@@ -16,10 +16,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use syslet_testfs::{Answer, Fault, Request, TestFs};
 
@@ -37,12 +38,17 @@ pub(crate) const LEN: usize = PAGES * PAGE + 3 * 512;
 const LOOP_CTL_GET_FREE: u64 = 0x4C82;
 const LOOP_CONFIGURE: u64 = 0x4C0A;
 const LOOP_CLR_FD: u64 = 0x4C01;
+/// Requests that a loop device takes at a time: the default of the driver's hw_queue_depth.
+const USUAL_REQUESTS: usize = 128;
 const LO_FLAGS_READ_ONLY: u64 = 1;
 /// The device lets its file go when nobody has it open: also if this process is killed.
 const LO_FLAGS_AUTOCLEAR: u64 = 4;
 /// Words of `struct loop_config` (Linux 5.8), and the one whose upper half is `info.lo_flags`.
 const CONFIG_WORDS: usize = 38;
 const FLAGS_WORD: usize = 7;
+
+/// How long the disk is silent if it is asked for nothing.
+const PATIENCE: Duration = Duration::from_secs(70);
 
 /// No page fails.
 const NONE: u64 = u64::MAX;
@@ -106,6 +112,7 @@ impl Drop for SlowDisk {
     fn drop(&mut self) {
         self.files.let_go();
         if let Some(device) = self.attached.take() {
+            take_at_most(&self.device, USUAL_REQUESTS); // the next one who has it is to find it so
             // SAFETY: numbers. Should it fail, the device lets go by itself when it is closed.
             unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CLR_FD) };
         }
@@ -144,6 +151,7 @@ fn attach(file: &File) -> io::Result<(PathBuf, File)> {
         config[FLAGS_WORD] = (LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR) << 32;
         // SAFETY: live.
         if unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, config.as_ptr()) } == 0 {
+            take_at_most(&path, USUAL_REQUESTS);
             return Ok((path, device));
         }
         let error = io::Error::last_os_error();
@@ -151,6 +159,12 @@ fn attach(file: &File) -> io::Result<(PathBuf, File)> {
             return Err(error); // else somebody else was faster
         }
     }
+}
+
+/// Has a device take so many requests at a time. False: it cannot be changed.
+fn take_at_most(device: &Path, count: usize) -> bool {
+    let name = device.file_name().expect("a device has a name").to_string_lossy().into_owned();
+    std::fs::write(format!("/sys/block/{name}/queue/nr_requests"), count.to_string()).is_ok()
 }
 
 /// What the child may ask for, and the number that goes with it. The answer is a number.
@@ -166,6 +180,7 @@ enum Wish {
 fn obey(listener: &UnixListener, files: &TestFs, failing: &AtomicU64) {
     let Ok((mut child, _)) = listener.accept() else { return };
     let mut words = [[0; 8]; 2];
+    child.set_read_timeout(Some(PATIENCE)).expect("it is a time");
     while child.read_exact(words.as_flattened_mut()).is_ok() {
         let [wish, number] = words.map(u64::from_ne_bytes);
         let mut answer = 0;
@@ -176,9 +191,10 @@ fn obey(listener: &UnixListener, files: &TestFs, failing: &AtomicU64) {
             _ => failing.store(number, Ordering::SeqCst),
         }
         if child.write_all(&answer.to_ne_bytes()).is_err() {
-            return;
+            break;
         }
     }
+    files.let_go();
 }
 
 /// The disk's will, in the child.
@@ -199,9 +215,8 @@ impl Control {
 
     /// How many requests the device takes at a time, from now on. False: it cannot be changed.
     pub(crate) fn take_at_most(count: usize) -> bool {
-        let path = PathBuf::from(std::env::var_os(DEVICE).expect("the parent has said which"));
-        let name = path.file_name().expect("a device has a name").to_string_lossy().into_owned();
-        std::fs::write(format!("/sys/block/{name}/queue/nr_requests"), count.to_string()).is_ok()
+        let path = std::env::var_os(DEVICE).expect("the parent has said which");
+        take_at_most(Path::new(&path), count)
     }
 
     /// Reads are not answered from now on.
@@ -225,10 +240,21 @@ impl Control {
     }
 
     fn ask(&self, wish: Wish, number: u64) -> u64 {
+        self.try_ask(wish, number).expect("the parent listens, and has patience")
+    }
+
+    fn try_ask(&self, wish: Wish, number: u64) -> io::Result<u64> {
         let words = [wish as u64, number].map(u64::to_ne_bytes);
-        (&self.0).write_all(words.as_flattened()).expect("the parent reads");
+        (&self.0).write_all(words.as_flattened())?;
         let mut answer = [0; 8];
-        (&self.0).read_exact(&mut answer).expect("the parent answers");
-        u64::from_ne_bytes(answer)
+        (&self.0).read_exact(&mut answer)?;
+        Ok(u64::from_ne_bytes(answer))
+    }
+}
+
+/// Also on unwinding: a process does not end while it waits for the disk.
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = self.try_ask(Wish::LetGo, 0); // if the parent has gone, so has the disk
     }
 }
