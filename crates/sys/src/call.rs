@@ -55,6 +55,13 @@ pub fn getppid() -> i32 {
     plain(nr::GETPPID, [0; 4]) as i32
 }
 
+/// True if the running thread and thread `tid` of the same process have root, working directory and umask in
+/// common, for good: what one of them changes the other has too. kcmp(2); false where it is not allowed.
+pub fn shares_place(tid: i32) -> bool {
+    const KCMP_FS: usize = 3;
+    plain(nr::KCMP, [gettid() as usize, tid as usize, KCMP_FS, 0]) == 0
+}
+
 /// Lets others run.
 pub fn sched_yield() {
     plain(nr::SCHED_YIELD, [0; 4]);

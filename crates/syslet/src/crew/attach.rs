@@ -195,7 +195,8 @@ impl Attach {
         if let Some(why) = engine.unsupported().or_else(mechanism::check_thread) {
             return Ok(Some(why));
         }
-        if let Some(field) = lasting_difference(engine) {
+        // Crew threads are what the watchdog is, which makes them.
+        if let Some(field) = lasting_difference(engine.watchdog.tid.load(Ordering::Relaxed)) {
             return Err(AttachError::IdentityDiffers(field));
         }
         // One to carry the guest, one to take it over.

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "goes on with a guest's context")]
 
+use std::io::Write;
+
 use syslet_sys::uapi::{
     SIGPIPE, SIGTTIN, SIGTTOU, SIGXFSZ, SchedAttr, Siginfo, SignalStack, Timespec,
 };
@@ -12,6 +14,7 @@ use super::engine::{Engine, LOW_WATER};
 use super::guest::Guest;
 use super::member::Crew;
 use super::signals::{CREW_MASK, OURS};
+use super::transfer::lasting_difference;
 use crate::sync::Ordering;
 
 impl Crew {
@@ -24,6 +27,9 @@ impl Crew {
             engine.one_done();
             engine.counters.late_kicks.add(1);
             return false;
+        }
+        if engine.compares_identities {
+            end_if_other(guest.carrier());
         }
         // The guest is ours. Its slot belongs to the thread that we take it from.
         let slot = guest.slot.get();
@@ -180,6 +186,18 @@ impl Crew {
             self.cancel.store(0, Ordering::Release);
             engine.one_done();
         }
+    }
+}
+
+/// Ends the program if this thread is not who `left` is, from which it has taken a guest: the guest would be
+/// outside its sandbox, or have other rights, without having done anything.
+#[cold]
+fn end_if_other(left: &Crew) {
+    if let Some(field) = lasting_difference(left.tid() as u32) {
+        let what = "a handoff would change this of a guest that has changed it for its kernel thread alone";
+        // Nothing more can be done if nobody hears it.
+        let _ = writeln!(std::io::stderr(), "syslet: {what}: {field} (SYSLET_CHECK_IDENTITY=1)");
+        std::process::abort();
     }
 }
 

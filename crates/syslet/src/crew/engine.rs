@@ -105,6 +105,8 @@ pub(crate) struct Engine {
     pub(crate) unsupported: Option<Unsupported>,
     /// True if `membarrier` works: then `begin` needs no fence.
     pub(crate) asymmetric: bool,
+    /// `SYSLET_CHECK_IDENTITY=1`: each standby compares itself with the thread that it takes a guest from.
+    pub(super) compares_identities: bool,
     /// What the thread that started the engine might run on; for closures of nobody's.
     pub(crate) affinity: CpuSet,
     /// The timer slack of that thread, in nanoseconds.
@@ -235,6 +237,8 @@ impl Engine {
             writers: crate::call::Writers::new(),
             unsupported: mechanism::check(),
             asymmetric: syslet_sys::call::membarrier_register() == 0,
+            compares_identities: std::env::var_os("SYSLET_CHECK_IDENTITY")
+                .is_some_and(|value| value == "1"),
             affinity,
             timer_slack: timer_slack(),
             pid: syslet_sys::call::getpid(),

@@ -102,22 +102,39 @@ fn status(tid: &str) -> io::Result<Identity> {
     Ok((value("Name").unwrap_or_default(), all))
 }
 
-/// Those, and namespaces, root and working directory.
-fn fields(tid: &str) -> io::Result<Identity> {
+/// Links beside it that say in which namespaces(7) a thread is.
+const NAMESPACES: [&str; 2] = ["ns/net", "ns/pid_for_children"];
+/// Those that say where it is, and which files it sees. A thread that is in another mount namespace has parted with
+/// the others' root and working directory: unshare(2), setns(2).
+const PLACES: [&str; 3] = ["ns/mnt", "root", "cwd"];
+
+/// Adds what the links say. One that cannot be read is compared too: for threads of one process that is so for all
+/// or none.
+fn add_links(all: &mut Vec<(&'static str, String)>, tid: &str, links: &[&'static str]) {
+    for link in links {
+        let target = fs::read_link(format!("/proc/self/task/{tid}/{link}")).unwrap_or_default();
+        all.push((link, target.to_string_lossy().into_owned()));
+    }
+}
+
+/// Those fields, namespaces, and root and working directory if they may differ.
+///
+/// Not the user namespace: the kernel changes that of a process with one thread only.
+fn fields(tid: &str, with_places: bool) -> io::Result<Identity> {
     let (name, mut all) = status(tid)?;
-    for link in ["ns/mnt", "ns/net", "ns/user", "ns/pid_for_children", "root", "cwd"] {
-        if let Ok(target) = fs::read_link(format!("/proc/self/task/{tid}/{link}")) {
-            all.push((link, target.to_string_lossy().into_owned()));
-        }
+    add_links(&mut all, tid, &NAMESPACES);
+    if with_places {
+        add_links(&mut all, tid, &PLACES);
     }
     Ok((name, all))
 }
 
-/// Names the first field in which the running kernel thread differs from thread `tid`, whose crew is to
-/// carry it. Where `/proc` cannot be read, nothing can be said, and nothing is.
+/// Names the first field in which the running kernel thread differs from thread `tid`. Where `/proc` cannot be read,
+/// nothing can be said, and nothing is.
 pub(super) fn difference_from(tid: u32) -> Option<&'static str> {
-    let (_, own) = status(&call::gettid().to_string()).ok()?;
-    let (_, theirs) = status(&tid.to_string()).ok()?;
+    let places = !call::shares_place(tid as i32);
+    let (_, own) = fields(&call::gettid().to_string(), places).ok()?;
+    let (_, theirs) = fields(&tid.to_string(), places).ok()?;
     own.iter().zip(&theirs).find(|(a, b)| a != b).map(|((field, _), _)| *field)
 }
 
@@ -127,6 +144,8 @@ pub(super) fn difference_from(tid: u32) -> Option<&'static str> {
 /// A program that sandboxes itself after it has attached would leave crew threads outside the
 /// sandbox, and a handoff would lead out of it. Call this after sandboxing to see that every thread
 /// has followed. (What the kernel does not show, such as Landlock domains, cannot be compared.)
+/// With `SYSLET_CHECK_IDENTITY=1` in the environment each handoff compares the two threads that it is between, and
+/// ends the program if they differ.
 ///
 /// # Errors
 ///
@@ -138,10 +157,10 @@ pub(super) fn difference_from(tid: u32) -> Option<&'static str> {
 /// Reads `/proc`: takes some ten microseconds a thread, and does not wait.
 pub fn check_identity() -> io::Result<Result<(), IdentityMismatch>> {
     let own = call::gettid().to_string();
-    let (_, expected) = fields(&own)?;
+    let (_, expected) = fields(&own, true)?;
     for task in fs::read_dir("/proc/self/task")? {
         let tid = task?.file_name().to_string_lossy().into_owned();
-        let (name, found) = match fields(&tid) {
+        let (name, found) = match fields(&tid, true) {
             Ok(found) => found,
             // It has ended since it was listed.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,

@@ -27,13 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// machine it may be preempted on its way to rest, for some time slices.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
-/// Names a field in which the running thread is not what the crew is, if it stays so: a `setuid` that
-/// is under way on another thread has reached one of the two before the other.
-pub(super) fn lasting_difference(engine: &Engine) -> Option<&'static str> {
-    let watchdog = engine.watchdog.tid.load(Ordering::Relaxed);
+/// Names a field in which the running thread is not what kernel thread `other` is, if it stays so: a `setuid`
+/// that is under way on another thread has reached one of the two before the other.
+pub(super) fn lasting_difference(other: u32) -> Option<&'static str> {
     let deadline = Instant::now() + SETXID_TIME;
     loop {
-        let field = identity::difference_from(watchdog)?;
+        let field = identity::difference_from(other)?;
         if Instant::now() > deadline {
             return Some(field);
         }

@@ -21,10 +21,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("sentinels_die_with_a_program_that_changed_its_user", GUESTS, orphans),
     Scenario::new("check_identity_finds_a_thread_with_another_user", ALL, other_user),
     Scenario::new("check_identity_finds_a_thread_that_differs", ALL, other_privileges),
+    Scenario::new("check_identity_names_what_differs", ALL, each_field),
     Scenario::new("check_identity_agrees_while_nothing_differs", ALL, nothing_differs),
+    Scenario::new("a_handoff_out_of_a_sandbox_ends_a_program_that_asked_for_it", GUESTS, escape),
     Scenario::new("a_thread_that_sandboxed_itself_is_not_attached_outside", GUESTS, outside),
     Scenario::new("a_thread_with_one_filter_more_is_not_attached_outside", GUESTS, one_more),
     Scenario::new("a_thread_with_other_ids_is_not_attached_to_roots_crew", GUESTS, privileged),
+    Scenario::new("a_thread_in_another_place_is_not_attached_elsewhere", GUESTS, elsewhere),
+    Scenario::new("without_kcmp_neither_is_a_thread_in_another_place", FOLLOW, elsewhere_unseen),
     Scenario::new("a_sandbox_made_before_attach_holds_after_handoffs", FOLLOW, before),
 ];
 
@@ -281,6 +285,115 @@ fn other_privileges() {
     let found = syslet::check_identity().expect("/proc can be read");
     let mismatch = found.expect_err("no other thread has followed");
     assert_eq!(mismatch.field, "NoNewPrivs");
+}
+
+/// Something that a thread changes for itself alone, and the field that shows it; false: it may not.
+type Change = (&'static str, fn() -> bool);
+
+/// Each takes a right that the one before it did not take away.
+const CHANGES: [Change; 6] = [
+    ("cwd", || sys::unshare(libc::CLONE_FS) && std::env::set_current_dir("/proc").is_ok()),
+    ("ns/mnt", || sys::unshare(libc::CLONE_NEWNS)),
+    ("ns/net", || sys::unshare(libc::CLONE_NEWNET)),
+    ("ns/pid_for_children", || sys::unshare(libc::CLONE_NEWPID)),
+    ("Gid", || sys::number_call(libc::SYS_setresgid, [NOBODY as usize; 4]) == 0),
+    ("CapBnd", || sys::prctl(libc::PR_CAPBSET_DROP, 0) == 0),
+];
+
+/// For each change a thread that makes it, and runs `f` if it may; started when they are asked for.
+fn changed(f: fn(&'static str)) -> impl Iterator<Item = (&'static str, thread::JoinHandle<bool>)> {
+    CHANGES.into_iter().map(move |(field, change)| {
+        let run = move || {
+            let changed = change();
+            if changed {
+                f(field);
+            }
+            changed
+        };
+        (field, thread::spawn(run))
+    })
+}
+
+/// Waits for them, one after the other.
+fn join(threads: impl Iterator<Item = (&'static str, thread::JoinHandle<bool>)>) {
+    let made = threads.filter_map(|(field, thread)| match thread.join() {
+        Ok(made) => made.then_some(()),
+        Err(_) => panic!("after a change of {field}"),
+    });
+    let made = made.count();
+    println!("{made} of {} changes are allowed here", CHANGES.len());
+    assert!(made > 0 || crate::container::sandbox().is_some(), "a thread may leave the others");
+}
+
+fn each_field() {
+    if std::env::current_dir().is_ok_and(|place| place.starts_with("/proc")) {
+        skip("started in the place that a thread is to go to");
+    }
+    let _guard = attach();
+    hand_off();
+    let threads = changed(|field| {
+        let found = syslet::check_identity().expect("/proc can be read");
+        let mismatch = found.expect_err("the thread differs from all others");
+        let shown = mismatch.to_string();
+        assert!(mismatch.field == field, "{field} was changed, and it says: {shown}");
+        assert!(shown.contains(field) && mismatch.found != mismatch.expected);
+    });
+    join(threads);
+    if !sys::is_root() || crate::container::sandbox().is_some() {
+        return;
+    }
+    thread::spawn(|| {
+        deny(&[(libc::SYS_bpf, libc::EPERM)]);
+        let found = syslet::check_identity().expect("/proc can be read");
+        let mismatch = found.expect_err("no other thread has the filter");
+        assert!(mismatch.field.starts_with("Seccomp"), "{mismatch}");
+    })
+    .join()
+    .expect("a filter");
+}
+
+fn elsewhere() {
+    drop(attach());
+    let threads = changed(|field| match crate::work::settings().attach() {
+        Err(AttachError::IdentityDiffers(found)) => assert_eq!(found, field),
+        other => panic!("given to a crew that differs in {field}: {other:?}"),
+    });
+    // All at once: each looks for half a second whether its difference lasts.
+    join(threads.collect::<Vec<_>>().into_iter());
+}
+
+fn elsewhere_unseen() {
+    deny(&[(libc::SYS_kcmp, libc::EPERM)]);
+    elsewhere();
+}
+
+fn escape() {
+    need_new_privileges();
+    for asked in [true, false] {
+        let mut program = std::process::Command::new("/proc/self/exe");
+        program.args(["--part", "escape"]).stderr(std::process::Stdio::piped());
+        if asked {
+            program.env("SYSLET_CHECK_IDENTITY", "1");
+        }
+        let output = program.output().expect("the program can be started");
+        let text = String::from_utf8_lossy(&output.stderr);
+        use std::os::unix::process::ExitStatusExt;
+        if asked {
+            assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{text}");
+            assert!(text.contains("NoNewPrivs") && text.contains("handoff"), "{text}");
+        } else {
+            assert!(output.status.success(), "{text}");
+        }
+    }
+}
+
+/// A program that sandboxes itself after it has attached: the next handoff leads out of it.
+pub(crate) fn sandboxed_too_late() {
+    let _guard = attach();
+    (0..20).for_each(|_| hand_off()); // nothing differs yet
+    assert_eq!(sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1), 0);
+    hand_off();
+    assert_eq!(proc::field(sys::gettid(), "NoNewPrivs").as_deref(), Some("0"), "it is outside");
 }
 
 fn nothing_differs() {

@@ -71,6 +71,10 @@ fn part(name: &str, arguments: &[String]) -> ExitCode {
             sandbox::with_allocator();
             ExitCode::SUCCESS
         }
+        "escape" => {
+            identity::sandboxed_too_late();
+            ExitCode::SUCCESS
+        }
         "nothing" => ExitCode::SUCCESS,
         _ => {
             eprintln!("no part is called {name}");

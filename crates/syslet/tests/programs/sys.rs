@@ -535,6 +535,12 @@ pub(crate) fn set_gs_base(value: usize) {
     assert_eq!(answer, 0, "arch_prctl");
 }
 
+/// unshare(2): false where it is not allowed.
+pub(crate) fn unshare(flags: i32) -> bool {
+    // SAFETY: clause A.
+    unsafe { libc::unshare(flags) == 0 }
+}
+
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: u32) {
     let answer = number_call(libc::SYS_close_range, [first as usize, u32::MAX as usize, 0, 0]);
