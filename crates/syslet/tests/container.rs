@@ -106,6 +106,15 @@ pub(crate) fn forbid(nr: libc::c_long) {
     filter.install();
 }
 
+/// Gives the running thread, and what it makes, a filter that sends SIGSYS to who makes call `nr`.
+#[allow(dead_code, reason = "for the suite of programs only")]
+pub(crate) fn trap(nr: libc::c_long) {
+    let mut filter = Filter::new();
+    filter.0.push(step(TEST_EQUAL, 0, 1, nr as u32));
+    filter.0.push(step(ANSWER, 0, 0, libc::SECCOMP_RET_TRAP));
+    filter.install();
+}
+
 /// Gives the running thread, and what it makes, a filter that lets `denied` calls fail with an error
 /// number.
 pub(crate) fn deny(denied: &[(libc::c_long, i32)]) {

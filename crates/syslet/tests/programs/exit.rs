@@ -24,6 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("no_sentinel_outlives_the_program", GUESTS, nothing_left),
     Scenario::new("a_cancelled_guest_is_joined", ALL, cancelled),
     Scenario::new("a_guest_cancelled_while_it_blocks_is_joined", ALL, cancelled_blocked),
+    Scenario::new("a_closure_that_cancels_its_thread_runs_to_its_end", ALL, cancels_itself),
     Scenario::new("exit_exec_and_setgid_are_quick_on_busy_cpus", FOLLOW, busy).extra(60),
 ];
 
@@ -352,6 +353,24 @@ fn cancel(main: extern "C-unwind" fn(*mut libc::c_void) -> *mut libc::c_void) {
         hand_off();
     }
     sys::eventually("no guest is left", || syslet::stats().attached == 0);
+}
+
+/// A closure may do to its thread what it likes: crew threads are not cancelled.
+fn cancels_itself() {
+    let _guard = attach();
+    for away in [false, true] {
+        let (reader, writer) = sys::pipe();
+        use std::os::fd::AsRawFd;
+        let closure = syslet::threadlet(move || {
+            sys::cancel_thread(sys::this_pthread());
+            let byte = if away { sys::read_byte(reader.as_raw_fd()) } else { Some(3) };
+            sys::test_cancel();
+            byte
+        });
+        assert!(sys::write_byte(writer.as_raw_fd(), 3) || !away);
+        assert_eq!(closure.join(), Some(3), "away: {away}");
+    }
+    finish_all(away_reads(4));
 }
 
 /// Tries for each figure.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use syslet::{Mode as Working, Submitted, Unsupported};
 
-use crate::container::{check_docker, check_scheduling, deny, docker, forbid};
+use crate::container::{check_docker, check_scheduling, deny, docker, forbid, trap};
 use crate::runner::{FOLLOW, GUESTS, Scenario};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off, make, settings};
@@ -13,6 +13,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("attach_works_under_what_containers_forbid", GUESTS, container),
     Scenario::new("without_scheduler_calls_the_pool_says_why", FOLLOW, no_scheduler),
     Scenario::new("a_used_gs_base_leads_to_the_pool", FOLLOW, gs_base),
+    Scenario::new("a_shadow_stack_leads_to_the_pool", FOLLOW, shadow_stack),
     Scenario::new("a_sandbox_without_membarrier_is_no_obstacle", FOLLOW, no_membarrier),
     Scenario::new("a_c_library_told_to_leave_rseq_alone_is_no_obstacle", FOLLOW, no_rseq),
     Scenario::new("an_allocator_with_caches_per_cpu_leads_to_the_pool", FOLLOW, allocator),
@@ -84,6 +85,29 @@ fn gs_base() {
     sys::set_gs_base(0);
     hand_off();
     std::thread::spawn(works).join().expect("a thread without GS base can be attached");
+}
+
+/// asm/prctl.h, Linux 6.6.
+const ARCH_SHSTK_STATUS: i64 = 0x5005;
+const ARCH_SHSTK_SHSTK: u64 = 1;
+
+/// Answers arch_prctl as a kernel does whose thread has a shadow stack.
+extern "C" fn with_shadow_stack(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let registers = sys::trapped(context);
+    let answer = match registers[libc::REG_RDI as usize] {
+        ARCH_SHSTK_STATUS => {
+            sys::store_at(registers[libc::REG_RSI as usize] as usize, ARCH_SHSTK_SHSTK);
+            0
+        }
+        _ => -i64::from(libc::EINVAL),
+    };
+    registers[libc::REG_RAX as usize] = answer;
+}
+
+fn shadow_stack() {
+    sys::handle(libc::SIGSYS, with_shadow_stack);
+    trap(libc::SYS_arch_prctl);
+    assert_eq!(pool_because(), Unsupported::ShadowStack);
 }
 
 fn no_membarrier() {

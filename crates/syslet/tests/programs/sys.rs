@@ -541,6 +541,35 @@ pub(crate) fn unshare(flags: i32) -> bool {
     unsafe { libc::unshare(flags) == 0 }
 }
 
+/// Names a thread by its pthread id.
+pub(crate) fn set_thread_name(thread: libc::pthread_t, name: &std::ffi::CStr) {
+    // SAFETY: clause B; the callers' threads have not been joined.
+    assert_eq!(unsafe { libc::pthread_setname_np(thread, name.as_ptr()) }, 0, "pthread_setname_np");
+}
+
+/// Restricts a thread by its pthread id to one CPU.
+pub(crate) fn set_thread_affinity(thread: libc::pthread_t, cpu: usize) {
+    // SAFETY: zeroes are the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: clause B.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: clause B; the callers' threads have not been joined.
+    let answer = unsafe { libc::pthread_setaffinity_np(thread, size_of_val(&set), &raw const set) };
+    assert_eq!(answer, 0, "pthread_setaffinity_np");
+}
+
+/// `struct ucontext`'s registers: what a trapped call was given, and is to answer.
+pub(crate) fn trapped(context: *mut libc::c_void) -> &'static mut [i64] {
+    // SAFETY: the kernel's own structure, on the stack of the running handler, which alone uses it.
+    unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs }
+}
+
+/// Writes a word where a trapped call was told to.
+pub(crate) fn store_at(address: usize, value: u64) {
+    // SAFETY: by the handler of a trapped call, whose caller waits for the kernel to write there.
+    unsafe { (address as *mut u64).write(value) };
+}
+
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: u32) {
     let answer = number_call(libc::SYS_close_range, [first as usize, u32::MAX as usize, 0, 0]);

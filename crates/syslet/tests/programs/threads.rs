@@ -19,6 +19,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("rseq_is_registered_again_after_detach", ALL, rseq),
     Scenario::new("a_dying_guest_thread_leaves_its_robust_mutex_to_others", ALL, robust),
     Scenario::new("thread_locals_and_errno_stay_the_guests", ALL, locals),
+    Scenario::new(
+        "what_is_asked_for_by_pthread_id_reaches_whom_it_is_said_to",
+        GUESTS,
+        by_pthread_id,
+    ),
     Scenario::new("many_threads_attach_and_detach_at_the_same_time", ALL, crowd),
 ];
 
@@ -253,6 +258,32 @@ fn locals() {
         assert_eq!(sys::errno(), libc::EINVAL);
         finish_all(read);
     }
+}
+
+/// What PLATFORM.md says of the C library's functions that take a thread.
+fn by_pthread_id() {
+    let home = sys::gettid();
+    let all = sys::affinity(home);
+    let name = |tid| crate::proc::field(tid, "Name").expect("a thread has a name");
+    let guard = attach();
+    hand_off();
+    let (own, carrier) = (sys::this_pthread(), sys::gettid());
+    assert_ne!(carrier, home);
+    sys::set_thread_affinity(own, all[0]);
+    assert_eq!(sys::affinity(home), all[..1], "affinity of the home");
+    if Mode::current() == Mode::Follow {
+        assert_eq!(sys::affinity(0), all, "affinity of the carrier");
+    }
+    let others = name(carrier);
+    thread::spawn(move || sys::set_thread_name(own, c"by-another")).join().expect("ends well");
+    assert_eq!((name(home).as_str(), name(carrier)), ("by-another", others), "names");
+    // The C library knows the running thread, and asks the kernel for its own.
+    sys::set_thread_name(own, c"by-itself");
+    assert_eq!((name(home).as_str(), name(carrier).as_str()), ("by-another", "by-itself"), "names");
+    hand_off();
+    drop(guard);
+    assert_eq!((sys::gettid(), name(home).as_str()), (home, "by-another"));
+    assert_eq!(sys::affinity(0), all[..1], "the thread has what was asked for it");
 }
 
 fn crowd() {
