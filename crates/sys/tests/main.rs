@@ -3,5 +3,6 @@
 
 mod headers;
 mod ring;
+mod stepping;
 mod switch;
 mod unwinding;

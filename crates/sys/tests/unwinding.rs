@@ -20,12 +20,17 @@ fn nobody_calls_this() {
     std::hint::black_box(&TRACE);
 }
 
+/// Two words that an unwinder takes for return addresses.
+pub(crate) fn trap() -> u128 {
+    let inside = nobody_calls_this as fn() as usize as u128 + 1;
+    inside << 64 | inside
+}
+
 /// A stack, its top, and above that what must not be taken for the frame of a caller.
-fn stack() -> (Vec<u128>, usize) {
+pub(crate) fn stack() -> (Vec<u128>, usize) {
     let mut memory = vec![0u128; 32 * 1024];
     let used = memory.len() - ABOVE;
-    let inside = nobody_calls_this as fn() as usize as u128 + 1;
-    memory[used..].fill(inside << 64 | inside);
+    memory[used..].fill(trap());
     let top = memory[used..].as_ptr() as usize;
     (memory, top)
 }
@@ -43,9 +48,13 @@ fn check(bottom: &str) {
     let trace = trace.expect("a trace was kept").to_string();
     assert!(trace.contains("keep_trace"), "{trace}");
     assert!(!trace.contains("nobody_calls_this"), "{trace}");
-    // A frame is a line that begins with its number.
+    assert_eq!(last_frame(&trace), Some(bottom), "{trace}");
+}
+
+/// The last frame of a trace; one is a line that begins with its number.
+pub(crate) fn last_frame(trace: &str) -> Option<&str> {
     let last = trace.lines().filter_map(|line| line.trim().split_once(": ")).next_back();
-    assert_eq!(last.map(|(_, name)| name), Some(bottom), "{trace}");
+    last.map(|(_, name)| name)
 }
 
 unsafe extern "C" fn trace_and_stay(_: *mut u8) -> Verdict {

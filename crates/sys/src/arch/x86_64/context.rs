@@ -178,8 +178,8 @@ global_asm!(
     ".cfi_remember_state",
     "mov rbx,rdi",
     "mov rsp,rsi",
-    "wrfsbase rdx",
     ".cfi_undefined rip", // a backtrace ends at the bottom of the new stack
+    "wrfsbase rdx",
     "mov rdi,r8",
     "xor ebp,ebp",
     "call rcx",
@@ -225,9 +225,10 @@ global_asm!(
     "fldcw [rsp+4]",
     "jmp 5b",
     // LEAVE: rax is the context to go on with; rbx must not be used any more
-    ".cfi_restore_state",
+    ".cfi_undefined rip",
     "2:",
     "mov rsp,[rax]",
+    ".cfi_restore_state",
     "ldmxcsr [rsp]",
     "fldcw [rsp+4]",
     "add rsp,8",
