@@ -30,6 +30,8 @@ mod descriptors;
 mod draining;
 /// The examples do what they say.
 mod examples;
+/// What goes on beside the guest needs nothing on the guest's stack.
+mod frames;
 /// Many calls wait for one descriptor.
 mod herds;
 /// Busy CPUs do not hold a guest up.
