@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use syslet_kevent::{Clock, Event, Flags, Queue, Source};
 
+use crate::cost::Sentinels;
 use crate::error::Trouble;
 use crate::options::{KeventOptions, KeventWork};
 use crate::report::Row;
@@ -20,6 +21,8 @@ use crate::samples::Samples;
 
 pub(crate) use self::servers::serve;
 
+/// Why there is no third way.
+const WITHOUT: &str = "libkqueue is not compared: Debian 12 has no package of it";
 /// Events that are fetched at a time.
 const ROOM: usize = 256;
 
@@ -137,6 +140,9 @@ fn events(options: &KeventOptions) -> Result<Vec<Row>, Trouble> {
                 if at == 0 { row } else { row.against(&samples[1][part], &samples[0][part]) };
             row.more.batch = Some(options.sockets());
             row.more.per_second = Some((1e9 / row.median_ns).round());
+            if at > 0 {
+                row.more.remark = Some(WITHOUT.to_owned());
+            }
             rows.push(row);
         }
     }
@@ -146,21 +152,27 @@ fn events(options: &KeventOptions) -> Result<Vec<Row>, Trouble> {
 /// Adding timers that do not fire meanwhile.
 fn timers(options: &KeventOptions) -> Result<Row, Trouble> {
     let trouble = |error| Trouble::Work("timers", error);
-    let mut samples = Samples::default();
+    let (mut samples, mut cpu) = (Samples::default(), Samples::default());
     let count = options.timers();
     for _ in 0..5 {
         let queue = Queue::new().map_err(trouble)?;
         let begun = Instant::now();
         let first = Clock::Monotonic.now() + 3_600_000_000_000;
-        for id in 0..count {
-            // In no order.
-            let at = first + (id * 7919 % count) * 1000;
-            queue.add(Source::timer(id, Clock::Monotonic, at, 0)).map_err(trouble)?;
-        }
+        let add_all = || {
+            for id in 0..count {
+                // In no order.
+                let at = first + (id * 7919 % count) * 1000;
+                queue.add(Source::timer(id, Clock::Monotonic, at, 0)).map_err(trouble)?;
+            }
+            Ok(())
+        };
+        let (spent, ()) = Sentinels::none().spent_in(add_all)?;
         samples.push(begun.elapsed().as_nanos() as f64 / count as f64);
+        cpu.push(spent.total() / count as f64);
     }
     let mut row = Row::new("timers_added", "kevent", &samples);
     row.more.batch = Some(count as usize);
+    row.more.cpu_ns_per_call = Some(cpu.median().round());
     row.more.remark = Some(format!("{:.1} ms in all", row.median_ns * count as f64 / 1e6));
     Ok(row)
 }

@@ -1,7 +1,7 @@
 //! Threads add, modify, remove, make ready, write to and close what a queue watches, at random, while others fetch.
 //! What must come out: all that was written to sockets that are watched in the end is read; each timer has fired
 //! once; each event that was posted was fetched once; and no socket that is open is told to be broken. For 2 s, or
-//! `SYSLET_STRESS_SECONDS`.
+//! longer: `SYSLET_STRESS_SECONDS=60 cargo test -p syslet-kevent --test main stress -- --nocapture`.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};

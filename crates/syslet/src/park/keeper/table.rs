@@ -1,0 +1,352 @@
+//! The keeper's thread, and its descriptor table.
+
+use std::sync::Arc;
+
+use syslet_sys::uapi::{EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, Timespec};
+use syslet_sys::{call as kernel, descriptor, futex};
+
+use super::{DONE, Delivery, IMPOSSIBLE, Keeper, NOT_DONE, Request, TAKES_NOTHING, WORKS, answer};
+use crate::call::interest;
+use crate::crew::{CREW_MASK, Engine};
+use crate::park::Clock;
+use crate::park::again::{self, Went};
+use crate::park::mail::Inbox;
+use crate::park::op::Parked;
+use crate::park::source::Ended;
+use crate::park::watch::{Gathering, Watches};
+use crate::sync::{Ordering, fence, lock};
+
+/// How long a call is parked before its file is held, in nanoseconds: most are over by then, and to hold a
+/// file costs more than a call. Not longer, because what was parked meanwhile is noted until then.
+const HOLD_AFTER: u64 = 50_000_000;
+/// Events taken at a time.
+const BATCH: usize = 256;
+/// Rounds more than the new watches need in which all that is ready is taken before they are answered: what
+/// is not seen by then is told later.
+const ROUNDS: usize = 4;
+/// Times in a row that it must have told only what nobody waited for, before it takes naps.
+const QUIET: u32 = 2;
+/// How long a nap is, at most. Waking the keeper for each event costs whoever causes the event more than the event
+/// itself; while nobody waits for them they are as well told many at once.
+const NAP: Timespec = Timespec { sec: 0, nsec: 100_000 };
+
+/// A call of which the keeper holds the file; its place is the descriptor in the keeper's table.
+#[derive(Debug)]
+struct Kept {
+    call: Arc<Parked>,
+    /// It is in the epoll.
+    watched: bool,
+}
+
+/// The keeper's thread: what only it touches.
+#[derive(Debug)]
+pub(super) struct Table {
+    engine: &'static Engine,
+    keeper: &'static Keeper,
+    epoll: i32,
+    /// The process, as a descriptor; negative if files cannot be taken.
+    process: i32,
+    kept: Vec<Option<Kept>>,
+    watches: Watches,
+    /// Times in a row that nobody waited for what was told.
+    quiet: u32,
+}
+
+impl Table {
+    /// Takes up the work, with a table of its own.
+    pub(super) fn new(engine: &'static Engine, keeper: &'static Keeper) -> Option<Self> {
+        // Our signal is let in only where it cannot be missed.
+        kernel::set_signal_mask(u64::MAX);
+        keeper.tid.store(kernel::gettid() as u32, Ordering::Relaxed);
+        let own = descriptor::own_table() >= 0;
+        let epoll = if own { descriptor::new_epoll() as i32 } else { -1 };
+        let process = descriptor::open_process(kernel::getpid()) as i32;
+        // Taking any descriptor tells whether that is allowed: of one that is not open it says so.
+        let taken = descriptor::take_from(process, -1);
+        let takes = process >= 0 && taken == -EBADF;
+        let state = match (epoll >= 0, takes) {
+            (true, true) => WORKS,
+            (true, false) => TAKES_NOTHING,
+            (false, _) => IMPOSSIBLE,
+        };
+        let mut inbox = None;
+        if state == TAKES_NOTHING
+            && let Some((made, address)) = Inbox::new()
+        {
+            let _ = keeper.address.set(address);
+            inbox = Some(made);
+        }
+        keeper.state.store(state, Ordering::Release);
+        futex::wake(&keeper.state, i32::MAX as u32);
+        let (kept, watches) = (Vec::new(), Watches::new(epoll, process, inbox));
+        let table = Self { engine, keeper, epoll, process, kept, watches, quiet: 0 };
+        (state != IMPOSSIBLE).then_some(table)
+    }
+
+    pub(super) fn run(mut self) -> ! {
+        let mut look_at = None;
+        loop {
+            self.serve();
+            let now = Clock::Monotonic.now();
+            match look_at {
+                Some(time) if time <= now => {
+                    self.look_at_newcomers();
+                    look_at = None;
+                }
+                _ => {}
+            }
+            if look_at.is_none() && self.keeper.attentive.load(Ordering::SeqCst) == 1 {
+                look_at = Some(now + HOLD_AFTER);
+            }
+            self.sleep(look_at.map(|time| time.saturating_sub(now)));
+        }
+    }
+
+    /// Waits for events, requests, or the time for the newcomers.
+    fn sleep(&mut self, nanos: Option<u64>) {
+        let mut events = [EpollEvent::default(); BATCH];
+        let keeper = self.keeper;
+        keeper.asleep.store(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let attentive = keeper.attentive.load(Ordering::SeqCst) == 1;
+        let idle = lock(&keeper.requests).is_empty() && (nanos.is_some() || !attentive);
+        let nanos = if idle { nanos } else { Some(0) };
+        // Rounded up: the newcomers are not looked at before their time.
+        let millis = nanos.map_or(-1, |nanos| nanos.div_ceil(1_000_000) as i32);
+        // A knock between the look and the sleep is pending, and let in by the wait itself.
+        let count = descriptor::ready(self.epoll, &mut events, millis, Some(CREW_MASK));
+        keeper.asleep.store(0, Ordering::SeqCst);
+        self.take(&events[..count.max(0) as usize]);
+        self.quiet = if self.watches.was_quiet() { self.quiet.saturating_add(1) } else { 0 };
+        if self.quiet >= QUIET {
+            self.nap();
+        }
+    }
+
+    /// Lets events gather: nobody waits for them. Who waits then ends this.
+    fn nap(&mut self) {
+        let keeper = self.keeper;
+        keeper.napping.store(1, Ordering::SeqCst);
+        // Pairs with the fence in `knock`: either the request is found or the nap is ended.
+        fence(Ordering::SeqCst);
+        if lock(&keeper.requests).is_empty() {
+            futex::wait(&keeper.napping, 1, Some(&NAP));
+        }
+        keeper.napping.store(0, Ordering::SeqCst);
+    }
+
+    fn take(&mut self, events: &[EpollEvent]) {
+        for event in events {
+            let EpollEvent { events, data } = *event;
+            if !self.watches.told(data, events) {
+                self.event(data as usize, events);
+            }
+        }
+    }
+
+    /// Begins watches. All are in the epoll before it is asked once what is ready: so each learns what is at
+    /// once, and is told of nothing that came before.
+    fn gather(&mut self, gathering: &Gathering) {
+        let orders = gathering.take_orders();
+        let numbers: Vec<_> = orders.iter().map(|order| order.number).collect();
+        let files = self.watches.sent(gathering.ticket, &numbers);
+        let orders = orders.into_iter().zip(files);
+        if gathering.inodes {
+            let begin = |(order, file)| self.watches.begin_inode(order, file);
+            return gathering.answer(orders.map(begin).collect());
+        }
+        let begun: Vec<_> = orders.map(|(order, file)| self.watches.begin(order, file)).collect();
+        self.watches.tidy();
+        for _ in 0..begun.len() / BATCH + ROUNDS {
+            let mut events = [EpollEvent::default(); BATCH];
+            let count = descriptor::ready(self.epoll, &mut events, 0, None).max(0) as usize;
+            self.take(&events[..count]);
+            if count < BATCH {
+                break;
+            }
+        }
+        let mut answers = Vec::with_capacity(begun.len());
+        for begun in begun {
+            answers.push(begun.map(|watch| (watch, self.watches.first(watch))));
+        }
+        gathering.answer(answers);
+    }
+
+    fn leave(&mut self, watches: &[(Ended, u64)]) {
+        for (ended, ticket) in watches {
+            let files = self.watches.sent(*ticket, &[ended.number]);
+            files.into_iter().for_each(|file| self.watches.leave(*ended, file));
+        }
+        self.watches.tidy();
+    }
+
+    fn serve(&mut self) {
+        let mut requests = std::mem::take(&mut *lock(&self.keeper.requests));
+        for request in requests.drain(..) {
+            match request {
+                Request::Watch(call, descriptor, events, reply) => {
+                    let watched = self.watch(call, descriptor, events);
+                    answer(&reply, if watched { DONE } else { NOT_DONE });
+                }
+                Request::Child(call, pid) => self.watch_child(call, pid),
+                Request::GoOn(call) => self.go_on_with_held(&call),
+                Request::Gather(gathering) => self.gather(&gathering),
+                Request::Leave(watches) => self.leave(&watches),
+                Request::LeaveInode(watch) => self.watches.leave_inode(watch),
+                Request::Signals(mask, each, reply) => {
+                    self.watches.take_signals(mask, each);
+                    answer(&reply, DONE);
+                }
+                Request::Release(place, reply) => {
+                    self.release(place);
+                    answer(&reply, DONE);
+                }
+            }
+        }
+    }
+
+    /// Files of calls that have stayed are held from now on.
+    fn look_at_newcomers(&mut self) {
+        self.keeper.attentive.store(0, Ordering::SeqCst);
+        let newcomers = std::mem::take(&mut *lock(&self.keeper.newcomers));
+        for (call, number) in newcomers {
+            if !call.is_over()
+                && call.kept_at().is_none()
+                && let Some(descriptor) = self.take_file(&call, number)
+            {
+                self.keep(call, descriptor);
+            }
+        }
+    }
+
+    /// The file of `call`, which the program knows as `number`.
+    fn take_file(&self, call: &Parked, number: i32) -> Option<i32> {
+        let taken = descriptor::take_from(self.process, number) as i32;
+        if taken < 0 {
+            return None;
+        }
+        if descriptor::stat(taken).is_ok_and(|stat| call.is_of(&stat)) {
+            return Some(taken);
+        }
+        kernel::close(taken);
+        None
+    }
+
+    /// Keeps `call` with its file, which is `descriptor` here. False: the call is over, and the file
+    /// closed.
+    fn keep(&mut self, call: Arc<Parked>, descriptor: i32) -> bool {
+        let place = descriptor as usize;
+        if !call.keep_at(descriptor as u32) {
+            kernel::close(descriptor);
+            return false;
+        }
+        if self.kept.len() <= place {
+            self.kept.resize_with(place + 1, || None);
+        }
+        self.keeper.held.fetch_add(1, Ordering::Relaxed);
+        self.kept[place] = Some(Kept { call, watched: false });
+        true
+    }
+
+    fn release(&mut self, descriptor: u32) {
+        let Some(kept) = self.kept.get_mut(descriptor as usize).and_then(Option::take) else {
+            return;
+        };
+        if kept.watched {
+            // Closing would not do: the program has the file open too.
+            descriptor::forget(self.epoll, descriptor as i32);
+        }
+        kernel::close(descriptor as i32);
+        self.keeper.held.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn watch(&mut self, call: Arc<Parked>, number: i32, events: u32) -> bool {
+        if let Some(kept) = call.kept_at() {
+            return self.arm(kept, events);
+        }
+        let Some(descriptor) = self.take_file(&call, number) else { return false };
+        if !self.keep(Arc::clone(&call), descriptor) {
+            return true; // it is over already
+        }
+        let watched = self.arm(descriptor as u32, events);
+        // If it is over by now, its release is on the way.
+        if !watched && call.keep_no_more(descriptor as u32) {
+            self.release(descriptor as u32);
+        }
+        watched
+    }
+
+    /// Arms the watch of what is kept at `place`.
+    fn arm(&mut self, place: u32, events: u32) -> bool {
+        let Some(Some(kept)) = self.kept.get_mut(place as usize) else { return true };
+        let event = EpollEvent { events: events | EPOLLONESHOT, data: u64::from(place) };
+        let armed = descriptor::watch(self.epoll, place as i32, event, kept.watched) == 0;
+        kept.watched |= armed;
+        armed
+    }
+
+    fn watch_child(&mut self, call: Arc<Parked>, pid: i32) {
+        if let Some(kept) = call.kept_at() {
+            self.arm(kept, POLLIN);
+            return;
+        }
+        let child = descriptor::open_process(pid) as i32;
+        if child < 0 {
+            // It is gone, or something is wrong: the call itself finds out.
+            if call.claim() {
+                self.engine.deliver(Delivery::Ready(call, 0));
+            }
+            return;
+        }
+        if self.keep(call, child) {
+            self.arm(child as u32, POLLIN);
+        }
+    }
+
+    /// What is kept at `place` is ready.
+    fn event(&mut self, place: usize, events: u32) {
+        let Some(Some(kept)) = self.kept.get(place) else { return };
+        let call = Arc::clone(&kept.call);
+        if !call.claim_by_event() {
+            return; // it is over: its release is on the way
+        }
+        if again::needs_program_table(&call) {
+            self.engine.deliver(Delivery::Ready(call, events));
+        } else {
+            self.try_held(&call, place as u32);
+        }
+    }
+
+    /// The owned call's descriptor is gone: its file is here.
+    fn go_on_with_held(&mut self, call: &Arc<Parked>) {
+        let place = call.kept_at().unwrap_or(u32::MAX);
+        self.try_held(call, place);
+    }
+
+    /// Tries the owned call on the file that is held for it; watches that if it must wait again.
+    fn try_held(&mut self, call: &Arc<Parked>, place: u32) {
+        let Some(Some(_)) = self.kept.get(place as usize) else {
+            return self.engine.deliver(Delivery::Finish(Arc::clone(call), -EBADF));
+        };
+        match again::attempt(call, Some(place as i32)) {
+            Went::Over(answer) => {
+                self.engine.deliver(Delivery::Finish(Arc::clone(call), answer));
+            }
+            Went::NeedsThread => self.engine.deliver(Delivery::Thread(Arc::clone(call))),
+            Went::Waits => self.let_go(call, place),
+        }
+    }
+
+    /// As [`Engine::let_go`], for a call that is watched here.
+    fn let_go(&mut self, call: &Arc<Parked>, place: u32) {
+        let events = interest(&call.call()).map_or(POLLIN, |(_, events)| events);
+        call.wait();
+        if !self.arm(place, events) && call.claim() {
+            self.engine.deliver(Delivery::Thread(Arc::clone(call)));
+        } else if call.is_timed() && !call.is_among_timers() && call.claim() {
+            self.engine.deliver(Delivery::Finish(Arc::clone(call), 0));
+        } else if call.claim_if_cancelled() {
+            self.engine.deliver(Delivery::Finish(Arc::clone(call), -ECANCELED));
+        }
+    }
+}
