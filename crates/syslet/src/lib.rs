@@ -19,6 +19,7 @@ mod op;
 #[cfg(loom)]
 mod park {
     mod bell;
+    mod nap;
     mod phase;
 }
 #[cfg(not(loom))]

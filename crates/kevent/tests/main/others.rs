@@ -7,6 +7,7 @@ use std::time::Duration;
 use syslet::Call;
 use syslet_kevent::{Flags, Happened, Kind, Source};
 
+use crate::util::child::status;
 use crate::util::{errno, one, queue, within_short};
 
 #[test]
@@ -139,10 +140,7 @@ fn a_forked_child_has_no_queue_and_can_make_its_own() {
         // SAFETY: ends the child.
         unsafe { libc::_exit(if dead && works { 0 } else { 1 }) };
     }
-    let mut status = -1;
-    // SAFETY: writes the status.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    assert_eq!(status, 0);
+    assert_eq!(status(pid), 0);
     std::io::Write::write_all(&mut &writes, b"x").unwrap();
     assert_eq!(one(&queue).happened(), Happened::RECV, "the parent's goes on");
 }

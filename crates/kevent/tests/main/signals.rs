@@ -95,10 +95,7 @@ fn a_signal_that_all_threads_block_comes_through_the_queue_only() {
         // SAFETY: ends the child.
         unsafe { libc::_exit(if told == 3 && quiet { 0 } else { 1 }) };
     }
-    let mut status = -1;
-    // SAFETY: writes the status.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    assert_eq!(status, 0);
+    assert_eq!(status(pid), 0);
 }
 
 #[test]

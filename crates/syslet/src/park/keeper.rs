@@ -24,6 +24,7 @@ use syslet_sys::{call as kernel, descriptor, futex};
 
 use self::table::Table;
 use super::mail::Address;
+use super::nap::Nap;
 use super::op::Parked;
 use super::source::{Ended, Nudged, WatchId};
 use super::watch::Gathering;
@@ -79,8 +80,7 @@ pub(super) struct Keeper {
     attentive: AtomicU32,
     /// 1: it sleeps.
     asleep: AtomicU32,
-    /// 1: it takes a nap, which whoever waits for something ends; it sleeps on this.
-    napping: AtomicU32,
+    nap: Nap,
     tid: AtomicU32,
     /// 0: not started; 1: works; 2: cannot take files; 3: cannot be made.
     state: AtomicU32,
@@ -103,7 +103,7 @@ impl Keeper {
             newcomers: Mutex::new(Vec::new()),
             attentive: AtomicU32::new(0),
             asleep: AtomicU32::new(0),
-            napping: AtomicU32::new(0),
+            nap: Nap::new(),
             tid: AtomicU32::new(0),
             state: AtomicU32::new(NOT_STARTED),
             starting: Mutex::new(()),
@@ -122,10 +122,10 @@ impl Keeper {
         self.knock();
     }
 
-    /// Ends a nap.
+    /// The caller waits, or has asked for something: that is no time for a nap.
     pub(super) fn attend(&self) {
-        if self.napping.load(Ordering::SeqCst) == 1 && self.napping.swap(0, Ordering::SeqCst) == 1 {
-            futex::wake(&self.napping, 1);
+        if self.nap.attend() {
+            futex::wake(self.nap.word(), 1);
         }
     }
 

@@ -8,6 +8,7 @@ mod bell;
 mod disk;
 mod keeper;
 mod mail;
+mod nap;
 mod op;
 mod phase;
 mod ring;

@@ -17,7 +17,13 @@ pub(crate) fn in_child(act: impl FnOnce() -> bool) -> libc::pid_t {
 /// The next that is to be said of the child.
 pub(crate) fn status(pid: libc::pid_t) -> i32 {
     let mut status = -1;
-    // SAFETY: writes the status.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) }, pid);
-    status
+    loop {
+        // SAFETY: writes the status.
+        let waited = unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) };
+        if waited == pid {
+            return status;
+        }
+        // The handler of another test's signal, which may interrupt.
+        assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
+    }
 }

@@ -11,6 +11,7 @@ use crate::crew::{CREW_MASK, Engine};
 use crate::park::Clock;
 use crate::park::again::{self, Went};
 use crate::park::mail::Inbox;
+use crate::park::nap::NAPS;
 use crate::park::op::Parked;
 use crate::park::source::Ended;
 use crate::park::watch::{Gathering, Watches};
@@ -86,6 +87,8 @@ impl Table {
     pub(super) fn run(mut self) -> ! {
         let mut look_at = None;
         loop {
+            // What was asked for before this is served in this round; what is asked for after it prevents a nap.
+            self.keeper.nap.begin_round();
             self.serve();
             let now = Clock::Monotonic.now();
             match look_at {
@@ -116,32 +119,36 @@ impl Table {
         // A knock between the look and the sleep is pending, and let in by the wait itself.
         let count = descriptor::ready(self.epoll, &mut events, millis, Some(CREW_MASK));
         keeper.asleep.store(0, Ordering::SeqCst);
-        self.take(&events[..count.max(0) as usize]);
-        self.quiet = if self.watches.was_quiet() { self.quiet.saturating_add(1) } else { 0 };
-        if self.quiet >= QUIET {
+        let events = &events[..count.max(0) as usize];
+        let calls = self.take(events);
+        let quiet = self.watches.was_quiet() && !calls;
+        self.quiet = if quiet { self.quiet.saturating_add(1) } else { 0 };
+        // If more is ready than was taken, somebody may be waiting for that.
+        if self.quiet >= QUIET && events.len() < BATCH {
             self.nap();
         }
     }
 
-    /// Lets events gather: nobody waits for them. Who waits then ends this.
+    /// Lets events gather: nobody waits for those of this round. Who begins to wait ends this.
     fn nap(&mut self) {
-        let keeper = self.keeper;
-        keeper.napping.store(1, Ordering::SeqCst);
-        // Pairs with the fence in `knock`: either the request is found or the nap is ended.
-        fence(Ordering::SeqCst);
-        if lock(&keeper.requests).is_empty() {
-            futex::wait(&keeper.napping, 1, Some(&NAP));
+        let nap = &self.keeper.nap;
+        if nap.doze() {
+            futex::wait(nap.word(), NAPS, Some(&NAP));
+            nap.rise();
         }
-        keeper.napping.store(0, Ordering::SeqCst);
     }
 
-    fn take(&mut self, events: &[EpollEvent]) {
+    /// True: a call was among them, for which its caller waits.
+    fn take(&mut self, events: &[EpollEvent]) -> bool {
+        let mut calls = false;
         for event in events {
             let EpollEvent { events, data } = *event;
             if !self.watches.told(data, events) {
+                calls = true;
                 self.event(data as usize, events);
             }
         }
+        calls
     }
 
     /// Begins watches. All are in the epoll before it is asked once what is ready: so each learns what is at
