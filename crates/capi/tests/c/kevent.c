@@ -133,6 +133,8 @@ static void adding(void)
     EQUAL(add(make(KEVENT_POLL, (uint32_t)ends[0], POLLIN, KEVENT_REQ_ET)), 0);
     CHECK(take_out(make(KEVENT_POLL, (uint32_t)ends[0], 0, 0)));
     EQUAL(add(make(KEVENT_USER, 2, 1, 0x40)), 1); /* unknown flag */
+    EQUAL(add(make(KEVENT_NAIO, 1, 1, 0)), 1);    /* none of ours */
+    EQUAL(add(make(KEVENT_AIO, 1, 1, 0)), 1);     /* comes by kevent_submit only */
     EQUAL(kevent_ctl(queue, 4, 1, events), -EINVAL);
     EQUAL(kevent_ctl(queue, KEVENT_CTL_ADD, 1, (struct ukevent *)8), -EFAULT);
     EQUAL(kevent_ctl(queue, KEVENT_CTL_ADD, 0, NULL), 0);
@@ -182,6 +184,23 @@ static void made_ready(void)
     CHECK(kevent_ctl(queue, KEVENT_CTL_REMOVE, 1, events) == -EINVAL); /* it was the only one */
 }
 
+/* How many of two queues are told of one event of a socket. */
+static void told_everywhere(uint32_t flags, int expected)
+{
+    struct ukevent event = receiving(KEVENT_REQ_ET | flags), copy = event, got;
+    int other = kevent_init(NULL, 0, 0), told;
+    EQUAL(add(event), 0);
+    EQUAL(kevent_ctl(other, KEVENT_CTL_ADD, 1, &copy), 0);
+    put();
+    /* The first is told in any case. */
+    told = kevent_get_events(queue, 1, 1, later, &got, 0);
+    told += kevent_get_events(other, 1, 1, expected > 1 ? later : soon, &got, 0);
+    EQUAL(told, expected);
+    EQUAL(kevent_close(other), 0);
+    CHECK(take_out(event));
+    empty();
+}
+
 static void flags(void)
 {
     struct ukevent event;
@@ -205,6 +224,8 @@ static void flags(void)
     next();
     empty();
     CHECK(take_out(receiving(0)));
+    told_everywhere(0, 1);
+    told_everywhere(KEVENT_REQ_WAKEUP_ALL, 2);
 }
 
 static void waiting(void)
@@ -247,12 +268,19 @@ static void interrupted(void)
 {
     struct ukevent event;
     pthread_t self = pthread_self(), other;
+    struct kevent_ring *ring;
+    int with_ring;
     if (!way_is("pool"))
         return; /* a thread-directed signal to a guest is not supported */
+    ring = malloc(sizeof *ring + 4 * sizeof(struct ukevent));
     signal(SIGUSR1, ignore);
     EQUAL(pthread_create(&other, NULL, interrupts, &self), 0);
     EQUAL(kevent_get_events(queue, 1, 1, later, &event, 0), -EINTR);
+    with_ring = kevent_init(ring, 4, 0);
+    EQUAL(kevent_wait(with_ring, 1, 0, later, 0), -EINTR);
+    EQUAL(kevent_close(with_ring), 0);
     EQUAL(pthread_join(other, NULL), 0);
+    free(ring);
 }
 
 static void times(void)

@@ -11,6 +11,8 @@ mod container;
 mod eventfds;
 /// Flags of sources.
 mod flags;
+/// Every kind with every flag.
+mod matrix;
 /// Children, completions, directories.
 mod others;
 /// Readiness of sockets, pipes and others.
