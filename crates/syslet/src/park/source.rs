@@ -207,7 +207,7 @@ fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
 }
 
 /// The caller is about to wait for what [`Watched::ready`] tells, or has found nothing. While nobody waits, what
-/// comes in a storm may be told some tens of microseconds late, many at once: not from here on.
+/// comes in a storm may be told a tenth of a millisecond late, many at once: not from here on.
 ///
 /// **Blocking**: never.
 pub fn attend() {

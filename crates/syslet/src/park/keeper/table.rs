@@ -27,8 +27,9 @@ const BATCH: usize = 256;
 const ROUNDS: usize = 4;
 /// Times in a row that it must have told only what nobody waited for, before it takes naps.
 const QUIET: u32 = 2;
-/// How long a nap is, at most. Waking the keeper for each event costs whoever causes the event more than the event
-/// itself; while nobody waits for them they are as well told many at once.
+/// How long a nap is, at most, but for the thread's timer slack (50 us). Waking the keeper for each event costs
+/// whoever causes the event more than the event itself; while nobody waits for them they are as well told many at
+/// once.
 const NAP: Timespec = Timespec { sec: 0, nsec: 100_000 };
 
 /// A call of which the keeper holds the file; its place is the descriptor in the keeper's table.
