@@ -9,6 +9,7 @@
 //! with a thread that left for a signal or its time.
 
 use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -24,7 +25,7 @@ use crate::event::Event;
 use crate::level::{self, Found};
 use crate::node::Node;
 use crate::source::What;
-use crate::state::{Item, State};
+use crate::state::{Fold, Item, State};
 use crate::{child, signals};
 
 /// On which thread something happens.
@@ -458,7 +459,7 @@ impl Core {
 /// before it is over, or it would hand them out twice.
 #[derive(Debug, Default)]
 struct Aside {
-    keys: HashSet<(u32, u64)>,
+    keys: HashSet<(u32, u64), BuildHasherDefault<Fold>>,
     nodes: Vec<Arc<Node>>,
 }
 

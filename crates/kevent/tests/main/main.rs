@@ -25,6 +25,8 @@ mod sandbox;
 mod sharing;
 /// Signals: programs of their own would be needed to block them everywhere, so one test does all.
 mod signals;
+/// Fetching without system calls.
+mod silence;
 /// Eight threads.
 mod stress;
 /// Streams, tokio.
