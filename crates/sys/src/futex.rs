@@ -1,4 +1,4 @@
-//! Sleeping on a word of memory and waking who sleeps there: `futex(2)`, private to the process.
+//! Sleeping on a word of memory and waking who sleeps there: `futex(2)`, private to the process unless said otherwise.
 
 #![allow(unsafe_code, reason = "one system call, its argument a live reference")]
 
@@ -44,4 +44,19 @@ pub fn wake(word: *const AtomicU32, count: u32) -> isize {
     let op = FUTEX_WAKE | FUTEX_PRIVATE;
     // SAFETY: the kernel uses the address as a key only; it does not read or write there.
     unsafe { syscall(nr::FUTEX, [word as usize, op, count as usize, 0, 0, 0]) }
+}
+
+/// As [`wait`], on a word of memory that processes share.
+pub fn wait_shared(word: &AtomicU32, value: u32, timeout: Option<&Timespec>) -> isize {
+    let timeout = timeout.map_or(0, |t| t as *const Timespec as usize);
+    let args = [word as *const _ as usize, FUTEX_WAIT, value as usize, timeout, 0, 0];
+    // SAFETY: the kernel reads the word and the time, both borrowed for the call.
+    unsafe { syscall(nr::FUTEX, args) }
+}
+
+/// As [`wake`], for a word of memory that processes share.
+pub fn wake_shared(word: &AtomicU32, count: u32) -> isize {
+    let args = [word as *const _ as usize, FUTEX_WAKE, count as usize, 0, 0, 0];
+    // SAFETY: the kernel finds out which memory the borrowed address is; it does not write there.
+    unsafe { syscall(nr::FUTEX, args) }
 }

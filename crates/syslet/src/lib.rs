@@ -29,6 +29,8 @@ mod probe;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(not(loom))]
+pub mod publish;
+#[cfg(not(loom))]
 mod stats;
 mod sync;
 #[cfg(not(loom))]
@@ -56,6 +58,7 @@ pub use self::{
     limits::{Limits, set_limits},
     op::{IoBuf, IoBufMut, Operation},
     probe::{Probe, probe},
+    publish::service::publish_stats,
     stats::{GuestStats, Histogram, Stats, stats},
     threadlet::{
         Builder, Scope, ScopedThreadlet, Threadlet, drain, scope, threadlet, threadlet_into,

@@ -26,7 +26,7 @@ impl Count {
 }
 
 /// Buckets of a histogram: powers of two of nanoseconds, from 256 ns to 0.5 s, and above.
-const BUCKETS: usize = 22;
+pub(crate) const BUCKETS: usize = 22;
 /// Logarithm of the upper bound of the first bucket, in nanoseconds.
 const FIRST: u32 = 8;
 
@@ -98,7 +98,7 @@ pub(crate) struct PastCounters {
 /// How long it took from when a sleeping call was noticed until its caller went on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
-    counts: [u64; BUCKETS],
+    pub(crate) counts: [u64; BUCKETS],
 }
 
 impl Histogram {
@@ -234,7 +234,7 @@ pub fn stats() -> Stats {
     }
 }
 
-fn of_guest(guest: &crate::crew::Guest, scale: f64) -> GuestStats {
+pub(crate) fn of_guest(guest: &crate::crew::Guest, scale: f64) -> GuestStats {
     let counters = &guest.counters;
     let calls = guest.calls().saturating_sub(counters.base.get());
     let handed_off = counters.handed_off.get();
@@ -264,7 +264,7 @@ pub(crate) fn retire(engine: &Engine, guest: &crate::crew::Guest) {
 }
 
 /// The length of a tick of the time-stamp counter, measured since the engine started.
-fn nanos_per_tick(engine: &Engine) -> f64 {
+pub(crate) fn nanos_per_tick(engine: &Engine) -> f64 {
     let (instant, ticks) = engine.epoch;
     let ticks = syslet_sys::arch::ticks().saturating_sub(ticks).max(1);
     instant.elapsed().as_nanos() as f64 / ticks as f64

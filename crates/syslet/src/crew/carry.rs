@@ -21,6 +21,10 @@ impl Crew {
     /// Tries to take the guest over from the thread that sleeps in its call. True: it was carried.
     pub(super) fn take(&'static self, engine: &'static Engine, guest: &'static Guest) -> bool {
         let number = guest.wanted();
+        if let Some(caller) = guest.carrier_now() {
+            // For who looks on. Before it is taken: a thread that is done by then would keep the mark.
+            caller.since.store(guest.noticed_at(), Ordering::Relaxed);
+        }
         // Counted before: the thread we take it from may be done at any time after.
         engine.outstanding.fetch_add(1, Ordering::SeqCst);
         if !guest.take(engine, number) {
@@ -116,6 +120,7 @@ impl Crew {
             self.fresh_slot();
             engine.one_done();
         }
+        self.since.store(0, Ordering::Relaxed);
         // After the slot was replaced: a cancel that comes too late finds another slot, or sets a
         // flag that is cleared here.
         self.cancel.store(0, Ordering::Release);
@@ -180,7 +185,9 @@ impl Crew {
         self.schedule_as(self.plain_scheduling.get());
         engine.come_for_jobs();
         while let Some(job) = engine.next_job() {
+            self.since.store(arch::ticks(), Ordering::Relaxed);
             job.run(self);
+            self.since.store(0, Ordering::Relaxed);
             self.end_in_child();
             drain_signals(engine.pid);
             self.cancel.store(0, Ordering::Release);

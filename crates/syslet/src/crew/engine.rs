@@ -191,6 +191,7 @@ fn start_engine(settings: Settings) -> io::Result<&'static Engine> {
     super::signals::install();
     // Release: pairs with the acquire in `engine`.
     ENGINE.store(std::ptr::from_ref(engine).cast_mut(), Ordering::Release);
+    crate::publish::service::as_the_environment_says();
     Ok(engine)
 }
 
@@ -267,7 +268,7 @@ impl Engine {
     }
 
     /// The crew records that are in use, and some that were.
-    pub(super) fn crew_now(&self) -> impl Iterator<Item = &'static Crew> + '_ {
+    pub(crate) fn crew_now(&self) -> impl Iterator<Item = &'static Crew> + '_ {
         (0..MAX_CREW).map_while(|index| self.crew(index))
     }
 

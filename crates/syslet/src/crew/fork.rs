@@ -37,7 +37,7 @@ thread_local! {
 ///
 /// Twice, if two threads come at once: a `Once` would stay half-done in a child for ever if a third
 /// forked meanwhile. So each handler may run more than once for a fork.
-pub(super) fn install() {
+pub(crate) fn install() {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     if !INSTALLED.load(Ordering::Acquire) {
         // SAFETY: handlers that may run in any thread that forks.

@@ -352,9 +352,14 @@ impl Guest {
         self.noticed.store(0, Ordering::Relaxed);
     }
 
+    /// When (ticks) a watcher noticed the last call that it woke a standby for.
+    pub(super) fn noticed_at(&self) -> u64 {
+        self.noticed_at.load(Ordering::Relaxed)
+    }
+
     /// Ticks since a watcher noticed the call that was just taken.
     pub(super) fn ticks_since_noticed(&self) -> u64 {
-        arch::ticks().saturating_sub(self.noticed_at.load(Ordering::Relaxed))
+        arch::ticks().saturating_sub(self.noticed_at())
     }
 
     /// The call that the last kick was for.

@@ -70,6 +70,11 @@ impl Engine {
         self.dispatch();
     }
 
+    /// Pieces of work in the queue.
+    pub(crate) fn waiting_jobs(&self) -> usize {
+        self.jobs.waiting.load(Ordering::SeqCst)
+    }
+
     /// True if a job would find a crew thread now or soon.
     pub(crate) fn has_room(&self) -> bool {
         self.spare() > 0 || self.total.load(Ordering::SeqCst) < self.limit.load(Ordering::Relaxed)

@@ -17,14 +17,14 @@ use super::signals::CREW_MASK;
 use super::thread::SIGNAL_STACK;
 use super::word::CallWord;
 use crate::complete::{Outcome, Slot};
-use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Commands to a resting crew thread: a tag, and for some the index of a guest.
 pub(crate) mod kick {
     /// Rest.
     pub(crate) const NONE: u32 = 0;
     /// Being moved to another CPU: not to be had for a moment.
-    pub(super) const MOVING: u32 = 1;
+    pub(in crate::crew) const MOVING: u32 = 1;
     /// Take work from the queue.
     pub(crate) const JOB: u32 = 2;
     /// End.
@@ -44,14 +44,14 @@ pub(crate) mod kick {
     }
 
     #[derive(Debug)]
-    pub(super) enum Command {
+    pub(in crate::crew) enum Command {
         Take(usize),
         Carry(usize),
         Job,
         Exit,
     }
 
-    pub(super) fn decode(word: u32) -> Command {
+    pub(in crate::crew) fn decode(word: u32) -> Command {
         let index = (word >> BITS) as usize;
         match word & ((1 << BITS) - 1) {
             TAKE => Command::Take(index),
@@ -103,8 +103,10 @@ pub(crate) struct Crew {
     pub(super) word: CallWord,
     /// Set by the cancel signal: do not begin the call.
     pub(crate) cancel: AtomicU32,
-    kick: AtomicU32,
+    pub(super) kick: AtomicU32,
     tid: AtomicI32,
+    /// When (ticks) its call was taken from, or its job began; 0: neither. Only for who looks on.
+    pub(super) since: AtomicU64,
     /// CPU on which it rests, or rested last.
     resting_on: AtomicU32,
     /// Guest that it carries, or whose call it makes; for signal handlers.
@@ -145,6 +147,7 @@ impl Crew {
             cancel: AtomicU32::new(0),
             kick: AtomicU32::new(kick::EXIT), // there is no thread to take a command
             tid: AtomicI32::new(0),
+            since: AtomicU64::new(0),
             resting_on: AtomicU32::new(0),
             guest: AtomicPtr::new(std::ptr::null_mut()),
             carried: AtomicBool::new(false),

@@ -41,6 +41,8 @@ mod thread;
 #[cfg(not(loom))]
 mod transfer;
 #[cfg(not(loom))]
+mod view;
+#[cfg(not(loom))]
 mod watchdog;
 mod word;
 
@@ -50,10 +52,12 @@ pub use affinity::CpuSet;
 pub(crate) use attach::current_mode;
 #[cfg(not(loom))]
 pub use attach::{Attach, AttachGuard, Mode, Placement, attach, is_attached, with_attached};
+#[cfg(all(test, not(loom)))]
+pub(crate) use engine::MAX_CREW;
 #[cfg(not(loom))]
 pub(crate) use engine::{Engine, MAX_GUESTS, Settings, engine, engine_of_guest, start};
 #[cfg(not(loom))]
-pub(crate) use fork::generation;
+pub(crate) use fork::{generation, install as watch_forks};
 #[cfg(not(loom))]
 pub(crate) use guest::{Busy, Crossing, Guest, Lost};
 #[cfg(not(loom))]
@@ -70,3 +74,5 @@ pub(crate) use member::{Crew, MAX_ROOM};
 pub(crate) use signals::{CANCEL_CODE, CREW_MASK, KNOCK_CODE};
 #[cfg(not(loom))]
 pub(crate) use thread::{is_ours as on_own_thread, start as start_thread};
+#[cfg(not(loom))]
+pub(crate) use view::{Doing, GuestView};

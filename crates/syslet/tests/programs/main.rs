@@ -12,6 +12,7 @@ mod fork;
 mod handlers;
 mod identity;
 mod proc;
+mod publish;
 mod runner;
 mod sandbox;
 mod senders;
@@ -43,6 +44,7 @@ fn scenarios() -> Vec<Scenario> {
         sentinels::SCENARIOS,
         stress::SCENARIOS,
         trimming::SCENARIOS,
+        publish::SCENARIOS,
     ]
     .concat()
 }
@@ -67,6 +69,7 @@ fn part(name: &str, arguments: &[String]) -> ExitCode {
             sandbox::works();
             ExitCode::SUCCESS
         }
+        "published" => publish::part(arguments),
         "allocator" => {
             sandbox::with_allocator();
             ExitCode::SUCCESS

@@ -1,0 +1,173 @@
+//! The shared memory: who asks, who answers, and the answer.
+//!
+//! # Protocol
+//!
+//! A reader adds 1 to `asked` and wakes who sleeps on it. The publisher reads `asked`, looks, writes what it saw
+//! between two steps of `sequence`, and sets `answered` to what it has read. So whoever has asked by then gets
+//! an answer that was seen after it asked, and readers owe each other nothing; one that dies harms none. An
+//! answer that is overwritten while it is copied shows by `sequence`, odd or changed, and is copied again.
+//!
+//! # Safety
+//!
+//! Clause *page*: a [`Page`] is a shared mapping of its size of a memfd of that size, sealed so that it stays so.
+//! All words are atomic, and any value is allowed in each: other processes can make the answers wrong, and
+//! nothing else.
+
+#![allow(unsafe_code, reason = "maps memory; see the header")]
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+use syslet_sys::futex;
+use syslet_sys::uapi::Timespec;
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// Words of the longest answer: as many guests and crew threads as there can be, without paths. What was
+/// never written takes no memory.
+pub(super) const WORDS: usize = (4 << 20) / 8;
+
+/// Seals without which the memory is not used: its size is for good.
+pub(super) const SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// See the module.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Page {
+    /// Questions so far. The publisher sleeps on it.
+    asked: AtomicU32,
+    /// Questions answered so far. Readers sleep on it.
+    answered: AtomicU32,
+    /// Odd while an answer is being written.
+    sequence: AtomicU64,
+    /// Words of the answer.
+    len: AtomicU64,
+    words: [AtomicU64; WORDS],
+}
+
+/// Bytes of the memory.
+pub(super) const SIZE: usize = size_of::<Page>();
+
+/// A mapping of a [`Page`].
+#[derive(Debug)]
+pub(super) struct Mapped(NonNull<Page>);
+
+// SAFETY: it is atomic words, which live as long as this does.
+unsafe impl Send for Mapped {}
+// SAFETY: as above.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    /// Maps a memfd, if it is one that can be used.
+    pub(super) fn new(memory: &File) -> io::Result<Self> {
+        // SAFETY: reads and writes no memory.
+        let seals = unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_GET_SEALS) };
+        if seals < 0 || seals & SEALS != SEALS || memory.metadata()?.len() != SIZE as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not what is published"));
+        }
+        let (protection, fd) = (libc::PROT_READ | libc::PROT_WRITE, memory.as_raw_fd());
+        let nowhere = std::ptr::null_mut();
+        // SAFETY: new memory, wherever there is room.
+        let at = unsafe { libc::mmap(nowhere, SIZE, protection, libc::MAP_SHARED, fd, 0) };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(at.cast()).map(Self).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Children have no part of it.
+    pub(super) fn keep_from_children(&self) -> io::Result<()> {
+        // SAFETY: the mapping is ours, and stays.
+        let answer = unsafe { libc::madvise(self.0.as_ptr().cast(), SIZE, libc::MADV_DONTFORK) };
+        if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Deref for Mapped {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        // SAFETY: clause *page*.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and not used any more.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), SIZE) };
+    }
+}
+
+impl Page {
+    /// By the publisher: waits for a question; returns how many there were.
+    ///
+    /// **Blocking**: as said.
+    pub(super) fn await_question(&self) -> u32 {
+        loop {
+            let asked = self.asked.load(Ordering::Acquire);
+            if asked != self.answered.load(Ordering::Relaxed) {
+                return asked;
+            }
+            futex::wait_shared(&self.asked, asked, None);
+        }
+    }
+
+    /// By the publisher: answers questions up to `asked`. False: the words are too many, nothing was done.
+    pub(super) fn answer(&self, asked: u32, words: &[u64]) -> bool {
+        if words.len() > WORDS {
+            return false;
+        }
+        let sequence = self.sequence.load(Ordering::Relaxed) | 1;
+        self.sequence.store(sequence, Ordering::Relaxed);
+        // Release: who sees a word of this answer sees the odd number; pairs with the fence in `copy`.
+        fence(Ordering::Release);
+        self.len.store(words.len() as u64, Ordering::Relaxed);
+        for (to, from) in self.words.iter().zip(words) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        // Release: pairs with the acquire in `copy`.
+        self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
+        // Release: pairs with the acquire in `is_answered`.
+        self.answered.store(asked, Ordering::Release);
+        futex::wake_shared(&self.answered, i32::MAX as u32);
+        true
+    }
+
+    /// By a reader: asks; returns the number of its question.
+    pub(super) fn ask(&self) -> u32 {
+        let question = self.asked.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
+        futex::wake_shared(&self.asked, 1);
+        question
+    }
+
+    /// By a reader: whether `question` is answered.
+    pub(super) fn is_answered(&self, question: u32) -> bool {
+        self.answered.load(Ordering::Acquire).wrapping_sub(question) <= u32::MAX / 2
+    }
+
+    /// By a reader: sleeps until there is another answer, for at most `time`.
+    ///
+    /// **Blocking**: as said.
+    pub(super) fn await_answer(&self, question: u32, time: &Timespec) {
+        let answered = self.answered.load(Ordering::Acquire);
+        if answered.wrapping_sub(question) > u32::MAX / 2 {
+            futex::wait_shared(&self.answered, answered, Some(time));
+        }
+    }
+
+    /// By a reader: the answer; `None` if it was being written.
+    pub(super) fn copy(&self) -> Option<Vec<u64>> {
+        let sequence = self.sequence.load(Ordering::Acquire);
+        if sequence & 1 != 0 {
+            return None;
+        }
+        let len = (self.len.load(Ordering::Relaxed) as usize).min(WORDS);
+        let words = self.words[..len].iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        fence(Ordering::Acquire);
+        (self.sequence.load(Ordering::Relaxed) == sequence).then_some(words)
+    }
+}
