@@ -1,8 +1,10 @@
 //! The command line: what clap parses, and the checked plans that the subcommands work by.
 
 use std::ffi::{CString, OsString};
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -35,6 +37,7 @@ enum Command {
     Probe(ProbeArgs),
     Calls(CallsArgs),
     Run(RunArgs),
+    Top(TopArgs),
     Completions(CompletionsArgs),
     Manual(ManualArgs),
 }
@@ -175,6 +178,37 @@ struct RunArgs {
     command: Vec<OsString>,
 }
 
+/// Show what a program does: its guests, its crew threads, and where each call sits that is away.
+///
+/// The program must publish it: start it with SYSLET_STATS=1, or have it call syslet::publish_stats(). Nothing is
+/// sampled there but when this command asks. A program's descriptors and paths are shown as they are when
+/// it is asked, those that have been away longest first.
+///
+/// On a terminal the picture is drawn again every second until the program ends or this command is
+/// interrupted. Elsewhere it is written once, unless --interval is given.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  syslet top 1234
+  SYSLET_STATS=1 ./server & syslet top $!
+  syslet top --once --json 1234 | jq '.crew[] | select(.doing == \"away\") | .call.name'
+  syslet top --json --interval 10 1234 >> log   # a line each time
+
+Exit status: 0 done, or the program has ended while it was watched; 2 there is no such process, it
+publishes nothing, is another user's, or does not answer within two seconds.")]
+struct TopArgs {
+    /// The process
+    pid: u32,
+    /// Show it once
+    #[arg(long, conflicts_with = "interval")]
+    once: bool,
+    /// Print JSON: an object, or one on each line
+    #[arg(long)]
+    json: bool,
+    /// Seconds between two pictures, 0.1 to 3600
+    #[arg(long, value_name = "SECS", value_parser = interval)]
+    interval: Option<Duration>,
+}
+
 /// Print completions for a shell.
 ///
 /// Installed packages have them already. Otherwise, have the shell read what this prints.
@@ -202,6 +236,7 @@ pub(crate) enum Plan {
     Probe(ProbePlan),
     Calls(CallsPlan),
     Run(RunPlan),
+    Top(TopPlan),
     Completions(Shell),
     /// The folder for the pages.
     Manual(PathBuf),
@@ -246,6 +281,14 @@ pub(crate) struct RunPlan {
     pub(crate) attach: bool,
 }
 
+#[derive(Debug)]
+pub(crate) struct TopPlan {
+    pub(crate) pid: u32,
+    pub(crate) json: bool,
+    /// Between two pictures; none: there is one.
+    pub(crate) interval: Option<Duration>,
+}
+
 /// Where the report goes.
 #[derive(Debug)]
 pub(crate) enum ReportTo {
@@ -260,6 +303,7 @@ pub(crate) fn plan() -> Plan {
         Command::Probe(ProbeArgs { json }) => Ok(Plan::Probe(ProbePlan { json })),
         Command::Calls(CallsArgs { call, json }) => Ok(Plan::Calls(CallsPlan { call, json })),
         Command::Run(args) => Ok(Plan::Run(args.plan())),
+        Command::Top(args) => Ok(Plan::Top(args.plan())),
         Command::Completions(CompletionsArgs { shell }) => Ok(Plan::Completions(shell)),
         Command::Manual(ManualArgs { folder }) => Ok(Plan::Manual(folder)),
     };
@@ -269,6 +313,23 @@ pub(crate) fn plan() -> Plan {
 /// The command line as clap knows it: completions and manual pages are made of it.
 pub(crate) fn command() -> clap::Command {
     Args::command()
+}
+
+/// A number of seconds.
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let known = (0.1..=3600.0).contains(&seconds);
+    known
+        .then(|| Duration::from_secs_f64(seconds))
+        .ok_or_else(|| "not within 0.1 to 3600".to_owned())
+}
+
+impl TopArgs {
+    fn plan(self) -> TopPlan {
+        let again = !self.once && std::io::stdout().is_terminal();
+        let interval = self.interval.or_else(|| again.then_some(Duration::from_secs(1)));
+        TopPlan { pid: self.pid, json: self.json, interval }
+    }
 }
 
 impl RunArgs {

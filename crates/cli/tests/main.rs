@@ -5,5 +5,6 @@ mod calls;
 mod probe;
 mod run;
 mod scan;
+mod top;
 mod usage;
 mod util;

@@ -8,7 +8,7 @@ use crate::util::{Tree, assert_code, run, stderr, stdout, syslet};
 
 #[test]
 fn bad_usage_exits_2() {
-    let bad: [&[&str]; 12] = [
+    let bad: [&[&str]; 16] = [
         &[],
         &["scan"],
         &["frobnicate"],
@@ -19,6 +19,10 @@ fn bad_usage_exits_2() {
         &["scan", "--json", "--manifest", "-", "."],
         &["scan", "--no-read", "--manifest", "x", "."],
         &["run"],
+        &["top"],
+        &["top", "self"],
+        &["top", "--interval", "0", "1"],
+        &["top", "--once", "--interval", "1", "1"],
         &["run", "--report"],
         &["run", "--json", "--", "true"],
     ];
@@ -32,7 +36,7 @@ fn bad_usage_exits_2() {
 
 #[test]
 fn help_has_examples_and_exits_0() {
-    for subcommand in ["scan", "probe", "calls", "run", "completions"] {
+    for subcommand in ["scan", "probe", "calls", "run", "top", "completions"] {
         let output = run([subcommand, "--help"]);
         assert_code(&output, 0);
         assert!(stdout(&output).contains(&format!("Examples:\n  syslet {subcommand}")));
@@ -118,7 +122,7 @@ fn completions_know_the_subcommands() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(["completions", shell]);
         assert_code(&output, 0);
-        for subcommand in ["scan", "probe", "calls", "run"] {
+        for subcommand in ["scan", "probe", "calls", "run", "top"] {
             assert!(stdout(&output).contains(subcommand), "{shell} does not know {subcommand}");
         }
     }
@@ -141,7 +145,14 @@ fn manual_pages_render() {
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
         .collect();
     names.sort();
-    for name in ["syslet.1", "syslet-scan.1", "syslet-probe.1", "syslet-calls.1", "syslet-run.1"] {
+    for name in [
+        "syslet.1",
+        "syslet-scan.1",
+        "syslet-probe.1",
+        "syslet-calls.1",
+        "syslet-run.1",
+        "syslet-top.1",
+    ] {
         assert!(names.iter().any(|had| had == name), "{name} is not among {names:?}");
     }
     for name in &names {
