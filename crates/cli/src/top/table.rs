@@ -89,7 +89,7 @@ fn time(time: Duration) -> String {
 }
 
 fn crew(seen: &Snapshot, to: &mut String) -> std::fmt::Result {
-    writeln!(to, "\n  THREAD  CPU  GUEST       TIME  WHERE")?;
+    writeln!(to, "\n  THREAD  CPU  GUEST   AWAY FOR  WHERE")?;
     for thread in longest_away_first(seen) {
         let cpu = thread.cpu.map_or("-".to_owned(), |cpu| cpu.to_string());
         let (guest, age, place) = match &thread.doing {

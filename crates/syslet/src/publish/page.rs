@@ -18,12 +18,13 @@
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
 
 use syslet_sys::futex;
 use syslet_sys::uapi::Timespec;
 
+use super::{LAYOUT, MEMORY_NAME};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Words of the longest answer: as many guests and crew threads as there can be, without paths. What was
@@ -31,7 +32,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 pub(super) const WORDS: usize = (4 << 20) / 8;
 
 /// Seals without which the memory is not used: its size is for good.
-pub(super) const SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+const SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
 /// See the module.
 #[repr(C)]
@@ -49,7 +50,30 @@ pub(super) struct Page {
 }
 
 /// Bytes of the memory.
-pub(super) const SIZE: usize = size_of::<Page>();
+const SIZE: usize = size_of::<Page>();
+
+/// Makes the memory: a memfd of the right name, size and seals.
+pub(super) fn new_memory() -> io::Result<File> {
+    let name = format!("{MEMORY_NAME}{LAYOUT}\0");
+    let make = |flags: u32| {
+        // SAFETY: a string that ends with NUL, as written above.
+        unsafe { libc::memfd_create(name.as_ptr().cast(), flags) }
+    };
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    let mut fd = make(flags | libc::MFD_NOEXEC_SEAL);
+    if fd < 0 {
+        fd = make(flags); // before Linux 6.3
+    }
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: new, and nobody else's.
+    let memory = unsafe { File::from_raw_fd(fd) };
+    memory.set_len(SIZE as u64)?;
+    // SAFETY: reads and writes no memory.
+    let sealed = unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, SEALS) };
+    if sealed < 0 { Err(io::Error::last_os_error()) } else { Ok(memory) }
+}
 
 /// A mapping of a [`Page`].
 #[derive(Debug)]
@@ -169,5 +193,79 @@ impl Page {
         let words = self.words[..len].iter().map(|word| word.load(Ordering::Relaxed)).collect();
         fence(Ordering::Acquire);
         (self.sequence.load(Ordering::Relaxed) == sequence).then_some(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn page() -> Mapped {
+        Mapped::new(&new_memory().expect("memory can be had")).expect("it can be mapped")
+    }
+
+    #[test]
+    fn an_answer_is_whole_and_not_older_than_its_question() {
+        const QUESTIONS: u64 = 2_000;
+        let page = page();
+        let (page, asked) = (&page, &AtomicU64::new(0));
+        let reader = || {
+            for _ in 0..QUESTIONS {
+                let before = asked.load(Ordering::SeqCst);
+                let question = page.ask();
+                let words = loop {
+                    if page.is_answered(question)
+                        && let Some(words) = page.copy()
+                    {
+                        break words;
+                    }
+                    page.await_answer(question, &Timespec { sec: 0, nsec: 1_000_000 });
+                };
+                // All words of an answer are its number, of which there are one hundred or two.
+                let first = words[0];
+                assert!(words.iter().all(|word| *word == first), "parts of two answers");
+                assert_eq!(words.len() as u64, 100 + first % 100, "the length of another answer");
+                assert!(first > before, "an answer from before the question");
+            }
+        };
+        thread::scope(|scope| {
+            let readers = [scope.spawn(reader), scope.spawn(reader)];
+            let end = Instant::now() + Duration::from_secs(60);
+            while !readers.iter().all(|reader| reader.is_finished()) && Instant::now() < end {
+                let question = page.asked.load(Ordering::Acquire);
+                // Answers come unasked too: they are what a late reader finds being written.
+                let number = asked.load(Ordering::SeqCst) + 1;
+                assert!(page.answer(question, &vec![number; 100 + (number % 100) as usize]));
+                asked.store(number, Ordering::SeqCst);
+            }
+        });
+    }
+
+    #[test]
+    fn a_memory_that_may_be_cut_short_is_not_used() {
+        let memory = new_memory().expect("memory can be had");
+        assert!(memory.set_len(0).is_err(), "it is sealed");
+        let path = std::env::temp_dir().join(format!("syslet-page-{}", std::process::id()));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.expect("a file");
+        std::fs::remove_file(&path).expect("it is ours");
+        file.set_len(SIZE as u64).expect("it may be as long");
+        let error = Mapped::new(&file).expect_err("it has no seals");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn questions_are_counted_round() {
+        let page = page();
+        page.asked.store(u32::MAX, Ordering::Relaxed);
+        page.answered.store(u32::MAX, Ordering::Relaxed);
+        let question = page.ask();
+        assert_eq!((question, page.is_answered(question)), (0, false));
+        assert!(page.answer(page.await_question(), &[1, 2]));
+        assert_eq!((page.is_answered(question), page.copy()), (true, Some(vec![1, 2])));
+        assert!(!page.answer(0, &vec![0; WORDS + 1]));
     }
 }

@@ -1,16 +1,14 @@
 //! The thread that answers, `syslet-stats`, and how it comes to be.
 
-#![allow(unsafe_code, reason = "makes the memory")]
-
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 
 use syslet_sys::{descriptor, futex};
 
-use super::page::{Mapped, SEALS, SIZE};
+use super::page::{Mapped, new_memory};
 use super::wire::Wire;
-use super::{LAYOUT, MEMORY_NAME, THREAD_NAME, sample};
+use super::{THREAD_NAME, sample};
 use crate::crew::{generation, start_thread, watch_forks};
 use crate::sync::{AtomicI32, AtomicU32, Ordering};
 
@@ -123,26 +121,7 @@ fn run() {
 /// Gives the running thread a descriptor table of its own, with the memory in it.
 fn prepare() -> io::Result<(File, Mapped)> {
     check(descriptor::own_table())?;
-    let name = format!("{MEMORY_NAME}{LAYOUT}\0");
-    let make = |flags: u32| {
-        // SAFETY: a string that ends with NUL, as written above.
-        unsafe { libc::memfd_create(name.as_ptr().cast(), flags) }
-    };
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    let mut fd = make(flags | libc::MFD_NOEXEC_SEAL);
-    if fd < 0 {
-        fd = make(flags); // before Linux 6.3
-    }
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: new, and nobody else's.
-    let memory = unsafe { File::from_raw_fd(fd) };
-    memory.set_len(SIZE as u64)?;
-    // SAFETY: reads and writes no memory.
-    if unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, SEALS) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let memory = new_memory()?;
     let page = Mapped::new(&memory)?;
     page.keep_from_children()?;
     Ok((memory, page))
