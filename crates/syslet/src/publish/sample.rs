@@ -19,8 +19,23 @@ use syslet_sys::arch;
 use super::snapshot::{
     Away, CrewThread, Descriptor, Doing, GuestThread, PathArgument, SeenCall, Snapshot,
 };
-use crate::crew::{self, Crew, Engine, Guest, engine};
+use crate::crew::{self, Crew, Guest, engine};
 use crate::stats::{nanos_per_tick, of_guest, stats};
+
+/// The time of one look: ages are told by it, so that they can be compared.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    ticks: u64,
+    /// Nanoseconds of a tick.
+    scale: f64,
+}
+
+impl Now {
+    fn since(self, ticks: u64) -> Duration {
+        // What has begun since the look has is just beginning.
+        Duration::from_nanos((self.ticks.saturating_sub(ticks) as f64 * self.scale) as u64)
+    }
+}
 
 /// How often a thread is looked at, at most, that is not to be seen in one place.
 const LOOKS: usize = 3;
@@ -37,10 +52,11 @@ pub(super) fn look() -> Snapshot {
         ..Snapshot::default()
     };
     if let Some(engine) = engine() {
-        let scale = nanos_per_tick(engine);
+        let now = Now { scale: nanos_per_tick(engine), ticks: arch::ticks() };
         seen.queued = engine.waiting_jobs();
-        seen.guests = engine.guests_now().filter_map(|guest| look_at_guest(guest, scale)).collect();
-        seen.crew = engine.crew_now().filter_map(|crew| look_at_crew(engine, crew)).collect();
+        seen.guests =
+            engine.guests_now().filter_map(|guest| look_at_guest(guest, now.scale)).collect();
+        seen.crew = engine.crew_now().filter_map(|crew| look_at_crew(crew, now)).collect();
     }
     seen
 }
@@ -58,7 +74,7 @@ fn look_at_guest(guest: &Guest, scale: f64) -> Option<GuestThread> {
     Some(GuestThread { index, home, carrier, name, stats: of_guest(guest, scale) })
 }
 
-fn look_at_crew(engine: &Engine, crew: &Crew) -> Option<CrewThread> {
+fn look_at_crew(crew: &Crew, now: Now) -> Option<CrewThread> {
     let tid = Some(crew.tid()).filter(|tid| *tid != 0)?;
     let mut doing = Doing::Between;
     for _ in 0..LOOKS {
@@ -67,7 +83,7 @@ fn look_at_crew(engine: &Engine, crew: &Crew) -> Option<CrewThread> {
             .then(|| call_of(tid))
             .flatten();
         if crew.doing() == before {
-            doing = as_published(engine, before, call);
+            doing = as_published(now, before, call);
             break;
         }
     }
@@ -75,18 +91,14 @@ fn look_at_crew(engine: &Engine, crew: &Crew) -> Option<CrewThread> {
     Some(CrewThread { tid, cpu, state, doing })
 }
 
-fn as_published(engine: &Engine, doing: crew::Doing, call: Option<SeenCall>) -> Doing {
-    let age = |since: u64| {
-        let ticks = arch::ticks().saturating_sub(since);
-        Duration::from_nanos((ticks as f64 * nanos_per_tick(engine)) as u64)
-    };
+fn as_published(now: Now, doing: crew::Doing, call: Option<SeenCall>) -> Doing {
     match doing {
         crew::Doing::Rests => Doing::Rests,
         crew::Doing::Carries(guest) => Doing::Carries(guest),
         crew::Doing::Away(guest, since) => {
-            Doing::Away(Away { guest: Some(guest), age: age(since), call })
+            Doing::Away(Away { guest: Some(guest), age: now.since(since), call })
         }
-        crew::Doing::Job(since) => Doing::Job(Away { guest: None, age: age(since), call }),
+        crew::Doing::Job(since) => Doing::Job(Away { guest: None, age: now.since(since), call }),
         crew::Doing::Between => Doing::Between,
     }
 }

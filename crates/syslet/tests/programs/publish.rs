@@ -97,7 +97,8 @@ fn closure() {
     let pause = Duration::from_millis(20);
     thread::sleep(pause);
     let (_, second) = look_for("the same read", reads);
-    assert!(second.age >= first.age + pause, "{:?}, then {:?}", first.age, second.age);
+    // Half of it, because the length of a tick is measured, and not well at first.
+    assert!(second.age >= first.age + pause / 2, "{:?}, then {:?}", first.age, second.age);
     assert!(second.age < PATIENCE, "{:?}", second.age);
     assert!(sys::write_byte(writer.as_raw_fd(), 3));
     assert_eq!(threadlet.join(), Some(3));
