@@ -163,16 +163,24 @@ fn guests() {
         assert_eq!(syslet::threadlet(|| 1).join(), 1);
     }
     let (threadlet, writer) = away_threadlet();
-    look_for("the read", |call| call.name == "read");
-    let seen = look();
+    // Standbys that came too late for the handoffs may still be counted, threads be made, the read fall asleep.
+    let mut found = None;
+    sys::eventually("published is what is counted", || {
+        let (seen, mut own) = (look(), syslet::stats());
+        let of_guest = own.guest.take();
+        let asleep = seen.crew.iter().any(|thread| {
+            thread.doing.away().is_some_and(|away| away.call.is_some()) && thread.state == Some('S')
+        });
+        let same = seen.stats == own && seen.crew.len() == own.crew;
+        found = (same && asleep).then_some((seen, of_guest));
+        found.is_some()
+    });
+    let (seen, of_guest) = found.expect("it was just found");
     assert_eq!((seen.pid, seen.version.as_str()), (std::process::id(), env!("CARGO_PKG_VERSION")));
     assert_eq!(Some(seen.name.to_string_lossy().into_owned()), proc::field(home, "Name"));
-    let mut own = syslet::stats();
-    let of_guest = own.guest.take();
-    assert_eq!(seen.stats, own);
     let tids: HashSet<_> = proc::threads().into_iter().collect();
     let strange = seen.crew.iter().find(|thread| !tids.contains(&thread.tid));
-    assert_eq!((strange, seen.crew.len()), (None, seen.stats.crew));
+    assert_eq!(strange, None);
     assert!(seen.crew.iter().all(|thread| thread.cpu.is_some() && thread.state.is_some()));
     if Mode::current() == Mode::Pool {
         assert!(seen.guests.is_empty());
@@ -185,7 +193,6 @@ fn guests() {
         let carries = |thread: &&syslet::publish::CrewThread| thread.tid == guest.carrier;
         let carrier = seen.crew.iter().find(carries).expect("the carrier is a crew thread");
         assert_eq!(carrier.doing, Doing::Carries(guest.index));
-        assert_eq!(carrier.state, Some('S'), "it waits for the answer");
     }
     assert!(sys::write_byte(writer.as_raw_fd(), 3));
     assert_eq!(threadlet.join(), Some(3));
