@@ -28,7 +28,7 @@ pub(crate) fn run(plan: TopPlan) -> Result<Exit, Trouble> {
         let began = Instant::now();
         match published.snapshot(began + PATIENCE) {
             Ok(seen) if plan.json => print(&json::line(&seen, plan.interval.is_none())?)?,
-            Ok(seen) => show.text(&table::text(&seen))?,
+            Ok(seen) => show.text(&table::text(&seen, plan.pid))?,
             Err(error) => {
                 if let Some(exit) = show.trouble(&plan, error)? {
                     return Ok(exit);

@@ -22,24 +22,28 @@ pub(super) fn longest_away_first(seen: &Snapshot) -> Vec<&CrewThread> {
     threads
 }
 
-/// All of it.
-pub(super) fn text(seen: &Snapshot) -> String {
+/// All of it, of the process that is `pid` here.
+pub(super) fn text(seen: &Snapshot, pid: u32) -> String {
     let mut text = String::new();
     // Writing to memory does not fail.
-    let _ = summary(seen, &mut text)
+    let _ = summary(seen, pid, &mut text)
         .and_then(|()| crew(seen, &mut text))
         .and_then(|()| guests(seen, &mut text));
     text
 }
 
-fn summary(seen: &Snapshot, to: &mut String) -> std::fmt::Result {
+fn summary(seen: &Snapshot, pid: u32, to: &mut String) -> std::fmt::Result {
     let (stats, total) = (&seen.stats, &seen.stats.total);
     let count =
         |is: fn(&Doing) -> bool| seen.crew.iter().filter(|thread| is(&thread.doing)).count();
     let away = count(|doing| matches!(doing, Doing::Away(_)));
     let jobs = count(|doing| matches!(doing, Doing::Job(_)));
     let rest = count(|doing| matches!(doing, Doing::Rests));
-    writeln!(to, "process   {} {}, syslet {}", seen.pid, printable(&seen.name), seen.version)?;
+    write!(to, "process   {pid} {}, syslet {}", printable(&seen.name), seen.version)?;
+    if seen.pid != pid {
+        write!(to, "; in its namespace {}, and threads as there", seen.pid)?;
+    }
+    writeln!(to)?;
     writeln!(
         to,
         "calls     {} inline, {} handed off, {} in place, {} queued",
