@@ -157,6 +157,11 @@ impl Guest {
         unsafe { self.crew.load(Ordering::Acquire).as_ref() }
     }
 
+    /// True if `tid` is the home, and the guest is not there.
+    pub(super) fn is_away_from(&self, tid: i32) -> bool {
+        self.carrier_now().is_some() && self.home.tid() == tid
+    }
+
     /// Until this is dropped a signal handler must not begin a call: the running code, which is the
     /// guest's, holds what the call would need.
     pub(crate) fn keep_busy(&self) -> Busy<'_> {

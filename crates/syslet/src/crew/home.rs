@@ -355,17 +355,17 @@ impl Home {
         any
     }
 
-    /// On the thread that a letter was sent to, in its signal handler. `here`: it carries the guest.
-    pub(super) fn receive(&self, pid: i32, at: usize, here: bool) {
+    /// On the thread that a letter was sent to, in its signal handler. `here`: it carries the guest. The
+    /// signal, if it is queued to the running thread now.
+    pub(super) fn receive(&self, pid: i32, at: usize, here: bool) -> Option<Siginfo> {
         let home = self.tid();
-        let Some(info) = self.letters.get(at).and_then(|letter| letter.receive(here)) else {
-            return;
-        };
+        let info = self.letters.get(at)?.receive(here)?;
         if here {
             call::queue_to_thread(pid, call::gettid(), &info);
-        } else {
-            call::tgkill(pid, home, SIGURG);
+            return Some(info);
         }
+        call::tgkill(pid, home, SIGURG);
+        None
     }
 
     /// The guest is coming home: so do signals that have not reached it.

@@ -11,6 +11,8 @@ mod carry;
 #[cfg(not(loom))]
 mod dependents;
 #[cfg(not(loom))]
+mod ending;
+#[cfg(not(loom))]
 mod engine;
 #[cfg(not(loom))]
 mod fork;

@@ -14,6 +14,7 @@
 use syslet_sys::uapi::{SI_TKILL, SIGSETXID, Siginfo, UContext};
 use syslet_sys::{arch, call};
 
+use super::ending;
 use super::engine::{Engine, engine};
 use super::identity::Ids;
 use super::member::Crew;
@@ -43,7 +44,7 @@ const SYNCHRONOUS: u64 = bit(libc::SIGILL)
     | bit(libc::SIGSEGV)
     | bit(libc::SIGSYS);
 
-const fn bit(signal: i32) -> u64 {
+pub(super) const fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
@@ -93,7 +94,9 @@ extern "C" fn handle(signal: i32, info: *mut Siginfo, context: *mut UContext) {
     }
     if code == LETTER_CODE {
         if pid == call::getpid() {
-            letter_here(crew, pid, value);
+            // SAFETY: the kernel's own structure, on this thread's stack.
+            let blocked = unsafe { (*context).signal_mask };
+            letter_here(crew, pid, value, blocked);
         }
         return;
     }
@@ -125,13 +128,18 @@ fn cancel_here(crew: &Crew, slot: usize, info: &Siginfo, context: *mut UContext)
 }
 
 /// A signal waits in a home for the guest that this thread carries, or carried a moment ago.
-fn letter_here(crew: Option<&Crew>, pid: i32, value: usize) {
+/// The interrupted code blocks `blocked`.
+fn letter_here(crew: Option<&Crew>, pid: i32, value: usize, blocked: u64) {
     let low = align_of::<super::guest::Guest>() - 1;
     let guest = (value & !low) as *const super::guest::Guest;
     // SAFETY: sent by a home of this process, which names its guest; records are never freed.
     let Some(guest) = (unsafe { guest.as_ref() }) else { return };
     let here = guest.carrier_now().zip(crew).is_some_and(|(a, b)| std::ptr::eq(a, b));
-    guest.home.receive(pid, value & low, here);
+    let taken = guest.home.receive(pid, value & low, here);
+    let ends = |info: &Siginfo| blocked & bit(info.signo) != 0 && ending::ends_process(info);
+    if let (Some(info), Some(engine)) = (taken.filter(ends), engine()) {
+        engine.watchdog.hand_on(info.signo);
+    }
 }
 
 /// A setxid on a crew thread, whatever it carries.

@@ -19,7 +19,8 @@ use syslet_sys::{arch, call, futex};
 use super::engine::{Engine, MAX_CREW};
 use super::mechanism::Unsupported;
 use super::member::Hurry;
-use super::{sentinel, thread};
+use super::signals::bit;
+use super::{ending, sentinel, thread};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, lock};
 
 /// A round while some CPU may be busy. A call is taken over when it is seen twice, so after one to
@@ -58,6 +59,8 @@ pub(crate) struct Desk {
     ready: AtomicU32,
     /// The ids of the process have changed: the sentinels have the old ones.
     renew: AtomicBool,
+    /// Signals for other threads than those that have them, one bit each.
+    stuck: AtomicU64,
     /// Whether the first sentinel was made, and if not, why.
     first: OnceLock<Option<Unsupported>>,
     /// The CPU to make it for, plus one, while somebody waits for that.
@@ -77,6 +80,7 @@ impl Desk {
             tid: AtomicU32::new(0),
             ready: AtomicU32::new(0),
             renew: AtomicBool::new(false),
+            stuck: AtomicU64::new(0),
             first: OnceLock::new(),
             first_wanted: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
@@ -104,6 +108,12 @@ impl Desk {
     /// Asks for other sentinels, after a change of ids. From signal handlers.
     pub(super) fn renew_sentinels(&self) {
         self.renew.store(true, Ordering::SeqCst);
+        self.ring();
+    }
+
+    /// Asks for another thread for a signal: see [`ending`]. From signal handlers.
+    pub(super) fn hand_on(&self, signal: i32) {
+        self.stuck.fetch_or(bit(signal), Ordering::SeqCst);
         self.ring();
     }
 
@@ -327,6 +337,10 @@ impl Watch {
         if first != 0 && desk.first.get().is_none() {
             let _ = desk.first.set(sentinel::start_first(engine, first - 1).err());
             engine.announce();
+        }
+        let stuck = desk.stuck.swap(0, Ordering::SeqCst);
+        for signal in (1..=64).filter(|signal| stuck & bit(*signal) != 0) {
+            ending::hand_on(engine, signal);
         }
         if desk.renew.swap(false, Ordering::SeqCst) {
             for (number, cpu) in engine.cpus.iter().enumerate() {

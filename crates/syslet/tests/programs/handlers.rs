@@ -1,14 +1,14 @@
 //! Signal handlers that submit: at any instant, whatever the guest is doing.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use syslet::Submitted;
 
-use crate::runner::{GUESTS, Scenario};
+use crate::runner::{ALL, GUESTS, Scenario};
 use crate::sys;
-use crate::work::{attach, make};
+use crate::work::{attach, away_reads, finish_all, make};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_handler_may_submit_between_any_two_instructions", GUESTS, quick),
@@ -16,6 +16,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_call_of_a_handler_may_wait_while_the_guest_parks", GUESTS, parks),
     Scenario::new("a_handoff_in_a_handler_mixes_up_no_signal_stacks", GUESTS, stacks),
     Scenario::new("a_handler_may_submit_while_the_guest_comes_and_goes", GUESTS, come_and_go),
+    Scenario::new("a_program_that_hangs_in_a_handler_ends_by_another_thread", ALL, hung),
+    Scenario::new("a_signal_that_all_threads_block_ends_nothing", ALL, blocked),
 ];
 
 /// Kernel thread that the disturber sends to.
@@ -181,4 +183,62 @@ fn come_and_go() {
     });
     STOP.store(true, Ordering::SeqCst);
     disturber.join().expect("ends well");
+}
+
+/// A handler that lets nothing interrupt it, and never returns.
+extern "C" fn hang(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    sys::block(&[libc::SIGTERM]);
+    HITS.store(1, Ordering::SeqCst);
+    if let Some(words) = sys::shared_at(WORDS.load(Ordering::SeqCst)) {
+        words[0].store(1, Ordering::SeqCst);
+    }
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// Address of the words that the handler changes.
+static WORDS: AtomicUsize = AtomicUsize::new(0);
+
+/// As it would by the kernel if the guest were on its own thread.
+fn hung() {
+    let words = sys::shared_words();
+    let child = sys::fork(move || {
+        WORDS.store(words.as_ptr() as usize, Ordering::SeqCst);
+        sys::handle_by_default(libc::SIGTERM);
+        sys::handle(libc::SIGUSR1, hang);
+        let _guard = attach();
+        let _reads = away_reads(2);
+        let _another = thread::spawn(|| {
+            loop {
+                thread::park()
+            }
+        });
+        sys::raise(libc::SIGUSR1);
+        1
+    });
+    assert!(sys::wait_change(&words[0], 0), "the child is in its handler");
+    assert!(sys::kill(child.0, libc::SIGTERM));
+    assert_eq!(child.end(), -libc::SIGTERM);
+}
+
+/// Crew threads that are asleep in calls of the guest's do not count: they have the mask that it had.
+fn blocked() {
+    let child = sys::fork(|| {
+        sys::handle_by_default(libc::SIGTERM);
+        let _guard = attach();
+        let reads = away_reads(3);
+        sys::block(&[libc::SIGTERM]);
+        assert!(sys::kill(sys::getpid(), libc::SIGTERM));
+        sys::eventually("it has come to the guest", || sys::is_pending(libc::SIGTERM));
+        // The watchdog looks for another thread before it makes any, which it is asked for here.
+        let another = thread::spawn(|| {
+            let _guard = attach();
+            finish_all(away_reads(16));
+        });
+        another.join().expect("ends well");
+        finish_all(reads);
+        0
+    });
+    assert_eq!(child.end(), 0);
 }

@@ -398,6 +398,14 @@ pub(crate) fn signal_stack() -> (usize, usize, i32) {
     (stack.ss_sp as usize, stack.ss_size, stack.ss_flags)
 }
 
+/// True if `signal` waits for the running kernel thread, or for any.
+pub(crate) fn is_pending(signal: i32) -> bool {
+    let mut pending = set_of(&[]);
+    // SAFETY: clause B.
+    unsafe { libc::sigpending(&raw mut pending) };
+    bits_of(&pending) & 1 << (signal - 1) != 0
+}
+
 pub(crate) fn block(signals: &[i32]) {
     let set = set_of(signals);
     // SAFETY: clause B.

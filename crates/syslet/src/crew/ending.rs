@@ -1,0 +1,70 @@
+//! Signals that end the program while the guest that they came to blocks them.
+//!
+//! The kernel gives a signal for the process to any thread that lets it through. A home waits for its guest's,
+//! so it takes them too while the guest blocks them for a time: in a handler, say, that blocks all and never returns.
+//! They wait for the guest then. But if another thread of the program lets such a signal through, the kernel would have
+//! given it to that one, and it would have ended the program: so it is handed on.
+
+#![allow(unsafe_code, reason = "looks at whom a crew thread carries")]
+
+use std::fs;
+
+use syslet_sys::call;
+use syslet_sys::uapi::{SI_USER, Siginfo};
+
+use super::engine::Engine;
+use crate::sync::Ordering;
+
+/// `si_code` of what the kernel itself sends to a process, at a terminal for one (`asm-generic/siginfo.h`).
+const SI_KERNEL: i32 = 0x80;
+
+/// Signals whose default action is none, or is to stop (signal(7)).
+const HARMLESS: [i32; 8] = [
+    libc::SIGCHLD,
+    libc::SIGCONT,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    libc::SIGSTOP,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+/// True if a signal was sent to the process, and ends it where it is not blocked. From signal handlers.
+pub(super) fn ends_process(info: &Siginfo) -> bool {
+    (info.code == SI_USER || info.code == SI_KERNEL)
+        && !HARMLESS.contains(&info.signo)
+        && call::signal_action(info.signo).is_ok_and(|action| action.handler == libc::SIG_DFL)
+}
+
+/// Gives a signal to another thread of the program that lets it through, if there is one. Where `/proc` cannot be read,
+/// it waits for its guest.
+///
+/// **Blocking**: reads `/proc`; does not wait.
+pub(super) fn hand_on(engine: &Engine, signal: i32) {
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return };
+    let tids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
+    let mut takers = tids.filter(|&tid| is_programs(engine, tid) && lets_through(tid, signal));
+    if let Some(tid) = takers.next() {
+        call::tgkill(engine.pid, tid, signal);
+    }
+}
+
+/// True if a thread runs the program's code. A home does not, and a crew thread only while it carries a guest: asleep
+/// in a call it has the signal mask that its guest had then.
+fn is_programs(engine: &Engine, tid: i32) -> bool {
+    let is_home = engine.guests_now().any(|guest| guest.is_away_from(tid));
+    let carries = |crew: &super::member::Crew| {
+        // SAFETY: null, or a record, which is never freed.
+        let guest = unsafe { crew.guest.load(Ordering::Acquire).as_ref() };
+        guest.and_then(|guest| guest.carrier_now()).is_some_and(|carrier| carrier.tid() == tid)
+    };
+    !is_home && engine.crew_of_tid(tid).is_none_or(carries)
+}
+
+fn lets_through(tid: i32, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/self/task/{tid}/status")).unwrap_or_default();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let blocked = blocked.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    blocked.is_some_and(|mask| mask & super::signals::bit(signal) == 0)
+}
