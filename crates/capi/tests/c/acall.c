@@ -2,10 +2,30 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include "historic.h"
+
 #include <signal.h>
 #include <syslet/acall.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+
+IS(ACALL_SUBMIT_THREAD_POOL, 1);
+SIZE(struct acall_submission, 88);
+AT(struct acall_submission, nr, 0);
+AT(struct acall_submission, flags, 4);
+AT(struct acall_submission, cookie, 8);
+AT(struct acall_submission, completion_ring_pointer, 16);
+AT(struct acall_submission, completion_pointer, 24);
+AT(struct acall_submission, id_pointer, 32);
+AT(struct acall_submission, args, 40);
+SIZE(struct acall_id, 16);
+SIZE(struct acall_completion, 16);
+AT(struct acall_completion, return_code, 0);
+AT(struct acall_completion, cookie, 8);
+SIZE(struct acall_completion_ring, 8);
+AT(struct acall_completion_ring, head, 0);
+AT(struct acall_completion_ring, nr, 4);
+AT(struct acall_completion_ring, comps, 8);
 
 enum { PLACES = 4 };
 static struct {
@@ -125,6 +145,34 @@ static void waiting(void)
     EQUAL(cookie_of(&memory.comps[1]), 7);
 }
 
+/* A ring of any size but 0, which is looked at with each completion; it is the program that sees to the room. */
+static void rings(void)
+{
+    struct acall_submission one = make(SYS_getpid, 1, 0, 0, 0);
+    reset();
+    memory.ring.nr = 3;
+    memory.ring.head = 0xfffffffe; /* and it wraps */
+    one.completion_ring_pointer = (uint64_t)(uintptr_t)&memory;
+    for (unsigned n = 0; n < 5; n++) {
+        uint32_t at = memory.ring.head % 3;
+        one.cookie = n + 1;
+        EQUAL(acall_submit(&one, 1), 1);
+        EQUAL(memory.ring.head, 0xffffffff + n);
+        EQUAL(cookie_of(&memory.comps[at]), n + 1);
+    }
+    EQUAL(cookie_of(&memory.comps[3]), 0);
+    EQUAL(memory.ring.head, 3);
+    memory.ring.nr = 4;
+    one.cookie = 6;
+    EQUAL(acall_submit(&one, 1), 1);
+    EQUAL(cookie_of(&memory.comps[3]), 6);
+    /* How many there are is not said; they are counted over the wrap. */
+    EQUAL(acall_ring_pwait(&memory.ring, 0xfffffffe, 1, NULL, NULL, 0), 0);
+    EQUAL(acall_ring_pwait(&memory.ring, 0xfffffffe, 6, NULL, NULL, 0), 0);
+    struct timespec none = {0, 0};
+    EQUAL(acall_ring_pwait(&memory.ring, 0xfffffffe, 7, &none, NULL, 0), -ETIMEDOUT);
+}
+
 static volatile sig_atomic_t handled;
 
 static void handler(int signal)
@@ -156,6 +204,22 @@ static void masks(void)
     EQUAL(handled, 0);
     EQUAL(acall_comp_pwait(&id, 1, NULL, &open, sizeof open), -EINTR);
     EQUAL(handled, SIGUSR1);
+    /* For rings too. */
+    reset();
+    handled = 0;
+    CHECK(kill(getpid(), SIGUSR1) == 0);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, &brief, &blocked, 8), -ETIMEDOUT);
+    EQUAL(handled, 0);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, NULL, &open, 8), -EINTR);
+    EQUAL(handled, SIGUSR1);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, NULL, &open, 4), -EINVAL);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, NULL, (void *)8, 8), -EFAULT);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 0, NULL, &open, 4), 0);
+    EQUAL(acall_comp_pwait(&id, 0, NULL, &open, 4), 0);
+    /* A mask may name what cannot be blocked. */
+    sigset_t every;
+    sigfillset(&every);
+    EQUAL(acall_comp_pwait(&id, 1, &brief, &every, 8), 0);
     EQUAL(acall_comp_pwait(&id, 1, NULL, &open, 4), -EINVAL);
     EQUAL(acall_comp_pwait(&id, 1, NULL, (void *)8, 8), -EFAULT);
     CHECK(write(ends[1], "d", 1) == 1);
@@ -290,6 +354,7 @@ int main(void)
     before_the_first_id();
     submitting();
     waiting();
+    rings();
     masks();
     one_ring_for_many();
     unique_ids();

@@ -11,9 +11,50 @@
 #define PTR(pointer) ((void *)(pointer))
 #define RING completion_ring
 #endif
+#include "historic.h"
+
 #include <dirent.h>
 #include <signal.h>
 #include <sys/mman.h>
+
+IS(SYSLET_ASYNC, 0x1);
+IS(SYSLET_SYNC, 0x2);
+IS(SYSLET_NO_COMPLETE, 0x4);
+IS(SYSLET_STOP_ON_NONZERO, 0x8);
+IS(SYSLET_STOP_ON_ZERO, 0x10);
+IS(SYSLET_STOP_ON_NEGATIVE, 0x20);
+IS(SYSLET_STOP_ON_NON_POSITIVE, 0x40);
+IS(SYSLET_STOP_MASK, 0x78);
+IS(SYSLET_SKIP_TO_NEXT_ON_STOP, 0x80);
+#ifdef ATOMS6
+SIZE(struct syslet_uatom, 80);
+AT(struct syslet_uatom, flags, 0);
+AT(struct syslet_uatom, nr, 4);
+AT(struct syslet_uatom, ret_ptr, 8);
+AT(struct syslet_uatom, next, 16);
+AT(struct syslet_uatom, arg_ptr, 24);
+AT(struct syslet_uatom, private, 72);
+AT(struct async_head_user, completion_ring_ptr, 16);
+AT(struct async_head_user, head_ip, 40);
+AT(struct async_head_user, new_thread_ip, 56);
+#else
+SIZE(struct syslet_uatom, 88);
+AT(struct syslet_uatom, flags, 0);
+AT(struct syslet_uatom, nr, 8);
+AT(struct syslet_uatom, ret_ptr, 16);
+AT(struct syslet_uatom, next, 24);
+AT(struct syslet_uatom, arg_ptr, 32);
+AT(struct syslet_uatom, private, 80);
+AT(struct async_head_user, completion_ring, 16);
+AT(struct async_head_user, head_eip, 40);
+AT(struct async_head_user, new_thread_eip, 56);
+#endif
+SIZE(struct async_head_user, 64);
+AT(struct async_head_user, kernel_ring_idx, 0);
+AT(struct async_head_user, user_ring_idx, 8);
+AT(struct async_head_user, ring_size_bytes, 24);
+AT(struct async_head_user, head_stack, 32);
+AT(struct async_head_user, new_thread_stack, 48);
 
 typedef struct syslet_uatom atom;
 
@@ -109,9 +150,87 @@ static void inline_or_not(void)
     EQUAL(head.kernel_ring_idx, 1);
     CHECK(empty());
 
+    /* Refilled, the stack is used up by the next list that goes away, and by none that does not. */
+    head.new_thread_stack = 4712;
+    list[0] = make(SYS_getpid, SYSLET_SYNC, NULL, NULL);
+    CHECK(async_exec(list, &head) == list);
+    EQUAL(head.new_thread_stack, 4712);
+    list[0].flags = SYSLET_ASYNC;
+    CHECK(async_exec(list, &head) == NULL);
+    EQUAL(head.new_thread_stack, 0);
+    CHECK(take() == list);
+    EQUAL(head.kernel_ring_idx, 2);
+
     /* Without a place for the answer. */
     list[0] = make(SYS_getpid, 0, NULL, NULL);
     CHECK(run(&list[0]) == &list[0]);
+    /* Arguments end with the first NULL, what stands after it is not looked at; `private` never is. */
+    list[0] = make(SYS_getpid, 0, &pid, NULL);
+    arg(&list[0], 1, (void *)8);
+    list[0].private = PTR(0x1234);
+    pid = 0;
+    CHECK(run(&list[0]) == &list[0]);
+    EQUAL(pid, getpid());
+    CHECK(list[0].private == PTR(0x1234));
+}
+
+/* A chain as fio committed it: one async_exec; then its atoms are walked from the first to the one in the ring. */
+static void batch(void)
+{
+    enum { MANY = 8 };
+    atom list[MANY];
+    char bytes[MANY + 1] = "";
+    long got[MANY];
+    unsigned long fd = (unsigned long)ends[0], places[MANY];
+    reset();
+    for (int n = 0; n < MANY; n++) {
+        got[n] = -1;
+        places[n] = (unsigned long)&bytes[n];
+        list[n] = make(SYS_read, 0, &got[n], n + 1 < MANY ? &list[n + 1] : NULL);
+        arg(&list[n], 0, &fd);
+        arg(&list[n], 1, &places[n]);
+        arg(&list[n], 2, &one);
+    }
+    CHECK(async_exec(list, &head) == NULL);
+    CHECK(write(ends[1], "12345678", MANY) == MANY);
+    CHECK(take() == &list[MANY - 1]);
+    CHECK(empty());
+    CHECK(strcmp(bytes, "12345678") == 0);
+    int walked = 0;
+    for (atom *at = list; at; at = (atom *)(uintptr_t)at->next, walked++)
+        EQUAL(got[walked], 1);
+    EQUAL(walked, MANY);
+}
+
+/* Each head has a ring of its own, and a wait is for as many as it says. */
+static void two_rings(void)
+{
+    atom lists[3], *other_ring[2] = {NULL, NULL};
+    struct async_head_user other;
+    char byte;
+    long got[3] = {0, 0, 0};
+    unsigned long fd = (unsigned long)ends[0], place = (unsigned long)&byte;
+    reset();
+    memset(&other, 0, sizeof other);
+    other.RING = PTR(other_ring);
+    other.ring_size_bytes = sizeof other_ring;
+    for (int n = 0; n < 3; n++) {
+        lists[n] = make(SYS_read, 0, &got[n], NULL);
+        arg(&lists[n], 0, &fd);
+        arg(&lists[n], 1, &place);
+        arg(&lists[n], 2, &one);
+        CHECK(async_exec(&lists[n], n == 1 ? &other : &head) == NULL);
+    }
+    CHECK(write(ends[1], "abc", 3) == 3);
+    while (async_wait(2, 0, &head) != 0)
+        EQUAL(errno, EINTR);
+    CHECK(ring[0] && ring[1] && ring[0] != ring[1] && !ring[2]);
+    CHECK(ring[0] != &lists[1] && ring[1] != &lists[1]);
+    while (async_wait(1, 0, &other) != 0)
+        EQUAL(errno, EINTR);
+    CHECK(other_ring[0] == &lists[1] && !other_ring[1]);
+    EQUAL(head.kernel_ring_idx, 2);
+    EQUAL(other.kernel_ring_idx, 1);
 }
 
 static void flags(void)
@@ -173,13 +292,13 @@ static void flags(void)
 }
 
 /* Makes an atom that answers `value`, as far as umem_add to 0 does. */
-static long condition(long value, unsigned long stop, long *after)
+static long condition(long value, unsigned long flags, long *after)
 {
     long answer = 0;
     unsigned long word = 0, increment = (unsigned long)value;
     unsigned long at = (unsigned long)&word;
     atom list[2];
-    list[0] = make(SYSLET_NR_UMEM_ADD, stop, &answer, &list[1]);
+    list[0] = make(SYSLET_NR_UMEM_ADD, flags, &answer, &list[1]);
     arg(&list[0], 0, &at);
     arg(&list[0], 1, &increment);
     list[1] = make(SYS_getpid, 0, after, NULL);
@@ -210,26 +329,65 @@ static void stop_conditions(void)
             long after;
             EQUAL(condition(values[n], rules[rule].flag, &after), rules[rule].stops[n]);
             CHECK((after == 0) == rules[rule].stops[n]);
+            /* Away, it is the atom that has stopped the list that comes to the ring. */
+            unsigned long flags = rules[rule].flag | SYSLET_ASYNC;
+            EQUAL(condition(values[n], flags, &after), rules[rule].stops[n]);
+            CHECK((after == 0) == rules[rule].stops[n]);
         }
     }
+}
+
+/* SYSLET_NO_COMPLETE of an atom that stops its list: nothing is in the ring. */
+static void stopped_in_silence(void)
+{
+    long answer = 0, after = 0;
+    unsigned long word = 0, at = (unsigned long)&word;
+    atom list[2];
+    reset();
+    list[0] = make(SYSLET_NR_UMEM_ADD,
+                   SYSLET_ASYNC | SYSLET_NO_COMPLETE | SYSLET_STOP_ON_NONZERO, &answer, &list[1]);
+    arg(&list[0], 0, &at);
+    arg(&list[0], 1, &one);
+    list[1] = make(SYS_getpid, 0, &after, NULL);
+    CHECK(async_exec(list, &head) == NULL);
+    while (__atomic_load_n(&answer, __ATOMIC_ACQUIRE) == 0)
+        sched_yield();
+    EQUAL(syslet_drain(-1), 0);
+    EQUAL(answer, 1);
+    EQUAL(after, 0);
+    CHECK(empty());
+    /* Without a reason to stop the list is told of by its last atom. */
+    word = (unsigned long)-1l;
+    list[0].flags &= ~(unsigned)SYSLET_ASYNC;
+    CHECK(run(list) == &list[1]);
+    EQUAL(after, getpid());
 }
 
 /* The branch: on a stop, the atom that follows in memory, else `next`. */
 static void branches(void)
 {
-    for (int taken = 0; taken < 2; taken++) {
+    for (int variant = 0; variant < 4; variant++) {
+        int taken = variant & 1;
         unsigned long word = 0, increment = taken ? 0 : 1, at = (unsigned long)&word;
         long linear = 0, next = 0;
         atom list[3];
         reset();
         list[0] = make(SYSLET_NR_UMEM_ADD, SYSLET_STOP_ON_ZERO | SYSLET_SKIP_TO_NEXT_ON_STOP, NULL,
                        &list[2]);
+        if (variant >= 2)
+            list[0].flags |= SYSLET_ASYNC;
         arg(&list[0], 0, &at);
         arg(&list[0], 1, &increment);
         list[1] = make(SYS_getpid, 0, &linear, NULL);
         list[2] = make(SYS_getpid, 0, &next, NULL);
         CHECK(run(list) == &list[taken ? 1 : 2]);
         CHECK((linear != 0) == taken && (next != 0) == !taken);
+        /* Also where the list has no next one: then it ends there, unless it branches. */
+        word = 0;
+        linear = 0;
+        list[0].next = 0;
+        CHECK(run(list) == &list[taken ? 1 : 0]);
+        CHECK((linear != 0) == taken);
     }
 }
 
@@ -436,6 +594,10 @@ static void bad_input(void)
     one_atom = make(SYS_fork, 0, &answer, NULL);
     CHECK(run(&one_atom) == &one_atom);
     EQUAL(answer, -EPERM);
+    one_atom.nr = SYS_clone;
+    answer = 0;
+    CHECK(run(&one_atom) == &one_atom);
+    EQUAL(answer, -EPERM);
     one_atom = make(66666, 0, &answer, NULL);
     CHECK(run(&one_atom) == &one_atom);
     EQUAL(answer, -ENOSYS);
@@ -465,8 +627,11 @@ int main(void)
     CHECK(pipe(ends) == 0);
     attach();
     inline_or_not();
+    batch();
+    two_rings();
     flags();
     stop_conditions();
+    stopped_in_silence();
     branches();
     loops();
     feeding();

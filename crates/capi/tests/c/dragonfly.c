@@ -2,8 +2,22 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include "historic.h"
+
 #include <syslet/dragonfly.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+
+IS(EASYNC, 99);
+IS(MSGF_DONE, 0x1);
+IS(MSGF_REPLY1, 0x2);
+IS(MSGF_QUEUED, 0x4);
+IS(MSGF_ASYNC, 0x8);
+IS(MSGF_ABORTED, 0x10);
+IS(MSGF_PCATCH, 0x20);
+IS(MSGF_REPLY2, 0x40);
+IS(MSGF_ABORTABLE, 0x80);
+IS(MSGF_RETRIEVED, 0x100);
 
 struct message {
     union usrmsg usrmsg;
@@ -32,9 +46,96 @@ static int send(struct message *message)
     return sendsys2(NULL, message, (int)sizeof *message);
 }
 
+/* Of a message only ms_error and the result are written (ms_msgsize, which is between, as it was). */
+static void kept(const struct message *before, const struct message *after)
+{
+    struct message same = *after;
+    same.usrmsg.umsg.ms_error = before->usrmsg.umsg.ms_error;
+    same.usrmsg.umsg.u = before->usrmsg.umsg.u;
+    CHECK(memcmp(&same, before, sizeof same) == 0);
+}
+
+/* All of a message's fields, as no program would leave them. */
+static void fill(struct message *message)
+{
+    struct lwkt_msg *msg = &message->usrmsg.umsg;
+    msg->ms_node.tqe_next = (void *)0x11;
+    msg->ms_node.tqe_prev = (void *)0x12;
+    msg->opaque.ms_umsg = (void *)0x13;
+    msg->ms_target_port = (void *)0x14;
+    msg->ms_reply_port = (void *)0x15;
+    msg->ms_abort_port = (void *)0x16;
+    msg->ms_abort.cm_func = (void *)0x17;
+    msg->ms_msgsize = 0x18;
+    msg->ms_pad[0] = msg->ms_pad[1] = 0x19;
+}
+
+/* nanosleep, the one call that was ever asynchronous, and the order in which calls end. */
+static void as_of_old(void)
+{
+    struct timespec brief = {0, 20000000};
+    int others[2];
+    CHECK(pipe(others) == 0);
+    struct message sleeps = make(SYS_nanosleep, MSGF_ASYNC, (long)&brief, 0, 0), before, later, sooner;
+    fill(&sleeps);
+    before = sleeps;
+    int cookie = send(&sleeps);
+    CHECK(cookie >= 4096);
+    kept(&before, &sleeps);
+    EQUAL(waitsys2(NULL, NULL, 0), cookie);
+    EQUAL(sleeps.usrmsg.umsg.ms_error, 0);
+    EQUAL(sleeps.usrmsg.umsg.u.ms_result, 0);
+    kept(&before, &sleeps);
+    later = make(SYS_read, MSGF_ASYNC, ends[0], (long)&byte, 1);
+    sooner = make(SYS_read, MSGF_ASYNC, others[0], (long)&byte, 1);
+    int last = send(&later), first = send(&sooner);
+    CHECK(write(others[1], "s", 1) == 1);
+    EQUAL(waitsys2(NULL, NULL, 0), first);
+    CHECK(write(ends[1], "l", 1) == 1);
+    EQUAL(waitsys2(NULL, NULL, 0), last);
+    close(others[0]);
+    close(others[1]);
+}
+
+/* Once over, a call is fetched by its cookie, which is the answer. */
+static void by_cookie(void)
+{
+    struct message one = make(SYS_read, MSGF_ASYNC, ends[0], (long)&byte, 1);
+    int cookie = send(&one), got;
+    CHECK(cookie >= 4096);
+    CHECK(write(ends[1], "c", 1) == 1);
+    while ((got = waitsys2(NULL, (void *)(long)cookie, 0)) == 0)
+        EQUAL(one.usrmsg.umsg.ms_error, EASYNC);
+    EQUAL(got, cookie);
+    EQUAL(one.usrmsg.umsg.ms_error, 0);
+    EQUAL(one.usrmsg.umsg.u.ms_result, 1);
+}
+
+/* Who may do little may make asynchronous calls. */
+static void without_root(void)
+{
+    int status;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(geteuid() != 0 || setresuid(65534, 65534, 65534) == 0);
+        attach();
+        by_cookie();
+        EQUAL(syslet_detach(), 0);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    EQUAL(status, 0);
+}
+
 static void synchronous(void)
 {
     struct message message = make(SYS_getpid, 0, 0, 0, 0), bad;
+    fill(&message);
+    bad = message;
+    EQUAL(send(&message), 0);
+    kept(&bad, &message);
+    message = make(SYS_getpid, 0, 0, 0, 0);
     EQUAL(send(&message), 0);
     EQUAL(message.usrmsg.umsg.ms_error, 0);
     EQUAL(message.usrmsg.umsg.u.ms_result64, getpid());
@@ -144,8 +245,12 @@ static void bad_input(void)
     EQUAL(sendsys2(NULL, NULL, size), EFAULT);
     EQUAL(sendsys2(NULL, gone, size), EFAULT);
     EQUAL(sendsys2(NULL, (char *)&message + 4, size), EINVAL);
-    message.usrmsg.umsg.ms_flags = MSGF_PCATCH;
-    EQUAL(send(&message), EINVAL);
+    static const int others[] = {MSGF_QUEUED, MSGF_ABORTED,   MSGF_PCATCH, MSGF_REPLY2,
+                                 MSGF_ABORTABLE, MSGF_RETRIEVED, 0x200};
+    for (size_t n = 0; n < sizeof others / sizeof *others; n++) {
+        message.usrmsg.umsg.ms_flags = others[n];
+        EQUAL(send(&message), EINVAL);
+    }
     message = make(0, 0, 0, 0, 0);
     EQUAL(sendsys2(NULL, &message, size), ENOTSUP);
     message = make(SYS_fork, 0, 0, 0, 0);
@@ -158,6 +263,7 @@ static void bad_input(void)
     EQUAL(send(&message), ENOSYS);
     EQUAL(message.usrmsg.umsg.ms_error, -7);
     EQUAL(waitsys2(&message, NULL, 0), ENOTSUP);
+    EQUAL(waitsys2(&message, (void *)4096, 0), ENOTSUP);
     EQUAL(waitsys2(NULL, NULL, 1), ENOSYS);
     EQUAL(waitsys2(NULL, (void *)4096, 0), ENOENT);
     EQUAL(waitsys2(NULL, (void *)1, 0), ENOENT);
@@ -167,9 +273,12 @@ static void bad_input(void)
 int main(void)
 {
     CHECK(pipe(ends) == 0);
+    without_root();
     attach();
     synchronous();
     asynchronous();
+    as_of_old();
+    by_cookie();
     waiting_for_none();
     limits();
     bad_input();

@@ -54,6 +54,41 @@ static void fibrils(void)
     EQUAL(asys_await_completion(NULL), -EFAULT);
 }
 
+/* What ends first is awaited first, whatever came first; cookies are nothing but handed back. */
+static void in_the_order_of_their_ends(void)
+{
+    enum { MANY = 4 };
+    static const unsigned long cookies[MANY] = {0, ~0ul, 0, 1ul << 63};
+    static const int order[MANY] = {2, 0, 3, 1};
+    int pipes[MANY][2];
+    char bytes[MANY];
+    unsigned long args[MANY][3];
+    struct asys_input inputs[MANY];
+    struct asys_completion done;
+    for (int n = 0; n < MANY; n++) {
+        CHECK(pipe(pipes[n]) == 0);
+        args[n][0] = (unsigned long)pipes[n][0];
+        args[n][1] = (unsigned long)&bytes[n];
+        args[n][2] = 1;
+        inputs[n] = (struct asys_input){SYS_read, cookies[n], 3, args[n]};
+    }
+    EQUAL(asys_submit(inputs, MANY), MANY);
+    memset(inputs, 0xff, sizeof inputs);
+    memset(args, 0xff, sizeof args);
+    for (int n = 0; n < MANY; n++) {
+        int at = order[n];
+        char letter = (char)('a' + at);
+        CHECK(write(pipes[at][1], &letter, 1) == 1);
+        EQUAL(asys_await_completion(&done), 0);
+        EQUAL(done.cookie, cookies[at]);
+        EQUAL(done.return_code, 1);
+        EQUAL(bytes[at], letter);
+        close(pipes[at][0]);
+        close(pipes[at][1]);
+    }
+    EQUAL(asys_await_completion(&done), -ENOENT);
+}
+
 static void *another_thread(void *unused)
 {
     struct asys_completion done;
@@ -101,6 +136,7 @@ int main(void)
     CHECK(pipe(ends) == 0);
     attach();
     fibrils();
+    in_the_order_of_their_ends();
     CHECK(pthread_create(&thread, NULL, another_thread, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     private_descriptors();

@@ -2,8 +2,36 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include "historic.h"
+
+#include <linux/futex.h>
 #include <syslet/indirect.h>
 #include <sys/mman.h>
+
+IS(ESYSLETPENDING, 132);
+SIZE(struct syslet_frame, 16);
+SIZE(struct syslet_args, 32);
+AT(struct syslet_args, caller_data, 8);
+AT(struct syslet_args, frame, 16);
+SIZE(struct syslet_completion, 16);
+AT(struct syslet_completion, status, 0);
+AT(struct syslet_completion, caller_data, 8);
+SIZE(struct syslet_ring, 16);
+AT(struct syslet_ring, kernel_head, 0);
+AT(struct syslet_ring, user_tail, 4);
+AT(struct syslet_ring, elements, 8);
+AT(struct syslet_ring, wait_group, 12);
+AT(struct syslet_ring, comp, 16);
+SIZE(union indirect_params, 32);
+SIZE(((union indirect_params *)0)->file_flags, 4);
+SIZE(struct indirect_registers, 56);
+AT(struct indirect_registers, rax, 0);
+AT(struct indirect_registers, rdi, 8);
+AT(struct indirect_registers, rsi, 16);
+AT(struct indirect_registers, rdx, 24);
+AT(struct indirect_registers, r10, 32);
+AT(struct indirect_registers, r8, 40);
+AT(struct indirect_registers, r9, 48);
 
 enum { ELEMENTS = 4 };
 static struct {
@@ -98,6 +126,41 @@ static void full_ring(void)
     EQUAL(read_one(7, bytes), -ESYSLETPENDING);
     CHECK(write(ends[1], "e", 1) == 1);
     EQUAL(take().caller_data, 7);
+}
+
+/* What fails when it is away has -errno as its status; any group will do. */
+static void failing(void)
+{
+    static unsigned word;
+    struct timespec brief = {0, 20000000};
+    struct indirect_registers regs =
+        registers(SYS_futex, (unsigned long)&word, FUTEX_WAIT, 0);
+    union indirect_params par = params(&memory, ~0ull);
+    reset();
+    memory.ring.wait_group = ~0u;
+    regs.r10 = (unsigned long)&brief;
+    EQUAL(indirect(&regs, &par, sizeof par, 0), -ESYSLETPENDING);
+    struct syslet_completion done = take();
+    EQUAL((int64_t)done.status, -ETIMEDOUT);
+    EQUAL(done.caller_data, ~0ull);
+    EQUAL(memory.ring.wait_group, ~0u);
+}
+
+/* Each register is the argument that it is to the kernel: mmap takes six. */
+static void six_arguments(void)
+{
+    char name[] = "indirect";
+    int file = memfd_create(name, 0);
+    struct indirect_registers regs = registers(SYS_mmap, 0, 4096, PROT_READ);
+    CHECK(file >= 0 && ftruncate(file, 8192) == 0);
+    CHECK(pwrite(file, name, sizeof name, 4096) == sizeof name);
+    regs.r10 = MAP_SHARED;
+    regs.r8 = (uint64_t)file;
+    regs.r9 = 4096;
+    long mapped = indirect(&regs, NULL, 0, 0);
+    CHECK(mapped > 0 && strcmp((char *)mapped, name) == 0);
+    munmap((void *)mapped, 4096);
+    close(file);
 }
 
 static uint64_t framed;
@@ -230,6 +293,8 @@ int main(void)
     attach();
     inline_and_away();
     full_ring();
+    failing();
+    six_arguments();
     frames();
     frames_that_wait();
     file_flags();

@@ -2,6 +2,9 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
 #include <syslet/syslets.h>
 #include <syslet/threadlets.h>
 
@@ -33,6 +36,54 @@ static long telling(void *data)
     return threadlet_complete();
 }
 
+static volatile sig_atomic_t signalled;
+
+static void handler(int signal)
+{
+    signalled = signal;
+}
+
+static int notes[2];
+static unsigned word;
+
+/* Tells its end in each way that there is. */
+static long tells(void *data)
+{
+    char byte;
+    CHECK(read(ends[0], &byte, 1) == 1);
+    *(int *)data += 1;
+    __atomic_store_n(&word, 1, __ATOMIC_RELEASE);
+    CHECK(syscall(SYS_futex, &word, FUTEX_WAKE, 1, NULL, NULL, 0) >= 0);
+    CHECK(write(notes[1], "n", 1) == 1);
+    CHECK(kill(getpid(), SIGUSR1) == 0);
+    return threadlet_complete();
+}
+
+/* A futex between head and threadlet, poll, a signal: whatever the program likes. */
+static void told_by_any_means(void)
+{
+    struct sigaction action;
+    struct pollfd polled = {-1, POLLIN, 0};
+    int count = 0;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    CHECK(pipe(notes) == 0);
+    polled.fd = notes[0];
+    EQUAL(threadlet_exec(tells, &count, NULL), 0);
+    EQUAL(poll(&polled, 1, 0), 0);
+    CHECK(write(ends[1], "", 1) == 1);
+    while (__atomic_load_n(&word, __ATOMIC_ACQUIRE) == 0)
+        syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0);
+    EQUAL(count, 1);
+    while (poll(&polled, 1, -1) != 1)
+        EQUAL(errno, EINTR);
+    EQUAL(polled.revents, POLLIN);
+    while (!signalled)
+        sched_yield();
+    EQUAL(signalled, SIGUSR1);
+}
+
 int main(void)
 {
     struct syslet_uatom *ring[2] = {NULL, NULL};
@@ -52,6 +103,7 @@ int main(void)
     while (!__atomic_load_n(&finished, __ATOMIC_ACQUIRE))
         sched_yield();
     EQUAL(count, 101);
+    told_by_any_means();
     head.completion_ring = ring;
     head.ring_size_bytes = sizeof ring;
     EQUAL(threadlet_exec(telling, &count, &head), 0);
