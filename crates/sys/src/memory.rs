@@ -17,8 +17,10 @@ const END: usize = 1 << 56;
 
 /// True if an address of a program may be this, and `len` bytes from it: nothing is ever mapped in the
 /// first page (`vm.mmap_min_addr`).
+#[inline]
 pub fn is_possible(address: usize, len: usize) -> bool {
-    address >= PAGE && address.checked_add(len).is_some_and(|end| end <= END)
+    // One comparison where the length is known: what is in the first page wraps round.
+    len <= END - PAGE && address.wrapping_sub(PAGE) <= END - PAGE - len
 }
 
 /// Whether `len` bytes at `address` can be read now. One system call for each page.
@@ -57,4 +59,29 @@ fn each_page(address: usize, len: usize, good: impl Fn(usize) -> bool) -> bool {
     }
     let first = address & !(PAGE - 1);
     (first..address + len.max(1)).step_by(PAGE).all(|page| good(page.max(address)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn possible_is_what_lies_between_the_first_page_and_the_end() {
+        let (top, all) = (END - PAGE, usize::MAX);
+        for (address, len) in [(PAGE, 0), (PAGE, 8), (PAGE, top), (END - 8, 8), (END, 0)] {
+            assert!(is_possible(address, len), "{address:#x} {len:#x}");
+        }
+        let impossible = [
+            (0, 8),
+            (PAGE - 1, 8),
+            (PAGE, top + 1),
+            (END - 7, 8),
+            (all, 8),
+            (all - 7, 8),
+            (8, all),
+        ];
+        for (address, len) in impossible {
+            assert!(!is_possible(address, len), "{address:#x} {len:#x}");
+        }
+    }
 }

@@ -14,6 +14,8 @@ use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use syslet_sys::memory::PAGE;
+
 use crate::bell::{self, Waited};
 use crate::known::{self, Known};
 use crate::late::lock;
@@ -115,13 +117,21 @@ enum Next {
 /// # Safety
 ///
 /// The header's duties.
-#[inline]
+#[inline(always)]
 unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next, c_int> {
     let mut args = [0usize; 6];
+    // What stands in one page with its beginning, which was looked at, can be read.
+    let in_one_page = at % PAGE + L::SIZE <= PAGE;
     for (number, arg) in args.iter_mut().enumerate() {
-        // An atom may end after its first null pointer.
-        // SAFETY: the duty of this function.
-        let pointer: usize = unsafe { known.read(atom.arg_ptrs + 8 * number) }?;
+        let place = atom.arg_ptrs + 8 * number;
+        let pointer: usize = if in_one_page {
+            // SAFETY: it was looked at, and the duty of this function.
+            unsafe { known::fetch(place) }
+        } else {
+            // An atom may end after its first null pointer.
+            // SAFETY: the duty of this function.
+            unsafe { known.read(place) }?
+        };
         if pointer == 0 {
             break;
         }
@@ -137,11 +147,12 @@ unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next,
         // SAFETY: as above.
         unsafe { known::store(atom.ret_ptr, ret) };
     }
-    let stops = |flag, holds| atom.flags & flag != 0 && holds;
-    let stopped = stops(STOP_ON_NONZERO, ret != 0)
-        || stops(STOP_ON_ZERO, ret == 0)
-        || stops(STOP_ON_NEGATIVE, ret < 0)
-        || stops(STOP_ON_NON_POSITIVE, ret <= 0);
+    let reasons = match ret {
+        ..0 => STOP_ON_NONZERO | STOP_ON_NEGATIVE | STOP_ON_NON_POSITIVE,
+        0 => STOP_ON_ZERO | STOP_ON_NON_POSITIVE,
+        1.. => STOP_ON_NONZERO,
+    };
+    let stopped = atom.flags & reasons != 0;
     let next = match stopped {
         true if atom.flags & SKIP_TO_NEXT_ON_STOP != 0 => at + L::SIZE,
         true => 0,
@@ -158,7 +169,7 @@ unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next,
 /// # Safety
 ///
 /// The header's duties.
-#[inline]
+#[inline(always)]
 unsafe fn call(known: &Known, nr: u64, args: &[usize; 6]) -> isize {
     if nr == NR_UMEM_ADD {
         return match known.place(args[0], 8, 8) {
@@ -183,7 +194,7 @@ unsafe fn call(known: &Known, nr: u64, args: &[usize; 6]) -> isize {
 /// # Safety
 ///
 /// The header's duties.
-#[inline]
+#[inline(always)]
 unsafe fn look<L: Layout>(known: &Known, at: usize) -> Result<Atom, c_int> {
     if !at.is_multiple_of(8) {
         return Err(-libc::EINVAL);
