@@ -3,6 +3,7 @@
 //!
 //! Each function is a shim: it checks what it is given, calls one thing of the library, and says in C's
 //! terms what came of it. The headers are the documentation of what they promise; here stands how.
+//! `HISTORY.md` has the rules of the historic interfaces, with the tests that assert them.
 //! [`abi`] has the structures that the headers declare; a test has a C compiler compare the two.
 //!
 //! # Safety

@@ -70,6 +70,16 @@ static void fill(struct message *message)
     msg->ms_pad[0] = msg->ms_pad[1] = 0x19;
 }
 
+/* Ends a read of `byte`, and waits until the library knows: there is nothing to abort then. */
+static void over(int cookie, char with)
+{
+    CHECK(write(ends[1], &with, 1) == 1);
+    while (__atomic_load_n(&byte, __ATOMIC_ACQUIRE) != with)
+        sched_yield();
+    while (abortsys2(cookie) == 0)
+        sched_yield();
+}
+
 /* nanosleep, the one call that was ever asynchronous, and the order in which calls end. */
 static void as_of_old(void)
 {
@@ -93,6 +103,16 @@ static void as_of_old(void)
     EQUAL(waitsys2(NULL, NULL, 0), first);
     CHECK(write(ends[1], "l", 1) == 1);
     EQUAL(waitsys2(NULL, NULL, 0), last);
+    /* Also of those that are over before somebody asks. */
+    byte = 0;
+    sooner = later = make(SYS_read, MSGF_ASYNC, ends[0], (long)&byte, 1);
+    first = send(&sooner);
+    over(first, 's');
+    last = send(&later);
+    over(last, 'l');
+    EQUAL(waitsys2(NULL, NULL, -1), first);
+    EQUAL(waitsys2(NULL, NULL, -1), last);
+    EQUAL(waitsys2(NULL, NULL, -1), 0);
     close(others[0]);
     close(others[1]);
 }

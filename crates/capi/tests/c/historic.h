@@ -1,5 +1,5 @@
-/* What the historic headers must say, number by number: the values and layouts of the originals, for 64 bits. (headers.rs
- * compares headers and library: both could be wrong.) */
+/* What the historic headers must say, number by number: the values and layouts of the originals, for 64 bits.
+ * (headers.rs compares headers and library: both could be wrong.) */
 #ifndef HISTORIC_H
 #define HISTORIC_H
 

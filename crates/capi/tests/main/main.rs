@@ -5,6 +5,8 @@
 mod examples;
 /// Headers: C and C++ compile them, and they say what the library does.
 mod headers;
+/// What is said to be tested is.
+mod history;
 /// What is installed.
 mod installed;
 /// C programs, each in all ways.
