@@ -2,6 +2,7 @@
 
 mod acall;
 mod async_submit;
+mod atom_ring;
 mod atoms;
 mod dragonfly;
 mod fibrils;
