@@ -41,7 +41,7 @@ pub mod time;
 pub use self::complete::OpId;
 #[cfg(not(loom))]
 #[doc(hidden)]
-pub use self::{call::make_here, park::source, threadlet::ensure_crew};
+pub use self::{call::make_here, crew::last_waits_for, park::source, threadlet::ensure_crew};
 #[cfg(not(loom))]
 pub use self::{
     call::{

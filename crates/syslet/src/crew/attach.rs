@@ -314,10 +314,11 @@ thread_local! {
 /// Has the thread brought home when it ends.
 pub(super) fn register_end() {
     ATTACHED.with(|_| ());
+    super::last::register(); // the main thread's pthread_exit does not destroy it
 }
 
 /// Brings the running thread home if it is a guest.
-fn detach_now() {
+pub(super) fn detach_now() {
     // SAFETY: null, or a record, which is never freed.
     if let (Some(engine), Some(guest)) = (engine(), unsafe { local::current_guest().as_ref() })
         && !guest.is_busy()

@@ -191,6 +191,7 @@ fn start_engine(settings: Settings) -> io::Result<&'static Engine> {
     super::signals::install();
     // Release: pairs with the acquire in `engine`.
     ENGINE.store(std::ptr::from_ref(engine).cast_mut(), Ordering::Release);
+    super::last::engine_has_started(engine);
     crate::publish::service::as_the_environment_says();
     Ok(engine)
 }

@@ -67,6 +67,7 @@ fn become_plain() {
     }
     local::set_guest(std::ptr::null());
     super::attach::forget_attachment();
+    super::last::register();
 }
 
 /// Forked inside a closure. If its guest has not gone on, the child's only thread will return to the
@@ -90,6 +91,7 @@ fn child_of_threadlet(crew: &Crew) {
 unsafe extern "C" fn child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     forget();
+    super::thread::forget_listed();
     // SAFETY: null, or a record, which is never freed.
     if let Some(crew) = unsafe { local::current_crew().as_ref() } {
         child_of_threadlet(crew);

@@ -25,6 +25,8 @@ mod identity;
 #[cfg(not(loom))]
 mod jobs;
 #[cfg(not(loom))]
+mod last;
+#[cfg(not(loom))]
 mod local;
 #[cfg(not(loom))]
 mod mapping;
@@ -66,6 +68,8 @@ pub(crate) use guest::{Busy, Crossing, Guest, Lost};
 pub use identity::{IdentityMismatch, check_identity};
 #[cfg(not(loom))]
 pub(crate) use jobs::Job;
+#[cfg(not(loom))]
+pub use last::last_waits_for;
 #[cfg(not(loom))]
 pub(crate) use local::{current_crew, current_guest, on_crew_thread};
 #[cfg(not(loom))]

@@ -12,6 +12,7 @@ use syslet_sys::call;
 
 use super::mapping::Mapping;
 use super::signals::CREW_MASK;
+use crate::sync::{AtomicI32, Ordering};
 
 /// Bytes of the alternate signal stack of a crew thread: full-size, handlers of the program run on it.
 pub(super) const SIGNAL_STACK: usize = 64 << 10;
@@ -27,6 +28,40 @@ pub(crate) fn is_ours() -> bool {
     IS_OURS.get()
 }
 
+/// Most threads in the list: each kind of them, of some two. One without a place counts as the program's.
+const MOST: usize = 32;
+/// Ids of the threads that [`start`] has made.
+static LISTED: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
+
+/// True if [`start`] has made the thread with this id.
+pub(super) fn is_listed(tid: i32) -> bool {
+    LISTED.iter().any(|place| place.load(Ordering::SeqCst) == tid)
+}
+
+/// In a forked child, where they are not.
+pub(super) fn forget_listed() {
+    LISTED.iter().for_each(|place| place.store(0, Ordering::SeqCst));
+}
+
+/// The running thread is in the list until this is dropped.
+struct Listed(Option<&'static AtomicI32>);
+
+impl Listed {
+    fn new() -> Self {
+        let tid = call::gettid();
+        let take = |place: &&AtomicI32| {
+            place.compare_exchange(0, tid, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        };
+        Self(LISTED.iter().find(take))
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.0.inspect(|place| place.store(0, Ordering::SeqCst));
+    }
+}
+
 type Main = Box<dyn FnOnce() + Send>;
 
 /// Starts a thread that runs `main`, with all signals of the program's blocked, on a stack of
@@ -36,6 +71,23 @@ type Main = Box<dyn FnOnce() + Send>;
 ///
 /// If no thread can be made.
 pub(crate) fn start(
+    name: &'static [u8; 16],
+    stack_size: Option<usize>,
+    main: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let main = move || {
+        let _listed = Listed::new();
+        main();
+    };
+    start_unlisted(name, stack_size, main)
+}
+
+/// The same for a crew thread, which the engine knows.
+///
+/// # Errors
+///
+/// As [`start`].
+pub(super) fn start_unlisted(
     name: &'static [u8; 16],
     stack_size: Option<usize>,
     main: impl FnOnce() + Send + 'static,

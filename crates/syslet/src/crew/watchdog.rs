@@ -20,7 +20,7 @@ use super::engine::{Engine, MAX_CREW};
 use super::mechanism::Unsupported;
 use super::member::Hurry;
 use super::signals::bit;
-use super::{ending, sentinel, thread};
+use super::{ending, last, sentinel, thread};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, lock};
 
 /// A round while some CPU may be busy. A call is taken over when it is seen twice, so after one to
@@ -34,11 +34,18 @@ const CALM_ROUND: u64 = 400_000;
 const LONG_ROUND: u64 = 800_000;
 /// Rounds without any call before the watchdog sleeps for good.
 const PATIENCE: u32 = 40;
-/// After a crew thread could not be made, and while work waits for one: when that is tried again.
+/// After a thread could not be made, and while one is wanted: when that is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 /// Time slice that the watchdog asks for, in nanoseconds: the shortest that the kernel grants
 /// (Linux 6.12; ignored before). A short slice lets it run soon after it wakes on a busy CPU.
 const SLICE: u64 = 100_000;
+
+/// The process has its main thread.
+const MAIN_LIVES: u32 = 0;
+/// It has ended, but not the process; the thread that waits for the last one is to be made.
+const MAIN_HAS_ENDED: u32 = 1;
+/// That thread was made.
+const LAST_IS_AWAITED: u32 = 2;
 
 /// Where others leave what they want of the watchdog.
 #[derive(Debug)]
@@ -65,6 +72,8 @@ pub(crate) struct Desk {
     first: OnceLock<Option<Unsupported>>,
     /// The CPU to make it for, plus one, while somebody waits for that.
     first_wanted: AtomicUsize,
+    /// Whether the main thread has ended, see [`MAIN_HAS_ENDED`].
+    main: AtomicU32,
     /// Crew threads that could not be made.
     pub(crate) failures: AtomicU64,
 }
@@ -83,6 +92,7 @@ impl Desk {
             stuck: AtomicU64::new(0),
             first: OnceLock::new(),
             first_wanted: AtomicUsize::new(0),
+            main: AtomicU32::new(MAIN_LIVES),
             failures: AtomicU64::new(0),
         }
     }
@@ -103,6 +113,14 @@ impl Desk {
     pub(super) fn want(&self, count: usize) {
         self.wanted.fetch_add(count, Ordering::SeqCst);
         self.ring();
+    }
+
+    /// The main thread has ended, but not the process.
+    pub(super) fn main_has_ended(&self) {
+        let (old, new) = (MAIN_LIVES, MAIN_HAS_ENDED);
+        if self.main.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.ring();
+        }
     }
 
     /// Asks for other sentinels, after a change of ids. From signal handlers.
@@ -205,7 +223,7 @@ struct Watch {
     quiet: u32,
     /// A call was in progress at the last look.
     in_call: bool,
-    /// When a crew thread could not be made, until no work waits for one.
+    /// When a thread could not be made, until none is wanted.
     short: Option<Instant>,
 }
 
@@ -242,7 +260,8 @@ impl Watch {
     /// if those that there are wait for that work.
     fn is_short(&mut self) -> bool {
         let Some(since) = self.short else { return false };
-        if self.engine.unserved_jobs() == 0 {
+        let awaited = self.engine.watchdog.main.load(Ordering::SeqCst) != MAIN_HAS_ENDED;
+        if self.engine.unserved_jobs() == 0 && awaited {
             self.short = None;
         } else if since.elapsed() >= RETRY {
             self.short = Some(Instant::now());
@@ -366,6 +385,14 @@ impl Watch {
             }
             false
         });
+        if desk.main.load(Ordering::SeqCst) == MAIN_HAS_ENDED
+            && self.short.is_none_or(|since| since.elapsed() >= RETRY)
+        {
+            match last::start(engine) {
+                Ok(()) => desk.main.store(LAST_IS_AWAITED, Ordering::SeqCst),
+                Err(_) => self.short = Some(Instant::now()),
+            }
+        }
         let wanted = desk.wanted.swap(0, Ordering::SeqCst);
         for _ in 0..wanted {
             if let Err(error) = spawn(engine) {
@@ -392,7 +419,7 @@ fn spawn(engine: &'static Engine) -> io::Result<()> {
         .ok_or_else(|| io::Error::other(format!("{MAX_CREW} crew threads exist")))?;
     let size = engine.stack_size;
     let made = if super::fork::generation() > 0 {
-        thread::start(b"syslet-crew\0\0\0\0\0", Some(size), move || crew.run(engine))
+        thread::start_unlisted(b"syslet-crew\0\0\0\0\0", Some(size), move || crew.run(engine))
     } else {
         thread::room_for_one(size, engine.coming()).and_then(|()| {
             let builder = std::thread::Builder::new().name(format!("syslet-crew-{}", crew.index));

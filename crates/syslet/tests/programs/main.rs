@@ -11,6 +11,7 @@ mod exit;
 mod fork;
 mod handlers;
 mod identity;
+mod last;
 mod proc;
 mod publish;
 mod runner;
@@ -39,6 +40,7 @@ fn scenarios() -> Vec<Scenario> {
         fork::SCENARIOS,
         starting::SCENARIOS,
         exit::SCENARIOS,
+        last::SCENARIOS,
         identity::SCENARIOS,
         sandbox::SCENARIOS,
         sentinels::SCENARIOS,

@@ -683,6 +683,12 @@ pub(crate) fn bare_thread(
     thread
 }
 
+/// atexit(3).
+pub(crate) fn at_exit(f: extern "C" fn()) {
+    // SAFETY: clause A; a function that takes nothing.
+    assert_eq!(unsafe { libc::atexit(f) }, 0, "atexit");
+}
+
 /// Joins a thread; `false` if it has not ended within [`PATIENCE`].
 pub(crate) fn join(thread: libc::pthread_t) -> bool {
     unsafe extern "C" {
