@@ -22,6 +22,9 @@
  * syslet_chain) is used by one thread at a time; a queue by any number at once. After a handoff the same
  * code runs on another kernel thread: what is about the kernel thread (gettid, its CPU clock) is not to be kept.
  *
+ * A program whose main thread has ended by pthread_exit ends, as without the library, with its last thread; and not
+ * before functions, calls that have a thread, and writes are over.
+ *
  * Functions that are given to the library run on a crew thread's own stack, with its thread-locals, at the
  * same time as their caller if they sleep. They return: they do not leave by longjmp, by an exception or by
  * pthread_exit.

@@ -149,6 +149,11 @@ pub(crate) fn is_used(lane: Lane, descriptor: c_int) -> bool {
         && DESK.get().count(lane, descriptor).load(Ordering::Relaxed) > 0
 }
 
+/// True if a request is outstanding.
+pub(crate) fn any_outstanding() -> bool {
+    OUTSTANDING.load(Ordering::SeqCst) > 0
+}
+
 fn count(request: &Request) -> &'static Desk {
     fork::install();
     OUTSTANDING.fetch_add(1, Ordering::Relaxed);

@@ -78,6 +78,11 @@ fn a_thousand_threads_share_a_queue_which_is_read_without_a_call() {
 }
 
 #[test]
+fn a_program_whose_main_thread_has_ended_ends_with_its_last_thread() {
+    in_all_ways("last.c");
+}
+
+#[test]
 fn the_library_may_be_loaded_when_there_are_threads() {
     // It is linked with nothing, and names the library itself.
     let path = compile(&source("loaded.c"), Linked::Loaded);

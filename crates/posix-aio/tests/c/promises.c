@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -633,6 +634,74 @@ static void both_ways(void)
 	CHECK(memcmp(sent, got, sizeof sent) == 0);
 }
 
+static atomic_int *told;
+
+static void tell(union sigval value)
+{
+	*told = value.sival_int;
+}
+
+/* The state of the main thread of a process; Z if it has ended and the process has not. */
+static char state_of(pid_t process)
+{
+	char path[64], line[512] = "";
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
+	FILE *stat = fopen(path, "r");
+	CHECK(stat && fgets(line, sizeof line, stat));
+	fclose(stat);
+	return strrchr(line, ')')[2];
+}
+
+static void *stay(void *unused)
+{
+	while (state_of(getpid()) != 'Z')
+		sched_yield();
+	usleep(600000); /* what is promised is that nothing happens meanwhile */
+	*told = 6;
+	return unused;
+}
+
+/* The main thread ends by pthread_exit: the program goes on as long as a thread or a request does, and not longer. */
+static void main_ends(void)
+{
+	told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(told != MAP_FAILED);
+	int ends[2], status;
+	CHECK(pipe(ends) == 0);
+	for (int round = 0; round < 3; round++) {
+		*told = 0;
+		pid_t child = fork();
+		if (child == 0) {
+			static char got[8];
+			static struct aiocb cb;
+			cb = block(ends[0], got, 1, 0);
+			cb.aio_sigevent.sigev_notify = SIGEV_THREAD;
+			cb.aio_sigevent.sigev_notify_function = tell;
+			cb.aio_sigevent.sigev_value.sival_int = 5;
+			CHECK(aio_read(&cb) == 0);
+			if (round == 0)
+				CHECK(aio_cancel(ends[0], &cb) == AIO_CANCELED);
+			pthread_t thread;
+			if (round == 1) {
+				CHECK(aio_cancel(ends[0], &cb) == AIO_CANCELED);
+				CHECK(pthread_create(&thread, NULL, stay, NULL) == 0);
+			}
+			pthread_exit(NULL);
+		}
+		if (round == 2) {
+			while (state_of(child) != 'Z')
+				sched_yield();
+			usleep(600000);
+			CHECK(waitpid(child, &status, WNOHANG) == 0);
+			CHECK(write(ends[1], "x", 1) == 1);
+		}
+		CHECK(waitpid(child, &status, 0) == child && status == 0);
+		/* A request that was cancelled may be told of too. */
+		CHECK(round == 0 || *told == 7 - round);
+	}
+	pthread_exit(NULL); /* this program too */
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -641,6 +710,7 @@ static const struct {
 	{ "sync_order", sync_order }, { "forking", forking }, { "suspend_in_a_handler", suspend_in_a_handler },
 	{ "thread_events", thread_events }, { "thread_id", thread_id }, { "interrupted_list", interrupted_list },
 	{ "unseen", unseen }, { "closing", closing }, { "threads", threads }, { "both_ways", both_ways },
+	{ "main_ends", main_ends },
 };
 
 int main(int argc, char **argv)

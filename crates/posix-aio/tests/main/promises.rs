@@ -110,6 +110,11 @@ fn a_read_that_waits_holds_up_no_write() {
     holds("both_ways", &WAYS);
 }
 
+#[test]
+fn a_program_whose_main_thread_has_ended_ends_with_its_last_request() {
+    holds("main_ends", &WAYS);
+}
+
 /// `SYSLET_SOAK_SECONDS` makes it longer, `SYSLET_SOAK_SEED` another.
 #[test]
 fn what_was_synced_survives_the_client() {
