@@ -150,8 +150,7 @@ int main(void)
     check(another_thread, 1);
     check(closure, 1);
     check(late, 1);
-    /* And this program itself. */
-    attach();
+    /* And this program itself, which has never attached a thread. */
     use();
     pthread_exit(NULL);
 }

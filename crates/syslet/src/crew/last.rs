@@ -19,8 +19,8 @@
 //!
 //! # No thread is overlooked
 //!
-//! A thread counts as the program's unless it is in our lists, or the kernel says that it has ended or is a worker of
-//! io_uring; the main thread too, until it has really gone. Threads enter our lists themselves and leave them before they
+//! A thread counts as the program's unless it is in our lists, or the kernel says that it is a worker of io_uring; the
+//! main thread too, until it is a zombie. Threads enter our lists themselves and leave them before they
 //! end, so at worst one of ours is taken for the program's for a moment. A list of threads that was read while some
 //! came and went may lack one: it counts only if it is as long as the kernel's own count before and after, and
 //! two in a row must say the same.
@@ -217,27 +217,36 @@ fn only_ours(engine: &Engine) -> std::io::Result<bool> {
     Ok(before == listed && listed == count()?)
 }
 
-/// True if the thread with this id is one of ours, has ended, or is the kernel's.
+/// True if the thread with this id is one of ours or the kernel's, or the main thread that has ended.
 fn is_ours(engine: &Engine, id: &OsStr) -> bool {
     let Some(tid) = id.to_str().and_then(|id| id.parse::<i32>().ok()) else { return false };
     if thread::is_listed(tid) || engine.crew_of_tid(tid).is_some() {
         return true;
     }
     let path = [TASKS.as_bytes(), b"/", id.as_bytes(), b"/stat"].concat();
-    fs::read(OsStr::from_bytes(&path)).is_ok_and(|stat| is_no_thread_of_a_program(&stat))
+    let Ok(stat) = fs::read(OsStr::from_bytes(&path)) else { return false };
+    if tid == engine.pid { has_ended(&stat) } else { works_for_ring(&stat) }
 }
 
-/// What stat says of a thread, proc_pid_stat(5): `1234 (name) state`, and six numbers further the flags.
-fn is_no_thread_of_a_program(stat: &[u8]) -> bool {
-    let Some(end) = stat.iter().rposition(|&byte| byte == b')') else { return false };
-    let (head, rest) = stat.split_at(end);
-    let name = head.iter().position(|&byte| byte == b'(').map(|at| &head[at + 1..]);
-    let mut fields = rest[1..].split(|&byte| byte == b' ').filter(|field| !field.is_empty());
-    let has_ended = matches!(fields.next(), Some(b"Z" | b"X"));
-    let flags = fields.nth(5).and_then(|flags| std::str::from_utf8(flags).ok()?.parse().ok());
-    let works_for_ring = flags.is_some_and(|flags: u32| flags & PF_IO_WORKER != 0)
-        && name.is_some_and(|name| name.starts_with(b"iou-"));
-    has_ended || works_for_ring
+/// What stat says of a thread, proc_pid_stat(5): `1234 (name) state`, and six numbers further the flags. Name, and the
+/// fields from the state on.
+fn parts(stat: &[u8]) -> Option<(&[u8], impl Iterator<Item = &[u8]>)> {
+    let start = stat.iter().position(|&byte| byte == b'(')?;
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = stat[end + 1..].split(|&byte| byte == b' ').filter(|field| !field.is_empty());
+    Some((stat.get(start + 1..end)?, fields))
+}
+
+/// The thread is a zombie. Other threads than the main one are none, or not for long: so they are not asked.
+fn has_ended(stat: &[u8]) -> bool {
+    parts(stat).is_some_and(|(_, mut fields)| fields.next() == Some(b"Z"))
+}
+
+/// The thread is a worker of io_uring.
+fn works_for_ring(stat: &[u8]) -> bool {
+    let Some((name, mut fields)) = parts(stat) else { return false };
+    let flags = fields.nth(6).and_then(|flags| std::str::from_utf8(flags).ok()?.parse().ok());
+    name.starts_with(b"iou-") && flags.is_some_and(|flags: u32| flags & PF_IO_WORKER != 0)
 }
 
 #[cfg(test)]
@@ -246,17 +255,18 @@ mod tests {
 
     #[test]
     fn threads_of_programs_and_others_are_told_apart_by_what_stat_says() {
-        let cases: [(&str, bool); 7] = [
-            ("7 (program) S 1 7 7 0 -1 4194304 0 0", false),
-            ("7 (program) Z 1 7 7 0 -1 4194316 0 0", true),
-            ("7 (a) Z (b) R 1 7 7 0 -1 4194304 0 0", false),
-            ("7 (iou-wrk-3) S 1 7 7 0 -1 4211024 0 0", true),
-            ("7 (iou-wrk-3) S 1 7 7 0 -1 4194304 0 0", false),
-            ("7 (vcpu) R 1 7 7 0 -1 4194320 0 0", false),
-            ("nothing", false),
+        let cases: [(&str, bool, bool); 7] = [
+            ("7 (program) S 1 7 7 0 -1 4194304 0 0", false, false),
+            ("7 (program) Z 1 7 7 0 -1 4194316 0 0", true, false),
+            ("7 (a) Z (b) R 1 7 7 0 -1 4194304 0 0", false, false),
+            ("7 (iou-wrk-3) S 1 7 7 0 -1 4211024 0 0", false, true),
+            ("7 (iou-wrk-3) S 1 7 7 0 -1 4194304 0 0", false, false),
+            ("7 (vcpu) R 1 7 7 0 -1 4194320 0 0", false, false),
+            (")nothing(", false, false),
         ];
-        for (stat, expected) in cases {
-            assert_eq!(is_no_thread_of_a_program(stat.as_bytes()), expected, "{stat}");
+        for (stat, ended, ring) in cases {
+            assert_eq!(has_ended(stat.as_bytes()), ended, "{stat}");
+            assert_eq!(works_for_ring(stat.as_bytes()), ring, "{stat}");
         }
     }
 }
