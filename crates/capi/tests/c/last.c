@@ -108,6 +108,38 @@ static void late(void)
     CHECK(pthread_create(&thread, NULL, begins_late, NULL) == 0);
 }
 
+static pid_t grandchild;
+
+static long forks(void *unused)
+{
+    grandchild = fork();
+    return (long)unused;
+}
+
+/* Where the function runs inline, both return from it. */
+static void forked_in_a_function(void)
+{
+    struct syslet_pending *pending;
+    long result;
+    int status;
+    attach();
+    int how = syslet_threadlet(forks, NULL, &result, &pending);
+    CHECK(how >= 0);
+    if (how == SYSLET_PENDING)
+        syslet_wait(pending);
+    CHECK(grandchild >= 0);
+    if (grandchild == 0) {
+        alarm(30);
+        late();
+        return;
+    }
+    CHECK(waitpid(grandchild, &status, 0) == grandchild);
+    if (how == SYSLET_DONE)
+        EQUAL(status, 0);
+    else
+        *came_to_its_end = 1; /* its guest may have gone on in this process only */
+}
+
 static void check(void (*program)(void), int ending)
 {
     int status;
@@ -150,6 +182,8 @@ int main(void)
     check(another_thread, 1);
     check(closure, 1);
     check(late, 1);
+    if (!way_is("pool"))
+        check(forked_in_a_function, 1);
     /* And this program itself, which has never attached a thread. */
     use();
     pthread_exit(NULL);

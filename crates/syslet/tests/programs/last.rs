@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::proc;
-use crate::runner::{ALL, GUESTS, Scenario};
+use crate::runner::{ALL, Scenario};
 use crate::sys::{self, Forked};
 use crate::work::{attach, away_reads, away_threadlet, finish_all, hand_off};
 
@@ -22,11 +22,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_closure_that_is_away_keeps_the_program_alive", ALL, closure),
     Scenario::new("a_signal_ends_a_program_that_has_only_a_closure", ALL, signalled),
     Scenario::new("a_crew_made_after_the_end_of_main_ends_with_the_last_thread", ALL, late_crew),
-    Scenario::new(
-        "a_child_forked_in_a_closure_ends_with_its_last_thread",
-        GUESTS,
-        forked_in_a_closure,
-    ),
     Scenario::new("functions_of_atexit_find_the_descriptors_of_the_program", ALL, at_exit),
 ];
 
@@ -159,23 +154,6 @@ fn late_crew() {
     });
     assert_eq!(program.end(), 0);
     assert_eq!(words[0].load(Ordering::SeqCst), 1);
-}
-
-extern "C-unwind" fn forks_in_a_closure(_: *mut libc::c_void) -> *mut libc::c_void {
-    let guard = attach();
-    let child = syslet::threadlet(|| sys::fork_here().map(|child| child.0)).join();
-    if let Some(child) = child {
-        CHILD.store(child, Ordering::SeqCst);
-        drop(guard);
-    } else {
-        drop(thread::spawn(work));
-    }
-    std::ptr::null_mut()
-}
-
-fn forked_in_a_closure() {
-    assert!(sys::join(sys::bare_thread(forks_in_a_closure)), "the thread that forks ends");
-    assert_eq!(Forked(CHILD.load(Ordering::SeqCst)).end(), 0);
 }
 
 static WRITER: AtomicI32 = AtomicI32::new(-1);
