@@ -122,7 +122,8 @@ impl Queue {
     }
 
     /// Adds a source. If it is ready at once that is answered, and not told again unless
-    /// [`Flags::ALWAYS_QUEUE`] asks for it; with [`Flags::ONESHOT`] it has ended then.
+    /// [`ALWAYS_QUEUE`](crate::Flags::ALWAYS_QUEUE) asks for it; with
+    /// [`ONESHOT`](crate::Flags::ONESHOT) it has ended then.
     ///
     /// # Errors
     ///
