@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
-cargo build --quiet --release -p bench -p syslet-posix-aio
+cargo build --quiet --release -p bench -p syslet-cli -p syslet-posix-aio
 cargo xtask libaio target/release
 bench=(cargo run --quiet --release -p bench --)
 
@@ -12,7 +12,7 @@ bench=(cargo run --quiet --release -p bench --)
 parts=()
 if [ ! -c /dev/fuse ]; then
   echo "bench: no FUSE here: stall is not measured"
-  parts=(inline handoff compare parked queue cold tokio server capi libaio posixaio kevent)
+  parts=(inline handoff compare scan parked queue cold tokio server capi libaio posixaio kevent)
 fi
 "${bench[@]}" all --quick --report "$folder" "${parts[@]/#/--part=}" >/dev/null || test $? -eq 1
 test -s "$folder/report.html" && test -s "$folder/report.md" && test -s "$folder/report.json"

@@ -24,6 +24,7 @@ mod parked;
 mod queue;
 mod report;
 mod samples;
+mod scan;
 mod scratch;
 mod server;
 mod sparse;
@@ -72,6 +73,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Cold(options) => ("cold", cold::run(options)?),
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
         Command::Compare(options) => ("compare", compare::run(options)?),
+        Command::Scan(options) => ("scan", scan::run(options)?),
         Command::Stall(options) => ("stall", stall::run(options)?),
         Command::Server(options) => ("server", server::run(options)?),
         Command::Capi(options) => ("capi", c_programs::run(options)?),

@@ -5,6 +5,7 @@ mod c_programs;
 mod calls;
 mod compare;
 mod files;
+mod scan;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub(crate) use files::{
     ColdOptions, ServeOptions, ServerOptions, ServerWork, StallOptions, StallWay, TokioOptions,
     TokioWork,
 };
+pub(crate) use scan::{ScanOptions, ScanWork};
 
 /// Measures what syslet costs, against the plain call in the same loop.
 #[derive(Debug, Parser)]
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     Tokio(TokioOptions),
     /// The same work in every way there is: plain, ours, tokio's, io_uring's, libuv's, AIO.
     Compare(CompareOptions),
+    /// `syslet scan` of a tree: through threadlets, by threads, one after the other; from memory, from the disk.
+    Scan(ScanOptions),
     /// An event loop with a tick each millisecond, while calls of its doing are slow: how late it is.
     Stall(StallOptions),
     /// A static-file server in each way, over hot, cold and slow files; a soak with faults.
@@ -80,6 +84,7 @@ impl Command {
             Self::Cold(options) => &options.common,
             Self::Tokio(options) => &options.common,
             Self::Compare(options) => &options.common,
+            Self::Scan(options) => &options.common,
             Self::Stall(options) => &options.common,
             Self::Server(options) => &options.common,
             Self::Capi(options) => &options.common,
