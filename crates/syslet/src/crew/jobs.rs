@@ -75,9 +75,17 @@ impl Engine {
         self.jobs.waiting.load(Ordering::SeqCst)
     }
 
-    /// True if a job would find a crew thread now or soon.
+    /// True if one more job would find a crew thread now or soon, beside those that wait for one.
+    ///
+    /// What is read goes from the work to the threads, and from those that rest to those that come: so a thread that
+    /// takes work, or comes to rest, meanwhile is counted once at most.
     pub(crate) fn has_room(&self) -> bool {
-        self.spare() > 0 || self.total.load(Ordering::SeqCst) < self.limit.load(Ordering::Relaxed)
+        let unserved = self.unserved_jobs();
+        let resting = usize::try_from(self.spare()).unwrap_or(0);
+        let coming = self.coming();
+        let limit = self.limit.load(Ordering::Relaxed);
+        let possible = limit.saturating_sub(self.total.load(Ordering::SeqCst));
+        resting + coming + possible > unserved
     }
 
     /// Sees to it that as many crew threads come for work as pieces are waiting: wakes one that rests, or
