@@ -5,6 +5,7 @@
 //! - [`attach`]: making a program's threads guests, where that is asked for;
 //! - [`call`]: system calls whose answer is told, where it comes in, to a function;
 //! - [`clock`]: what time it is;
+//! - [`flags`]: the status flags of descriptors;
 //! - [`life`]: what must be made anew in a forked child;
 //! - [`memory`]: reading and writing memory that may not be there;
 //! - [`report`]: what went through, counted in a file that outlives the program.
@@ -12,6 +13,7 @@
 pub mod attach;
 pub mod call;
 pub mod clock;
+pub mod flags;
 pub mod life;
 pub mod memory;
 pub mod report;

@@ -3,11 +3,16 @@
 //! What a program did wrong the kernel says best: a request that it would refuse is given to it, and so is what we
 //! cannot judge. So what is looked at here must be at least all that makes a request of a transfer one that
 //! the kernel accepts.
+//!
+//! The status flags of descriptors may be old. That costs time only: a buffered request goes where the program waits for
+//! it, as it would without us, or has its error from the kernel. But whether a descriptor has no positions is asked again
+//! before it is relied on.
 
 #![allow(unsafe_code, reason = "looks at a program's memory, behind a look whether it is there")]
 
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
+use syslet_dropin::flags::status_flags;
 use syslet_dropin::memory;
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{IoEvent, Iocb};
@@ -170,53 +175,6 @@ pub(crate) fn vectors(iocb: &Iocb) -> Option<Box<[Vector]>> {
         unsafe { (at as *const Vector).wrapping_add(index).read_unaligned() }
     };
     Some((0..count).map(vector).collect())
-}
-
-/// Beside the status flags: it has no positions.
-pub(crate) const STREAM: i32 = 1 << 30;
-
-/// Descriptors whose flags are remembered; higher ones share their places.
-const NUMBERS: usize = 1024;
-/// How often the flags of a descriptor are used before it is asked again.
-const USES: u32 = 256;
-
-/// A descriptor, its flags, and how often they may still be used: the number in the upper half.
-static FLAGS: [AtomicU64; NUMBERS] = [const { AtomicU64::new(0) }; NUMBERS];
-static LEFT: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
-
-/// The status flags of a descriptor (fcntl(2)), negative if it has none; those it had some requests ago at worst.
-///
-/// Asking costs half as much as a read from the cache. Old flags are a wrong guess that costs time only: a
-/// request goes where the program waits for it, as it would without us, or has its error from the kernel. But
-/// [`STREAM`] is asked for again before it is relied on.
-fn status_flags(number: i32) -> i32 {
-    let place = number as usize % NUMBERS;
-    let known = FLAGS[place].load(Ordering::Relaxed);
-    let left = LEFT[place].load(Ordering::Relaxed);
-    if left > 0 && known >> 32 == number as u64 {
-        LEFT[place].store(left - 1, Ordering::Relaxed);
-        return known as i32;
-    }
-    let mut flags = descriptor::status_flags(number) as i32;
-    if flags >= 0 {
-        match descriptor::stat(number).map(|stat| stat.mode & libc::S_IFMT) {
-            Ok(libc::S_IFDIR) => flags |= libc::O_PATH, // good for nothing either
-            Ok(mode) if is_stream_mode(mode) => flags |= STREAM,
-            _ => {}
-        }
-        FLAGS[place].store((number as u64) << 32 | u64::from(flags as u32), Ordering::Relaxed);
-        LEFT[place].store(USES, Ordering::Relaxed);
-    }
-    flags
-}
-
-/// True if a descriptor has no positions now: a pipe, a socket, or one of the kernel's own kind.
-pub(crate) fn is_stream(number: i32) -> bool {
-    descriptor::stat(number).is_ok_and(|stat| is_stream_mode(stat.mode & libc::S_IFMT))
-}
-
-fn is_stream_mode(mode: u32) -> bool {
-    matches!(mode, libc::S_IFIFO | libc::S_IFSOCK | 0)
 }
 
 /// Numbers that were eventfds.

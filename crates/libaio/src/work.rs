@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use syslet::{Builder, Call, Ret};
 use syslet_dropin::attach;
 use syslet_dropin::call::{Late, Started, start as start_call};
+use syslet_dropin::flags::{STREAM, is_stream};
 use syslet_dropin::report::Way;
 use syslet_sys::uapi::{Iocb, nr};
 
 use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, error, reads};
 use crate::change::drain;
 use crate::context::{Context, Mode, Op};
-use crate::route::{self, Route, STREAM, vectors};
+use crate::route::{self, Route, vectors};
 use crate::submit::counted;
 use crate::writes::{self, Write};
 
@@ -120,7 +121,7 @@ impl Transfer {
 /// A transfer that the kernel would do, or wait for, before it returns.
 fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(), isize> {
     // A number that named a pipe may name a file by now, and that has positions.
-    let is_stream = flags & STREAM != 0 && route::is_stream(iocb.descriptor as i32);
+    let is_stream = flags & STREAM != 0 && is_stream(iocb.descriptor as i32);
     let now = || if reads(iocb) { read_now(iocb) } else { write_now(iocb, flags) };
     if !is_stream && let Some(answer) = now() {
         return inline(context, iocb, &op, answer);

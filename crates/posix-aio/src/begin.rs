@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syslet::{Call, Pending, SubmitError, Submitted, hand_over, submit};
+use syslet_dropin::flags::status_flags;
 use syslet_dropin::report::Way;
 use syslet_sys::{arch, descriptor};
 
@@ -123,9 +124,9 @@ fn begin_call(what: What, asked: &Asked) -> Result<isize, Pending> {
         // SAFETY: clause *call*.
         return Ok(unsafe { arch::syscall(call.nr(), words) });
     }
-    // O_DIRECT waits for the device also if it is asked not to.
-    let flags = descriptor::status_flags(descriptor);
-    if flags >= 0 && flags as c_int & libc::O_DIRECT != 0 && !syslet::is_attached() {
+    // O_DIRECT waits for the device also if it is asked not to. Old flags cost time only: a hop, or that wait.
+    let flags = status_flags(descriptor);
+    if flags >= 0 && flags & libc::O_DIRECT != 0 && !syslet::is_attached() {
         // SAFETY: clause *call*.
         return accepted(unsafe { hand_over(*call) });
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use syslet_dropin::report::{Kind, Summary, VARIABLE, Way};
 
+use crate::killed::soak;
 use crate::util::{Library, command, finish, has, scratch};
 
 const ALL: [Library; 3] = [Library::System, Library::Ours, Library::Attached];
@@ -87,4 +88,15 @@ fn cached_reads_do_not_hop() {
     let Some(summary) = run(Library::Ours, folder.path(), &options) else { return };
     let [all, inline] = [None, Some(Way::Inline)].map(|way| count(&summary, Kind::Read, way));
     assert!(all == 3072 && inline * 100 >= all * 99, "{summary}");
+}
+
+#[test]
+fn what_was_synced_survives_a_killed_fio() {
+    if !has("fio") {
+        return;
+    }
+    for library in [Library::Ours, Library::Attached] {
+        let folder = scratch();
+        soak("libaio", folder.path(), || command(library, "fio"));
+    }
 }

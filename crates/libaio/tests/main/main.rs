@@ -7,6 +7,7 @@ mod databases;
 mod edges;
 mod fio;
 mod images;
+mod killed;
 mod load;
 mod slow;
 mod symbols;

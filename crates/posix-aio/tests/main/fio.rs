@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::util::{WAYS, ours, skip, stock, succeed};
+use crate::killed::soak;
+use crate::util::{WAYS, ours, skip, stock, succeed, with_ours};
 
 /// True if there is fio; else a line that says so.
 fn has_fio() -> bool {
@@ -43,5 +44,16 @@ fn blocks_that_were_written_are_read_back() {
         for way in WAYS {
             write_and_read_back(ours("fio", way), folder().path(), direct);
         }
+    }
+}
+
+#[test]
+fn what_was_synced_survives_a_killed_fio() {
+    if !has_fio() {
+        return;
+    }
+    for way in WAYS {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        soak("posixaio", folder.path(), || with_ours(Command::new("fio"), way));
     }
 }

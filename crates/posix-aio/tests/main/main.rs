@@ -3,6 +3,8 @@
 
 mod differential;
 mod fio;
+#[path = "../../../libaio/tests/main/killed.rs"]
+mod killed;
 mod promises;
 mod symbols;
 mod util;

@@ -56,7 +56,11 @@ fn compile_from(source: &Path, name: &str) -> PathBuf {
 
 /// A program with a time limit, with the library in front.
 pub(crate) fn ours(program: impl AsRef<std::ffi::OsStr>, way: &str) -> Command {
-    let mut command = stock(program);
+    with_ours(stock(program), way)
+}
+
+/// The same of a command that is its own.
+pub(crate) fn with_ours(mut command: Command, way: &str) -> Command {
     command.env("LD_PRELOAD", library());
     for other in WAYS.into_iter().filter(|way| !way.is_empty()) {
         command.env_remove(other);
