@@ -8,7 +8,8 @@
 //! - [`flags`]: the status flags of descriptors;
 //! - [`life`]: what must be made anew in a forked child;
 //! - [`memory`]: reading and writing memory that may not be there;
-//! - [`report`]: what went through, counted in a file that outlives the program.
+//! - [`report`]: what went through, counted in a file that outlives the program;
+//! - [`writes`]: which buffered writes are made on the spot.
 
 pub mod attach;
 pub mod call;
@@ -17,3 +18,4 @@ pub mod flags;
 pub mod life;
 pub mod memory;
 pub mod report;
+pub mod writes;

@@ -19,8 +19,6 @@ pub(crate) const FLAG_IOPRIO: u32 = 2;
 
 /// Flags of preadv2(2) that are known: HIPRI, DSYNC, SYNC, NOWAIT, APPEND.
 pub(crate) const RWF_KNOWN: u32 = 0x1f;
-pub(crate) const RWF_DSYNC: u32 = 2;
-pub(crate) const RWF_SYNC: u32 = 4;
 pub(crate) const RWF_NOWAIT: u32 = 8;
 
 /// `struct iovec`.

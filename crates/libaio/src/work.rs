@@ -10,6 +10,7 @@ use syslet_dropin::attach;
 use syslet_dropin::call::{Late, Started, start as start_call};
 use syslet_dropin::flags::{STREAM, is_stream};
 use syslet_dropin::report::Way;
+use syslet_dropin::writes::{Write, is_in_ram, try_now};
 use syslet_sys::uapi::{Iocb, nr};
 
 use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, error, reads};
@@ -17,7 +18,7 @@ use crate::change::drain;
 use crate::context::{Context, Mode, Op};
 use crate::route::{self, Route, vectors};
 use crate::submit::counted;
-use crate::writes::{self, Write};
+use crate::writes;
 
 /// Starts a request. Its event comes in any case if this answers `Ok`.
 pub(crate) fn start(
@@ -249,7 +250,7 @@ fn read_now(iocb: &Iocb) -> Option<isize> {
     let mut args = [descriptor, vector.as_ptr() as usize, 1, at, 0, flags];
     // SAFETY: the program's duties: it asked for this read.
     let mut answer = unsafe { syslet_sys::arch::syscall(nr::PREADV2, args) };
-    if answer == error(libc::EOPNOTSUPP) && writes::is_in_ram(iocb.descriptor as i32) {
+    if answer == error(libc::EOPNOTSUPP) && is_in_ram(iocb.descriptor as i32) {
         args[5] = iocb.rw_flags as usize;
         // SAFETY: as above. It waits for nothing but memory that was swapped out.
         answer = unsafe { syslet_sys::arch::syscall(nr::PREADV2, args) };
@@ -263,11 +264,16 @@ fn read_now(iocb: &Iocb) -> Option<isize> {
 
 /// A buffered write on the spot, if that is wise.
 fn write_now(iocb: &Iocb, flags: i32) -> Option<isize> {
-    if iocb.opcode != PWRITE || attach::is_wanted() || iocb.rw_flags & RWF_NOWAIT != 0 {
+    let descriptor = iocb.descriptor as i32;
+    if iocb.opcode != PWRITE
+        || attach::is_wanted()
+        || iocb.rw_flags & RWF_NOWAIT != 0
+        || writes::are_away(descriptor)
+    {
         return None;
     }
     let write = Write {
-        descriptor: iocb.descriptor as i32,
+        descriptor,
         address: iocb.buf as usize,
         len: iocb.nbytes as usize,
         position: iocb.offset as u64,
@@ -275,7 +281,8 @@ fn write_now(iocb: &Iocb, flags: i32) -> Option<isize> {
         flags,
     };
     // A pipe has no position; the engine finds that out.
-    writes::try_now(&write).filter(|answer| *answer != error(libc::ESPIPE))
+    // SAFETY: the program's duties: it asked for this write.
+    unsafe { try_now(&write) }.filter(|answer| *answer != error(libc::ESPIPE))
 }
 
 /// A transfer past the cache, in a context that is not the kernel's any more: a crew thread makes it.

@@ -1,92 +1,39 @@
-//! Buffered writes of threads that are not guests: which are made on the spot.
-//!
-//! ext4, the most common file system, cannot be asked to write without waiting (`RWF_NOWAIT`), and XFS and btrfs
-//! answer such a wish with "would wait" for most of what would not (Linux 6.0 to 6.19: time stamps). A hop to a thread
-//! costs ten times the write. So a write is made on the spot where nothing speaks for waiting: the file
-//! system is a local one, the write is small, covers whole pages or pages that are in memory, none of
-//! its file's is away, and it is not to be on the disk when it ends. What may wait nevertheless is the journal,
-//! and who writes more than the disk takes: a descriptor whose writes were slow twice in a row
-//! has the next ones made elsewhere for a while.
+//! Writes that are made elsewhere, on threads of ours: counted, because another of the same file would wait for them, and
+//! because the program may end meanwhile.
 
-#![allow(unsafe_code, reason = "makes the call of a request, whose memory is the program's")]
-
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use syslet_dropin::clock;
-use syslet_sys::uapi::{RWF_NOWAIT, Timespec, nr};
-use syslet_sys::{arch, call, futex};
-
-use crate::abi::{RWF_DSYNC, RWF_SYNC};
-
-/// Descriptors that are remembered; higher ones share their places.
-const NUMBERS: usize = 4096;
-/// Longest write that is made on the spot: some tens of microseconds of copying.
-const MOST: usize = 256 << 10;
-/// A write of so many nanoseconds has waited, or was preempted.
-const SLOW: u64 = 100_000;
-/// How long writes are made elsewhere after that.
-const ELSEWHERE: u64 = 50_000_000;
-const PAGE: u64 = 4096;
-
-/// File systems (statfs(2)) whose writes go to memory first: ext2 to ext4, XFS, btrfs, f2fs, overlayfs.
-const LOCAL: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x794c_7630];
-/// And those that are nothing but memory: tmpfs, ramfs.
-const RAM: [u64; 2] = [0x0102_1994, 0x8584_58f6];
-
-const UNKNOWN: u32 = 0;
-const IS_LOCAL: u32 = 1;
-const IS_NOT: u32 = 2;
-const IS_RAM: u32 = 3;
-
-struct Place {
-    kind: AtomicU32,
-    /// Writes that are made elsewhere now.
-    away: AtomicU32,
-    /// Slow ones in a row.
-    slow: AtomicU32,
-    /// Until when they are made elsewhere, in nanoseconds of CLOCK_MONOTONIC; 0: they are not.
-    until: AtomicU64,
-}
-
-static PLACES: [Place; NUMBERS] = [const {
-    Place {
-        kind: AtomicU32::new(UNKNOWN),
-        away: AtomicU32::new(0),
-        slow: AtomicU32::new(0),
-        until: AtomicU64::new(0),
-    }
-}; NUMBERS];
-
-/// A write.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Write {
-    pub(crate) descriptor: i32,
-    pub(crate) address: usize,
-    pub(crate) len: usize,
-    pub(crate) position: u64,
-    /// Of pwritev2(2).
-    pub(crate) rw_flags: u32,
-    /// The file's status flags.
-    pub(crate) flags: i32,
-}
-
-fn place(descriptor: i32) -> &'static Place {
-    &PLACES[descriptor as usize % NUMBERS]
-}
+use syslet_sys::uapi::Timespec;
+use syslet_sys::{call, futex};
 
 /// Writes that are made elsewhere now, of all descriptors; a futex.
 static AWAY: AtomicU32 = AtomicU32::new(0);
 
+/// Descriptors that are counted apart; others share their places.
+const NUMBERS: usize = 4096;
+/// The same by descriptor.
+static AWAY_OF: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
+
+fn away_of(descriptor: i32) -> &'static AtomicU32 {
+    &AWAY_OF[descriptor as usize % NUMBERS]
+}
+
+/// True if a write of this descriptor is away: another would wait for it.
+pub(crate) fn are_away(descriptor: i32) -> bool {
+    away_of(descriptor).load(Ordering::Relaxed) != 0
+}
+
 /// A write goes away.
 pub(crate) fn enter(descriptor: i32) {
     AWAY.fetch_add(1, Ordering::SeqCst);
-    place(descriptor).away.fetch_add(1, Ordering::Relaxed);
+    away_of(descriptor).fetch_add(1, Ordering::Relaxed);
 }
 
 /// It is over.
 pub(crate) fn leave(descriptor: i32) {
-    place(descriptor).away.fetch_sub(1, Ordering::Relaxed);
+    away_of(descriptor).fetch_sub(1, Ordering::Relaxed);
     if AWAY.fetch_sub(1, Ordering::SeqCst) == 1 && ENDING.load(Ordering::SeqCst) {
         futex::wake(&AWAY, 1);
     }
@@ -126,113 +73,5 @@ pub(crate) fn are_of_this_process() {
 pub(crate) fn forget() {
     are_of_this_process();
     AWAY.store(0, Ordering::SeqCst);
-    PLACES.iter().for_each(|place| place.away.store(0, Ordering::Relaxed));
-}
-
-/// True if a descriptor names a file that is nowhere but in memory.
-pub(crate) fn is_in_ram(descriptor: i32) -> bool {
-    place(descriptor).kind(descriptor) == IS_RAM
-}
-
-/// Makes a write on the spot, unless something speaks for waiting.
-pub(crate) fn try_now(write: &Write) -> Option<isize> {
-    let place = place(write.descriptor);
-    if write.len > MOST
-        || write.rw_flags & (RWF_DSYNC | RWF_SYNC) != 0
-        || write.flags & (libc::O_SYNC | libc::O_DSYNC) != 0
-        || place.away.load(Ordering::Relaxed) != 0
-        || !place.is_local(write.descriptor)
-        || !place.is_calm()
-        || !has_pages(write)
-    {
-        return None;
-    }
-    let vector = [write.address, write.len];
-    let number = write.descriptor as usize;
-    let (at, flags) = (write.position as usize, write.rw_flags as usize);
-    let begun = clock::now();
-    // SAFETY: the program's duties: it asked for this write.
-    let answer =
-        unsafe { arch::syscall(nr::PWRITEV2, [number, vector.as_ptr() as usize, 1, at, 0, flags]) };
-    std::hint::black_box(&vector);
-    place.note(clock::now() - begun);
-    Some(answer)
-}
-
-impl Place {
-    fn is_local(&self, descriptor: i32) -> bool {
-        matches!(self.kind(descriptor), IS_LOCAL | IS_RAM)
-    }
-
-    fn kind(&self, descriptor: i32) -> u32 {
-        match self.kind.load(Ordering::Relaxed) {
-            UNKNOWN => self.look(descriptor),
-            kind => kind,
-        }
-    }
-
-    #[cold]
-    fn look(&self, descriptor: i32) -> u32 {
-        let mut about = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-        // SAFETY: writes the structure, which is live.
-        unsafe { libc::fstatfs(descriptor, about.as_mut_ptr()) };
-        // SAFETY: numbers, zero if the call failed.
-        let about = unsafe { about.assume_init() };
-        let kind = match about.f_type as u64 {
-            of if RAM.contains(&of) => IS_RAM,
-            of if LOCAL.contains(&of) => IS_LOCAL,
-            _ => IS_NOT,
-        };
-        self.kind.store(kind, Ordering::Relaxed);
-        kind
-    }
-
-    /// True if writes were not slow lately.
-    fn is_calm(&self) -> bool {
-        let until = self.until.load(Ordering::Relaxed);
-        if until == 0 {
-            return true;
-        }
-        let over = clock::now() >= until;
-        if over {
-            self.until.store(0, Ordering::Relaxed);
-        }
-        over
-    }
-
-    #[inline]
-    fn note(&self, nanos: u64) {
-        if nanos < SLOW {
-            if self.slow.load(Ordering::Relaxed) != 0 {
-                self.slow.store(0, Ordering::Relaxed);
-            }
-            return;
-        }
-        // The number may name a file of another file system by now.
-        self.kind.store(UNKNOWN, Ordering::Relaxed);
-        if self.slow.fetch_add(1, Ordering::Relaxed) > 0 {
-            self.slow.store(0, Ordering::Relaxed);
-            self.until.store(clock::now() + ELSEWHERE, Ordering::Relaxed);
-        }
-    }
-}
-
-/// True if no page has to be read first: each is covered, in memory, or behind the end of the file.
-fn has_pages(write: &Write) -> bool {
-    let (start, end) = (write.position, write.position + write.len as u64);
-    if write.flags & libc::O_APPEND != 0 {
-        return true; // its last page was written to lately, most likely
-    }
-    let in_memory = |at: u64| at.is_multiple_of(PAGE) || is_in_memory(write, at & !(PAGE - 1));
-    in_memory(start) && in_memory(end)
-}
-
-/// Asked by reading a byte of the page without waiting. A file that may only be written to cannot be asked.
-fn is_in_memory(write: &Write, position: u64) -> bool {
-    let mut byte = 0u8;
-    let vector = [&raw mut byte as usize, 1];
-    let number = write.descriptor as usize;
-    let args = [number, vector.as_ptr() as usize, 1, position as usize, 0, RWF_NOWAIT];
-    // SAFETY: one byte of this function's.
-    unsafe { arch::syscall(nr::PREADV2, args) >= 0 }
+    AWAY_OF.iter().for_each(|away| away.store(0, Ordering::Relaxed));
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syslet::{Call, Pending, SubmitError, Submitted, hand_over, submit};
-use syslet_dropin::flags::status_flags;
+use syslet_dropin::flags::{self, STREAM, status_flags};
 use syslet_dropin::report::Way;
+use syslet_dropin::writes::{Write, try_now};
 use syslet_sys::{arch, descriptor};
 
 use crate::REPORT;
@@ -80,7 +81,7 @@ fn transfer(block: Block, what: What, group: Option<&Arc<Group>>) -> Result<(), 
         // Behind those that are under way.
         let request = new(is_stream);
         if desk::enter_in_order(&request) {
-            start(&request, Place::Program);
+            start(&request);
         }
         return Ok(());
     }
@@ -88,7 +89,7 @@ fn transfer(block: Block, what: What, group: Option<&Arc<Group>>) -> Result<(), 
         Ok(answer) if answer == -(libc::ESPIPE as isize) => {
             let request = new(true);
             if desk::enter_in_order(&request) {
-                start(&request, Place::Program);
+                start(&request);
             }
         }
         Ok(part) if what.is_short_write(&asked, part) => {
@@ -106,7 +107,7 @@ fn transfer(block: Block, what: What, group: Option<&Arc<Group>>) -> Result<(), 
             }
         }
         Err(pending) => {
-            let request = new(!descriptor::is_seekable(asked.descriptor));
+            let request = new(is_stream(asked.descriptor));
             desk::enter(&request);
             request.follow_as_file(pending);
         }
@@ -124,14 +125,62 @@ fn begin_call(what: What, asked: &Asked) -> Result<isize, Pending> {
         // SAFETY: clause *call*.
         return Ok(unsafe { arch::syscall(call.nr(), words) });
     }
-    // O_DIRECT waits for the device also if it is asked not to. Old flags cost time only: a hop, or that wait.
+    // O_DIRECT waits for the device also if it is asked not to. Flags that are old and lack it cost that wait.
     let flags = status_flags(descriptor);
-    if flags >= 0 && flags & libc::O_DIRECT != 0 && !syslet::is_attached() {
+    if is_direct(flags)
+        && is_direct(descriptor::status_flags(descriptor) as c_int)
+        && !syslet::is_attached()
+    {
         // SAFETY: clause *call*.
         return accepted(unsafe { hand_over(*call) });
     }
+    if what == What::Write
+        && let Some(answer) = write_now(asked, flags)
+    {
+        return Ok(answer);
+    }
     // SAFETY: clause *call*.
     accepted(unsafe { submit(*call) })
+}
+
+fn is_direct(flags: c_int) -> bool {
+    flags >= 0 && flags & libc::O_DIRECT != 0
+}
+
+/// A buffered write on the spot, if that is wise. Not behind one that is under way, for which it might wait.
+fn write_now(asked: &Asked, flags: c_int) -> Option<isize> {
+    let descriptor = asked.descriptor;
+    if flags < 0
+        || flags & STREAM != 0
+        || asked.offset < 0
+        || syslet::is_attached()
+        || desk::is_used(Lane::Writes, descriptor)
+        || !is_within_limit(asked, flags)
+    {
+        return None;
+    }
+    let write = Write {
+        descriptor,
+        address: asked.buffer,
+        len: asked.len,
+        position: asked.offset as u64,
+        rw_flags: 0,
+        flags,
+    };
+    // SAFETY: clause *call*.
+    unsafe { try_now(&write) }
+}
+
+/// Who writes behind RLIMIT_FSIZE gets SIGXFSZ, which would end the program; the C library's threads block it.
+fn is_within_limit(asked: &Asked, flags: c_int) -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes the structure, which is live.
+    if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } != 0 {
+        return false;
+    }
+    let end = asked.offset as u64 + asked.len as u64;
+    let appends = flags & libc::O_APPEND != 0; // to who knows where
+    limit.rlim_cur == libc::RLIM_INFINITY || (!appends && end <= limit.rlim_cur)
 }
 
 /// The answer, or what is to be waited for. Nothing that is asked for here is refused: reads, writes and syncs may be
@@ -151,8 +200,13 @@ fn order(descriptor: c_int, lane: Lane) -> Option<bool> {
         return None;
     }
     let appends = lane == Lane::Writes && flags as c_int & libc::O_APPEND != 0;
-    let is_stream = !descriptor::is_seekable(descriptor);
+    let is_stream = is_stream(descriptor);
     (appends || is_stream).then_some(is_stream)
+}
+
+/// True if a descriptor has no position. An eventfd may be sought in, but not read from at a position.
+fn is_stream(descriptor: c_int) -> bool {
+    flags::is_stream(descriptor) || !descriptor::is_seekable(descriptor)
 }
 
 /// Begins a sync: after all that was asked for before on this descriptor.
@@ -167,24 +221,45 @@ pub(crate) fn sync(block: Block, sync: Sync) -> Result<(), Refused> {
     block.open();
     let request = Request::new(block, What::Sync(sync), asked, false, REPORT.begin(), None);
     if desk::enter_behind(&request) {
-        start(&request, Place::Program);
+        start(&request);
     }
     Ok(())
 }
 
-/// Has the engine make a request that is on the desk. On the program's thread, or one of the crew's.
-pub(crate) fn start(request: &Arc<Request>, place: Place) {
+/// Has the engine make a request that is on the desk. On the program's thread.
+fn start(request: &Arc<Request>) {
+    match make(request) {
+        Ok(answer) => request.came(answer, Place::Program),
+        Err(pending) => request.follow(pending),
+    }
+}
+
+/// Has a crew thread begin a request whose turn has come. If it ends there, so does what waited for it: a sync behind a
+/// sync, say, without another hop.
+pub(crate) fn start_later(request: Arc<Request>) {
+    event::later(move || {
+        let mut turn = Some(request);
+        while let Some(request) = turn.take() {
+            match make(&request) {
+                Ok(answer) => {
+                    let mut next = request.answered(answer, Place::Elsewhere).into_iter();
+                    turn = next.next();
+                    next.for_each(start_later);
+                }
+                Err(pending) => request.follow(pending),
+            }
+        }
+    });
+}
+
+fn make(request: &Request) -> Result<isize, Pending> {
     let call = request.call();
-    let submitted = if request.is_stream() {
+    accepted(if request.is_stream() {
         // SAFETY: clause *call*.
         unsafe { hand_over(call) }
     } else {
         // On a crew thread this is the plain call, which is what is wanted: it has its thread already.
         // SAFETY: clause *call*.
         unsafe { submit(call) }
-    };
-    match accepted(submitted) {
-        Ok(answer) => request.came(answer, place),
-        Err(pending) => request.follow(pending),
-    }
+    })
 }

@@ -2,8 +2,9 @@
 //! them wait for others.
 //!
 //! Two kinds wait. An `aio_fsync` waits for all that was asked for before it on its descriptor: it may begin
-//! when it is the oldest. And what takes effect in order waits for its lane: writes that append, and reads and
-//! writes of what has no position, one at a time. Reads and writes of a file wait for nobody.
+//! when it is the oldest, and then does the work of all that come right behind it. And what takes effect in order
+//! waits for its lane: writes that append, and reads and writes of what has no position, one at a time. Reads and
+//! writes of a file wait for nobody.
 //!
 //! A descriptor is known by its number. A program that closes it meanwhile, and opens another file that gets the
 //! number, has what it asks for there ordered with what is still under way, which costs time only.
@@ -54,7 +55,7 @@ struct Descriptor {
     /// By number, so the first is the oldest.
     live: BTreeMap<u64, Arc<Request>>,
     lanes: [Queue; 2],
-    /// The sync that has begun, if one has.
+    /// The last sync that has begun, or that one which has does the work of.
     syncing: u64,
 }
 
@@ -130,14 +131,19 @@ impl Descriptor {
         Some(next)
     }
 
-    /// The oldest request, if it is a sync that has not begun. It begins.
+    /// The oldest request, if it is a sync that has not begun. It begins, and does the work of those right behind it.
     fn next_sync(&mut self) -> Option<Arc<Request>> {
         let (number, request) = self.live.first_key_value()?;
-        let waits = matches!(request.what, What::Sync(_)) && *number != self.syncing;
-        if !waits {
+        let What::Sync(sync) = request.what else { return None };
+        if *number <= self.syncing {
             return None;
         }
-        self.syncing = *number;
+        let joins = |other: &Arc<Request>| match other.what {
+            What::Sync(other) => sync.does(other),
+            What::Read | What::Write => false,
+        };
+        let joined = self.live.iter().take_while(|(_, other)| joins(other));
+        self.syncing = joined.last().map_or(*number, |(last, _)| *last);
         Some(Arc::clone(request))
     }
 }
@@ -210,6 +216,22 @@ pub(crate) fn leave(request: &Arc<Request>) -> Vec<Arc<Request>> {
     next
 }
 
+/// The syncs that a sync which has begun does the work of, oldest first. If it was `cancelled`, it does not, and none is.
+pub(crate) fn joined(sync: &Request, cancelled: bool) -> Vec<Arc<Request>> {
+    let mut shard = DESK.get().shard(sync.descriptor());
+    let number = sync.number.load(Ordering::Relaxed);
+    let Some(descriptor) = shard.descriptors.get_mut(&sync.descriptor()) else { return Vec::new() };
+    if number >= descriptor.syncing {
+        return Vec::new(); // withdrawn, or alone
+    }
+    if cancelled {
+        descriptor.syncing = number;
+        return Vec::new();
+    }
+    let joined = descriptor.live.range(number + 1..=descriptor.syncing);
+    joined.map(|(_, other)| Arc::clone(other)).collect()
+}
+
 /// The requests outstanding on a descriptor, oldest first; or the one of a block, if it is.
 pub(crate) fn outstanding(descriptor: c_int, block: Option<Block>) -> Vec<Arc<Request>> {
     let shard = DESK.get().shard(descriptor);
@@ -227,7 +249,7 @@ pub(crate) fn withdraw(request: &Arc<Request>) -> bool {
     let number = request.number.load(Ordering::Relaxed);
     let Some(descriptor) = shard.descriptors.get_mut(&request.descriptor()) else { return false };
     let waits = match (request.what, request.lane()) {
-        (What::Sync(_), _) => descriptor.syncing != number,
+        (What::Sync(_), _) => number > descriptor.syncing,
         (_, Some(lane)) => {
             let waiting = &descriptor.lanes[lane as usize].waiting;
             waiting.iter().any(|waiting| waiting.number.load(Ordering::Relaxed) == number)

@@ -9,7 +9,7 @@ use syslet_dropin::call::Late;
 use syslet_dropin::report::{Begun, Kind, Way};
 
 use crate::REPORT;
-use crate::begin::{accepted, start};
+use crate::begin::{accepted, start_later};
 use crate::block::{Asked, Block};
 use crate::desk::{self, Lane};
 use crate::event::{self, Place};
@@ -171,16 +171,20 @@ impl Request {
         }
     }
 
-    /// Its call has answered.
+    /// Its call has answered. What waited for it is begun elsewhere.
     pub(crate) fn came(self: &Arc<Self>, answer: isize, place: Place) {
+        self.answered(answer, place).into_iter().for_each(start_later);
+    }
+
+    /// The same, but what waited for it is begun by the caller.
+    pub(crate) fn answered(self: &Arc<Self>, answer: isize, place: Place) -> Vec<Arc<Self>> {
         let was_file = self.as_file.swap(false, Ordering::Relaxed);
         if was_file && self.is_stream && answer == -(libc::ESPIPE as isize) {
-            let request = Arc::clone(self);
-            return event::later(move || start(&request, Place::Elsewhere));
+            return vec![Arc::clone(self)]; // as the stream that it is
         }
         let part = self.part.load(Ordering::Relaxed) as isize;
         let answer = if part > 0 { part + answer.max(0) } else { answer };
-        self.end(answer, place);
+        if self.decide() { self.conclude(answer, place) } else { Vec::new() }
     }
 
     /// It is over, with this answer, unless it was before.
@@ -192,6 +196,25 @@ impl Request {
 
     /// It is over, with this answer. Duty: the caller has decided it.
     pub(crate) fn finish(self: &Arc<Self>, answer: isize, place: Place) {
+        self.conclude(answer, place).into_iter().for_each(start_later);
+    }
+
+    /// The same; gives what waited for it. A sync's answer is that of those whose work it has done, too.
+    fn conclude(self: &Arc<Self>, answer: isize, place: Place) -> Vec<Arc<Self>> {
+        let joined = match self.what {
+            What::Sync(_) => desk::joined(self, answer == -(libc::ECANCELED as isize)),
+            What::Read | What::Write => Vec::new(),
+        };
+        let mut next = self.conclude_alone(answer, place);
+        for other in joined {
+            if other.decide() {
+                next.extend(other.conclude_alone(answer, Place::Elsewhere));
+            }
+        }
+        next
+    }
+
+    fn conclude_alone(self: &Arc<Self>, answer: isize, place: Place) -> Vec<Arc<Self>> {
         let shown = event::with_bad_signal(&self.asked.event, answer);
         let way = match place {
             Place::Program => Way::Inline,
@@ -206,9 +229,7 @@ impl Request {
         if let Some(group) = &self.group {
             group.ended(shown < 0, place);
         }
-        for request in next {
-            event::later(move || start(&request, Place::Elsewhere));
-        }
+        next
     }
 
     /// Asks its call to end. None: there is no call yet, or no more.

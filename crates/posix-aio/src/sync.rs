@@ -21,6 +21,11 @@ impl Sync {
         Call::new(nr as usize, [descriptor as usize])
     }
 
+    /// True if this does all that the other does.
+    pub(crate) fn does(self, other: Self) -> bool {
+        self == Self::All || other == Self::Data
+    }
+
     pub(crate) fn kind(self) -> Kind {
         match self {
             Self::All => Kind::Fsync,

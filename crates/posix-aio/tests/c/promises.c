@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -202,6 +203,48 @@ static void sync_order(void)
 	CHECK(aio_read(&after) == 0);
 	CHECK(settle(&first) == 0 && aio_error(&after) == EINPROGRESS);
 	CHECK(settle(&after) == 0);
+}
+
+/* Syncs that wait together are one, but each has its own answer and may be cancelled while it waits. */
+static void joined_syncs(void)
+{
+	enum { SYNCS = 24 };
+	int fd = open(slow, O_RDONLY);
+	CHECK(fd >= 0);
+	for (int round = 0; round < 4; round++) {
+		static char got[4096];
+		struct aiocb before = block(fd, got, 4096, 0), syncs[SYNCS];
+		CHECK(aio_read(&before) == 0);
+		for (int at = 0; at < SYNCS; at++) {
+			syncs[at] = block(fd, NULL, 0, 0);
+			CHECK(aio_fsync((at + round) % 3 ? O_DSYNC : O_SYNC, &syncs[at]) == 0);
+		}
+		CHECK(aio_cancel(fd, &syncs[7]) == AIO_CANCELED && aio_error(&syncs[7]) == ECANCELED);
+		CHECK(aio_error(&syncs[0]) == EINPROGRESS && aio_error(&before) == EINPROGRESS);
+		for (int at = SYNCS - 1; at >= 0; at--)
+			CHECK(settle(&syncs[at]) == (at == 7 ? ECANCELED : 0));
+		CHECK(aio_error(&before) == 0 && aio_return(&before) == 4096);
+	}
+}
+
+/* SIGXFSZ would end the program. */
+static void size_limit(void)
+{
+	char path[4096];
+	snprintf(path, sizeof path, "%s/limited", folder);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600), end = open(path, O_WRONLY | O_APPEND);
+	CHECK(fd >= 0 && end >= 0);
+	static char bytes[8192];
+	struct rlimit limit;
+	CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+	limit.rlim_cur = 4096;
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	struct aiocb within = block(fd, bytes, 4096, 0), over = block(fd, bytes, 4096, 2048);
+	struct aiocb behind = block(fd, bytes, 4096, 4096), append = block(end, bytes, 4096, 0);
+	CHECK(aio_write(&within) == 0 && settle(&within) == 0 && aio_return(&within) == 4096);
+	CHECK(aio_write(&over) == 0 && settle(&over) == 0 && aio_return(&over) == 2048);
+	CHECK(aio_write(&behind) == 0 && settle(&behind) == EFBIG);
+	CHECK(aio_write(&append) == 0 && settle(&append) == EFBIG);
 }
 
 /* The child has nothing outstanding and can begin anew; the parent's requests are the parent's. */
@@ -707,6 +750,7 @@ static const struct {
 	void (*run)(void);
 } promises[] = {
 	{ "cancel_one", cancel_one }, { "cancel_all", cancel_all }, { "together", together },
+	{ "joined_syncs", joined_syncs }, { "size_limit", size_limit },
 	{ "sync_order", sync_order }, { "forking", forking }, { "suspend_in_a_handler", suspend_in_a_handler },
 	{ "thread_events", thread_events }, { "thread_id", thread_id }, { "interrupted_list", interrupted_list },
 	{ "unseen", unseen }, { "closing", closing }, { "threads", threads }, { "both_ways", both_ways },

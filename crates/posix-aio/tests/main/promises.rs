@@ -65,6 +65,17 @@ fn a_sync_waits_for_what_came_before_it() {
 }
 
 #[test]
+fn syncs_that_wait_together_each_have_an_answer() {
+    holds_for_slow_files("joined_syncs");
+}
+
+/// An attached program's writes are made as its own, with the signal.
+#[test]
+fn a_write_behind_the_size_limit_is_an_error_and_no_signal() {
+    holds("size_limit", &WAYS[..2]);
+}
+
+#[test]
 fn a_forked_child_has_nothing_outstanding() {
     holds("forking", &WAYS);
 }
