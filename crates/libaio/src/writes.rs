@@ -1,5 +1,5 @@
-//! Writes that are made elsewhere, on threads of ours: counted, because another of the same file would wait for them, and
-//! because the program may end meanwhile.
+//! Writes that are made elsewhere, on threads of ours: counted, because another of the same file would wait for them,
+//! and because the program may end meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;

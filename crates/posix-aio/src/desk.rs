@@ -216,7 +216,7 @@ pub(crate) fn leave(request: &Arc<Request>) -> Vec<Arc<Request>> {
     next
 }
 
-/// The syncs that a sync which has begun does the work of, oldest first. If it was `cancelled`, it does not, and none is.
+/// The syncs that a sync which has begun does the work of, oldest first. If it was `cancelled` it does not: none.
 pub(crate) fn joined(sync: &Request, cancelled: bool) -> Vec<Arc<Request>> {
     let mut shard = DESK.get().shard(sync.descriptor());
     let number = sync.number.load(Ordering::Relaxed);
