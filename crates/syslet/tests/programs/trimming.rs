@@ -51,6 +51,9 @@ fn on_eight_crew_threads<T>(mut begin: impl FnMut() -> T) -> (Vec<AwayRead>, Vec
 }
 
 fn idle() {
+    if sys::prctl(libc::PR_GET_SECCOMP, 0) != 0 {
+        return println!("skipped: behind a filter those that have carried a guest are kept");
+    }
     let _guard = attach();
     let reads = away_reads(20);
     sys::eventually("each read has a crew thread", || syslet::stats().crew >= 20);
