@@ -79,6 +79,18 @@ impl Kind {
         }
     }
 
+    /// A call of `descriptor`, which was made as it is because that should be storage, went away: the number may
+    /// name something else by now, which the next call should not take a thread for.
+    #[cold]
+    pub(crate) fn doubt(descriptor: usize) {
+        if Self::guess(descriptor).is_storage()
+            && let Ok(stat) = descriptor::stat(descriptor as i32)
+            && !Self::of(&stat).is_storage()
+        {
+            Self::of(&stat).remember(descriptor);
+        }
+    }
+
     /// Remembers it.
     #[cold]
     pub(crate) fn remember(self, descriptor: usize) {

@@ -192,6 +192,9 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
     match unsafe { guest.cross(room, run, frame.cast(), |value| value as isize) } {
         Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
         Crossing::Away(slot) => {
+            if class.may_park() {
+                Kind::doubt(call.0[1]);
+            }
             if class.writes() {
                 engine_of_guest().writers.enter(call.0[1]);
             } else if is_read_at(call) {

@@ -50,6 +50,32 @@ fn read_that_need_not_wait_is_not_parked() {
 }
 
 #[test]
+fn a_number_that_was_a_files_costs_one_thread() {
+    let path = "parking::a_number_that_was_a_files_costs_one_thread";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let file = std::fs::File::open("/proc/self/exe").expect("it is there");
+            let number = file.as_raw_fd();
+            assert_eq!(go(read_call(number, Landing::leak())).wait().raw(), 1);
+            let pipe = Pipe::new();
+            // SAFETY: both are open; who has the file only closes the number.
+            assert_eq!(unsafe { libc::dup2(pipe.read_end(), number) }, number);
+            // Taken for a call on a file, which needs no look before it is made.
+            let first = pending(go(read_call(number, Landing::leak())));
+            let before = stats().parked_in_all;
+            let second = pending(go(read_call(number, Landing::leak())));
+            assert!(eventually(|| stats().parked_in_all > before), "it has a thread too");
+            for _ in 0..2 {
+                pipe.put(1);
+            }
+            assert_eq!((first.wait().raw(), second.wait().raw()), (1, 1));
+            drop(file);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
 fn parked_calls_have_no_threads() {
     let path = "parking::parked_calls_have_no_threads";
     let ended = Child::new().run(path, || {

@@ -3,20 +3,30 @@
 #![allow(unsafe_code, reason = "asks whether descriptors may be taken, by calls of numbers")]
 
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use syslet::{Call, Pending, stats};
 
 use super::calls::{go, number_call, pending};
-use super::{eventually, skip};
+use super::{eventually, skip, within};
 use crate::container::sandbox;
 
 /// A call parked, which is what the counters must say: at once, or soon if it was preempted while it
 /// was tried.
+///
+/// The first one may go away, to a thread: if another test had a file of that number, it is taken for a file. So
+/// it is made once more.
 pub(crate) fn parked(call: Call) -> Pending {
-    let before = stats().parked_in_all;
-    let pending = pending(go(call));
-    assert!(eventually(|| stats().parked_in_all > before), "{call:?} is away, not parked");
-    pending
+    for _ in 0..3 {
+        let before = stats().parked_in_all;
+        let pending = pending(go(call));
+        if within(Duration::from_secs(2), || stats().parked_in_all > before) {
+            return pending;
+        }
+        let _ = pending.cancel();
+        assert!(pending.wait().is_cancelled(), "{call:?} was waiting");
+    }
+    panic!("{call:?} is away, not parked");
 }
 
 /// True, with a skip line, where the library may not take files of the program for itself.
