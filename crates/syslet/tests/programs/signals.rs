@@ -63,7 +63,10 @@ fn words() -> Option<&'static [AtomicU32; 64]> {
     sys::shared_at(WORDS.load(Ordering::SeqCst))
 }
 
-/// A process that sends `count` signals to this one, each after the one before was handled; ends
+/// Between two signals: the home waits for the next one again by then, also if who sends has taken its CPU.
+const PACE: Duration = Duration::from_millis(1);
+
+/// A process that sends `count` signals to this one, each some time after the one before was handled; ends
 /// with 0, or 1 if one was not handled in time.
 fn sender(signal: i32, count: u32) -> sys::Forked {
     let words = sys::shared_words();
@@ -78,6 +81,7 @@ fn sender(signal: i32, count: u32) -> sys::Forked {
                 eprintln!("signal {sent} of {count} was not handled");
                 return 1;
             }
+            std::thread::sleep(PACE);
         }
         words[1].store(1, Ordering::SeqCst);
         0
