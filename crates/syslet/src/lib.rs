@@ -61,7 +61,7 @@ pub use self::{
     publish::service::publish_stats,
     stats::{GuestStats, Histogram, Stats, stats},
     threadlet::{
-        Builder, Scope, ScopedThreadlet, Threadlet, drain, scope, threadlet, threadlet_into,
-        threadlet_or, try_threadlet,
+        Builder, Scope, ScopedThreadlet, Threadlet, drain, scope, threadlet, threadlet_or,
+        threadlet_with, try_threadlet,
     },
 };

@@ -90,23 +90,25 @@ where
     Unblock { threadlet: Some(threadlet), gate: None }
 }
 
-/// As [`launch`], for who asks at once whether the closure has finished inline: then its result is in
-/// `result`, which is empty before, and a large one is not moved more often than it must.
+/// As [`launch`], for a closure that takes copies of `parts` along, and who asks at once whether it has
+/// finished inline: then its result is in `result`, which is empty before. See [`syslet::threadlet_with`].
 #[inline(always)]
-pub(crate) fn run<F, T>(
+pub(crate) fn run<const N: usize, F, T>(
+    parts: [&[u8]; N],
     f: F,
     timer: impl FnOnce() -> Timer,
     result: &mut Option<thread::Result<T>>,
 ) -> Option<Unblock<T>>
 where
-    F: FnOnce() -> T + Send + 'static,
+    F: FnOnce([&[u8]; N]) -> T + Send + 'static,
     T: Send + 'static,
 {
     if !worker::is_guest() {
-        return Some(queue(f));
+        let parts = parts.map(Box::<[u8]>::from);
+        return Some(queue(move || f(parts.each_ref().map(|part| &**part))));
     }
     let timer = timer();
-    match syslet::threadlet_into(f, result) {
+    match syslet::threadlet_with(parts, f, result) {
         None => {
             timer.charge();
             None

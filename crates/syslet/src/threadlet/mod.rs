@@ -55,9 +55,19 @@ where
     }
 }
 
-/// As [`threadlet`], for surfaces that ask at once whether the closure has finished inline: then its
-/// result, or what it panicked with, is in `result`, which must be empty, and there is no handle. A large
-/// result is moved less often on this way.
+/// As [`threadlet`], for surfaces that are built on it: the closure takes copies of `parts` along, paths for
+/// example, and if it has finished inline, its result, or what it panicked with, is in `result`, which must be
+/// empty, and there is no handle.
+///
+/// The copies are made on the stack where the closure runs: without an allocation, and once. What a closure
+/// owns is moved with it, and a large result is moved with its handle.
+///
+/// ```
+/// let mut length = None;
+/// let away = syslet::threadlet_with([b"Cargo.toml"], |[path]| path.len(), &mut length);
+/// let length = away.map_or_else(|| length.expect("it has finished"), syslet::Threadlet::join_catch);
+/// assert_eq!(length.ok(), Some(10));
+/// ```
 ///
 /// # Panics
 ///
@@ -67,18 +77,16 @@ where
 ///
 /// As [`threadlet`].
 #[inline(always)]
-pub fn threadlet_into<T, F>(
+pub fn threadlet_with<const N: usize, T, F>(
+    parts: [&[u8]; N],
     f: F,
     result: &mut Option<std::thread::Result<T>>,
 ) -> Option<Threadlet<T>>
 where
-    F: FnOnce() -> T + Send + 'static,
+    F: FnOnce([&[u8]; N]) -> T + Send + 'static,
     T: Send + 'static,
 {
-    match run::launch_into(f, |_| (), false, Outcome::owned, result) {
-        Ok(slot) => slot.map(Threadlet::away),
-        Err(_) => unreachable!("only `try_threadlet` gives the closure back"),
-    }
+    run::launch_with(parts, f, result).map(Threadlet::away)
 }
 
 /// As [`threadlet`], but gives the closure back if no crew thread is left to run it.

@@ -4,6 +4,7 @@
 
 use std::mem::{align_of, size_of};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::slice_from_raw_parts;
 use std::sync::Arc;
 use std::thread;
 
@@ -60,7 +61,7 @@ where
 
 /// As [`launch`]; the result of a closure that finishes inline goes to `result`, which is empty.
 #[inline(always)]
-pub(super) fn launch_into<F, T, A, S>(
+fn launch_into<F, T, A, S>(
     f: F,
     after: A,
     or_busy: bool,
@@ -73,21 +74,75 @@ where
     A: FnOnce(bool) + Send,
     S: FnOnce(thread::Result<T>) -> Outcome + Send,
 {
-    let layout_fits =
-        size_of::<Frame<F, T, A, S>>() <= MAX_ROOM && align_of::<Frame<F, T, A, S>>() <= 16;
-    // SAFETY: null, or a record, which is never freed.
-    if let Some(guest) = unsafe { current_guest().as_ref() }
-        && layout_fits
-        && size_of::<Frame<F, T, A, S>>() <= engine_of_guest().stack_size / 16
-    {
+    if let Some(guest) = guest_with_room::<Frame<F, T, A, S>>(0) {
         match guest.ready() {
             // SAFETY: the guest is ready, and the frame fits.
-            Ok(()) => return Ok(unsafe { launch_guest(guest, f, after, store, result) }),
+            Ok(()) => return Ok(unsafe { launch_guest(guest, [], |[]| f, after, store, result) }),
             Err(Lost::NoCrew) if or_busy => return Err(f),
             Err(_) => guest.counters.queued.add(1),
         }
     }
     launch_elsewhere(f, after, or_busy, store).map(Some)
+}
+
+/// As [`launch_into`], with copies of `parts` for `f`. They are made where `f` runs, once: as part of the
+/// closure they would be moved with it from place to place.
+#[inline(always)]
+pub(super) fn launch_with<const N: usize, F, T>(
+    parts: [&[u8]; N],
+    f: F,
+    result: &mut Option<thread::Result<T>>,
+) -> Option<Arc<Slot>>
+where
+    F: FnOnce([&[u8]; N]) -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let length = parts.iter().map(|part| part.len()).sum();
+    // The closure in the frame is `f` and the copies; the two other functions have no size.
+    if let Some(guest) = guest_with_room::<Frame<(F, [Copied; N]), T, (), ()>>(length) {
+        if guest.ready().is_ok() {
+            let make = |copies: [Copied; N]| {
+                // SAFETY: the closure runs beside the copies, and what `f` answers does not borrow.
+                move || f(copies.map(|copy| unsafe { copy.bytes() }))
+            };
+            // SAFETY: the guest is ready, and the frame fits.
+            return unsafe { launch_guest(guest, parts, make, |_| (), Outcome::owned, result) };
+        }
+        guest.counters.queued.add(1);
+    }
+    let parts = parts.map(Box::<[u8]>::from);
+    let f = move || f(parts.each_ref().map(|part| &**part));
+    match launch_elsewhere(f, |_| (), false, Outcome::owned) {
+        Ok(slot) => Some(slot),
+        Err(_) => unreachable!("nobody asked for an answer that says busy"),
+    }
+}
+
+/// The running guest, if frames of this type and `more` bytes have room on its crew's stack.
+#[inline(always)]
+fn guest_with_room<Frame>(more: usize) -> Option<&'static Guest> {
+    // SAFETY: null, or a record, which is never freed.
+    let guest = unsafe { current_guest().as_ref() }?;
+    let fits = size_of::<Frame>() + more <= MAX_ROOM.min(engine_of_guest().stack_size / 16);
+    (fits && align_of::<Frame>() <= 16).then_some(guest)
+}
+
+/// Bytes on the stack of a crew thread, beside the frame of the closure that was made for them.
+#[derive(Debug, Clone, Copy)]
+struct Copied(*const [u8]);
+
+// SAFETY: nobody writes them, and only the closure that runs beside them has them.
+unsafe impl Send for Copied {}
+
+impl Copied {
+    /// # Safety
+    ///
+    /// The closure that they were made for is running, and does so for `'a`.
+    #[inline(always)]
+    unsafe fn bytes<'a>(self) -> &'a [u8] {
+        // SAFETY: written by `launch_guest`, and free again only after the closure.
+        unsafe { &*self.0 }
+    }
 }
 
 /// Runs `f`, which waits for a disk at most, as [`launch`] does; here and now on a crew thread, and where
@@ -112,13 +167,16 @@ where
     })
 }
 
+/// Runs the closure that `make` makes, which is told where the copies of `parts` are.
+///
 /// # Safety
 ///
-/// The running code is `guest`, which is ready, and the frame fits into the room.
+/// The running code is `guest`, which is ready, and the frame fits into the room with `parts`.
 #[inline(always)]
-unsafe fn launch_guest<F, T, A, S>(
+unsafe fn launch_guest<const N: usize, F, T, A, S>(
     guest: &'static Guest,
-    f: F,
+    parts: [&[u8]; N],
+    make: impl FnOnce([Copied; N]) -> F,
     after: A,
     store: S,
     result: &mut Option<thread::Result<T>>,
@@ -131,21 +189,31 @@ where
 {
     let engine = engine_of_guest();
     let crew = guest.carrier();
-    let room = size_of::<Frame<F, T, A, S>>();
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let room = size_of::<Frame<F, T, A, S>>() + length;
     let frame: *mut Frame<F, T, A, S> = guest.room(room).cast();
+    // SAFETY: the room begins with the frame.
+    let mut end: *mut u8 = unsafe { frame.add(1) }.cast();
+    let copies = parts.map(|part| {
+        let copy = end;
+        // SAFETY: free memory of the crew's stack, of this length in all, which no one else's slice is in.
+        unsafe { copy.copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+        // SAFETY: as above: not beyond the room.
+        end = unsafe { end.add(part.len()) };
+        Copied(slice_from_raw_parts(copy, part.len()))
+    });
+    let work = Some((make(copies), after, store));
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe {
-        frame.write(Frame { work: Some((f, after, store)), result: None, guest, crew, engine })
-    };
+    unsafe { frame.write(Frame { work, result: None, guest, crew, engine }) };
     // Nothing of the user's is dropped while a signal handler must not use the stack.
     debug_assert!(result.is_none());
     let place: *mut Option<thread::Result<T>> = result;
     let fetch = |_| {
         // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it.
-        let result = unsafe { (*frame).result.take() };
-        // Not returned through `cross`: each step would copy it.
-        // SAFETY: the caller's, which is empty.
-        unsafe { place.write(result) };
+        let result = unsafe { &raw const (*frame).result };
+        // Not returned through `cross`, and not taken out first: each step would copy it.
+        // SAFETY: moved: nobody looks at the frame again. The place is the caller's, which is empty.
+        unsafe { place.copy_from_nonoverlapping(result, 1) };
     };
     // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
     match unsafe { guest.cross(room, run::<F, T, A, S>, frame.cast(), fetch) } {

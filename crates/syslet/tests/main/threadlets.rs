@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use syslet::{Builder, threadlet, try_threadlet};
+use syslet::{Builder, threadlet, threadlet_with, try_threadlet};
 
 use crate::util::pipe::Pipe;
 use crate::util::{LIMIT, attached, bounded, eventually, late, skip_in_pool, soon};
@@ -44,6 +44,59 @@ fn closure_that_sleeps_goes_on_beside_the_caller() {
         assert!(!threadlet.is_finished());
         pipe.put(7);
         assert_eq!(threadlet.join(), 7);
+    });
+}
+
+#[test]
+fn closure_has_copies_of_what_it_was_given() {
+    attached(|| {
+        // The last is more than is kept on a stack.
+        for size in [0, 1, 100, 5000, 1 << 20] {
+            let (mut one, mut other) = (vec![1u8; size], vec![2u8; size / 3]);
+            let pipe = Pipe::new();
+            let writer = pipe.clone();
+            let mut inline = None;
+            let away = threadlet_with(
+                [&one, &other],
+                move |[one, other]| (pipe.get(), one.to_vec(), other.to_vec()),
+                &mut inline,
+            );
+            assert!(inline.is_none(), "it waits for the pipe");
+            one.fill(3);
+            other.fill(4);
+            drop((one, other));
+            writer.put(7);
+            let answer = away.expect("it waits for the pipe").join();
+            assert!(answer == (7, vec![1; size], vec![2; size / 3]), "{size} bytes");
+        }
+    });
+}
+
+#[test]
+fn result_of_a_closure_with_copies_is_put_in_its_place() {
+    if skip_in_pool("inline") {
+        return;
+    }
+    attached(|| {
+        let inline = (0..1000usize).filter(|&n| {
+            let part = vec![b'x'; n];
+            let mut result = None;
+            let away = threadlet_with([&part], |[part]| Box::new(part.len()), &mut result);
+            let is_inline = away.is_none();
+            assert_eq!(result.is_some(), is_inline);
+            let answer = match away {
+                None => result.and_then(Result::ok),
+                Some(away) => Some(away.join()),
+            };
+            assert_eq!(answer, Some(Box::new(n)));
+            is_inline
+        });
+        assert!(inline.count() > 500);
+        let mut result: Option<thread::Result<()>> = None;
+        let away = threadlet_with([b"why"], |_| std::panic::panic_any("because"), &mut result);
+        let result = away.map_or(result, |away| Some(away.join_catch()));
+        let payload = result.expect("inline or away").expect_err("it has panicked");
+        assert_eq!(payload.downcast_ref(), Some(&"because"));
     });
 }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use super::path::OwnedPath;
 use super::run::run;
 
 /// How a directory is made: [`std::fs::DirBuilder`].
@@ -38,12 +37,11 @@ impl DirBuilder {
     ///
     /// As [`std::fs::DirBuilder::create`].
     pub async fn create(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        let path = OwnedPath::new(path.as_ref());
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(self.recursive);
         if let Some(mode) = self.mode {
             builder.mode(mode);
         }
-        run!(move || builder.create(&path))
+        run!([path], move |[path]| builder.create(path))
     }
 }

@@ -164,7 +164,7 @@ impl File {
             (result, buf)
         };
         let mut result = None;
-        let away = begin(read, Timer::start, &mut result);
+        let away = begin([], |[]| read(), Timer::start, &mut result);
         positioned(result, away).await
     }
 
@@ -187,7 +187,7 @@ impl File {
             (result, buf)
         };
         let mut result = None;
-        let away = begin(write, Timer::start, &mut result);
+        let away = begin([], |[]| write(), Timer::start, &mut result);
         positioned(result, away).await
     }
 
@@ -327,7 +327,7 @@ impl File {
         f: impl Fn(&StdFile) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let file = Arc::clone(&self.std);
-        run!(move || f(&file))
+        run!([], move |[]| f(&file))
     }
 
     /// Waits for a write that was acknowledged.
@@ -417,7 +417,7 @@ where
         });
     }
     let mut result = None;
-    match (begin(write, Timer::start, &mut result), result) {
+    match (begin([], |[]| write(), Timer::start, &mut result), result) {
         (None, Some(Ok(over))) => Ok(over),
         (None, Some(Err(panic))) => resume_unwind(panic),
         (None, None) => unreachable!("a closure is inline or away"),

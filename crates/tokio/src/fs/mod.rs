@@ -28,7 +28,6 @@ mod dir_builder;
 mod file;
 mod file_times;
 mod open_options;
-mod path;
 mod paths;
 mod read_dir;
 mod run;

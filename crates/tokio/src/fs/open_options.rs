@@ -5,7 +5,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::File;
-use super::path::OwnedPath;
 use super::run::run;
 
 /// How a file is opened: [`std::fs::OpenOptions`].
@@ -58,11 +57,8 @@ impl OpenOptions {
     }
 
     async fn open_std(&self, path: &Path) -> io::Result<std::fs::File> {
-        run!(short {
-            let path = OwnedPath::new(path);
-            let options = self.0.clone();
-            move || options.open(&path)
-        })
+        let options = self.0.clone();
+        run!(short[path], move |[path]| options.open(path))
     }
 }
 

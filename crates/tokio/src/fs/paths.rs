@@ -4,7 +4,6 @@ use std::fs::{Metadata, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::path::OwnedPath;
 use super::run::run;
 
 macro_rules! on_path {
@@ -15,14 +14,11 @@ macro_rules! on_path {
         ///
         #[doc = concat!("As [`", stringify!($function), "`].")]
         pub async fn $name(path: impl AsRef<Path>) -> io::Result<$result> {
-            on_path!($kind {
-                let path = OwnedPath::new(path.as_ref());
-                move || $function(&path)
-            })
+            on_path!($kind path, $function)
         }
     )*};
-    (short $f:block) => { run!(short $f) };
-    (long $f:block) => { run!($f) };
+    (short $path:ident, $function:path) => { run!(short [$path], |[path]| $function(path)) };
+    (long $path:ident, $function:path) => { run!([$path], |[path]| $function(path)) };
 }
 
 on_path! {
@@ -75,11 +71,7 @@ macro_rules! on_two_paths {
             $one: impl AsRef<Path>,
             $other: impl AsRef<Path>,
         ) -> io::Result<$result> {
-            run!({
-                let $one = OwnedPath::new($one.as_ref());
-                let $other = OwnedPath::new($other.as_ref());
-                move || $function(&$one, &$other)
-            })
+            run!([$one, $other], |[one, other]| $function(one, other))
         }
     )*};
 }
@@ -101,8 +93,7 @@ on_two_paths! {
 ///
 /// As [`std::fs::set_permissions`].
 pub async fn set_permissions(path: impl AsRef<Path>, perm: Permissions) -> io::Result<()> {
-    let path = OwnedPath::new(path.as_ref());
-    run!(move || std::fs::set_permissions(&path, perm.clone()))
+    run!([path], move |[path]| std::fs::set_permissions(path, perm.clone()))
 }
 
 /// Makes a file with these contents, or replaces those of a file.
@@ -111,7 +102,6 @@ pub async fn set_permissions(path: impl AsRef<Path>, perm: Permissions) -> io::R
 ///
 /// As [`std::fs::write`].
 pub async fn write(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> io::Result<()> {
-    let path = OwnedPath::new(path.as_ref());
     let contents = contents.as_ref().to_owned();
-    run!(move || std::fs::write(&path, &contents))
+    run!([path], move |[path]| std::fs::write(path, &contents))
 }

@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::path::OwnedPath;
 use super::run::run;
 use crate::Unblock;
 use crate::unblock::launch;
@@ -29,8 +28,7 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
 }
 
 async fn first_batch(path: &Path) -> io::Result<Batch> {
-    let path = OwnedPath::new(path);
-    run!(move || std::fs::read_dir(&path).map(Batch::fetch))
+    run!([path], |[path]| std::fs::read_dir(path).map(Batch::fetch))
 }
 
 /// See [`read_dir`]. Fetched in batches.
@@ -142,7 +140,7 @@ impl DirEntry {
     /// As [`std::fs::DirEntry::metadata`].
     pub async fn metadata(&self) -> io::Result<Metadata> {
         let entry = Arc::clone(&self.std);
-        run!(short move || entry.metadata())
+        run!(short [], move |[]| entry.metadata())
     }
 
     /// What it is; symbolic links are not followed.
@@ -155,6 +153,6 @@ impl DirEntry {
             return Ok(file_type);
         }
         let entry = Arc::clone(&self.std);
-        run!(short move || entry.file_type())
+        run!(short [], move |[]| entry.file_type())
     }
 }

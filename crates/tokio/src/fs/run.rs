@@ -1,6 +1,9 @@
 //! Running functions of std's.
 
+use std::ffi::OsStr;
 use std::future::poll_fn;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::{io, thread};
 
 use crate::unblock::error;
@@ -8,23 +11,24 @@ use crate::{UnblockError, budget};
 
 /// Ends the function with what a closure answers, which is an `io::Result`. The closure runs as in
 /// [`unblock`](crate::unblock()), without the runtime's context, until it is not interrupted: a signal on
-/// the thread that happens to run it says nothing to the caller.
+/// the thread that happens to run it says nothing to the caller. It is given its own copies of the paths.
 ///
 /// In the function itself and not in a future of its own, which would move the result once more. `short` is
 /// for what ends within microseconds or sleeps.
 macro_rules! run {
-    (short $f:expr) => {
-        $crate::fs::run::run!(@ $crate::budget::Timer::short, $f)
+    (short [$($path:expr),*], $f:expr) => {
+        $crate::fs::run::run!(@ $crate::budget::Timer::short, [$($path),*], $f)
     };
-    ($f:expr) => {
-        $crate::fs::run::run!(@ $crate::budget::Timer::start, $f)
+    ([$($path:expr),*], $f:expr) => {
+        $crate::fs::run::run!(@ $crate::budget::Timer::start, [$($path),*], $f)
     };
-    (@ $timer:expr, $f:expr) => {{
+    (@ $timer:expr, [$($path:expr),*], $f:expr) => {{
         $crate::fs::run::proceed().await;
         let away = {
             let mut result = None;
-            let f = $f;
-            match $crate::unblock::run(move || $crate::fs::run::again(f), $timer, &mut result) {
+            let paths = [$($crate::fs::run::bytes(&$path)),*];
+            let f = $crate::fs::run::on_paths($f);
+            match $crate::unblock::run(paths, f, $timer, &mut result) {
                 Some(away) => away,
                 None => match result {
                     Some(Ok(result)) => return result,
@@ -55,6 +59,24 @@ pub(super) fn panicked<T>(result: Option<thread::Result<T>>) -> io::Error {
 
 pub(super) fn flat<T>(result: Result<io::Result<T>, UnblockError>) -> io::Result<T> {
     result.unwrap_or_else(|error| Err(error.into()))
+}
+
+/// The bytes of a path.
+#[inline]
+pub(super) fn bytes(path: &(impl AsRef<Path> + ?Sized)) -> &[u8] {
+    path.as_ref().as_os_str().as_bytes()
+}
+
+/// A closure that calls `f` with the paths of these bytes until it is not interrupted.
+#[inline]
+pub(super) fn on_paths<const N: usize, F, T>(mut f: F) -> impl FnOnce([&[u8]; N]) -> io::Result<T>
+where
+    F: FnMut([&Path; N]) -> io::Result<T>,
+{
+    move |paths| {
+        let paths = paths.map(|bytes| Path::new(OsStr::from_bytes(bytes)));
+        again(|| f(paths))
+    }
 }
 
 /// Calls `f` until it is not interrupted.
