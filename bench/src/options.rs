@@ -35,7 +35,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Everything below, one after the other; takes about an hour.
+    /// Everything below, one after the other; takes about half an hour.
     All(AllOptions),
     /// Calls that do not wait: what protection adds to them.
     Inline(InlineOptions),

@@ -1,5 +1,6 @@
 //! The bench does not rot: each command runs with tiny parameters and says what it should.
 
+use std::io::Write;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ const FIELDS: [&str; 6] = ["n", "min_ns", "median_ns", "p90_ns", "p99_ns", "max_
 fn skipped() -> bool {
     let probe = syslet::probe().expect("attaching works or says why not");
     let Some(why) = probe.unsupported else { return false };
-    println!("skipped: calls cannot run inline here: {why}");
+    let _ = writeln!(std::io::stderr(), "\nskipped: calls cannot run inline here: {why}");
     true
 }
 

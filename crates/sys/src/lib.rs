@@ -1,6 +1,6 @@
 //! Raw system calls, the context switch and the kernel structures that syslet stands on.
 //!
-//! This is the only crate of the project with assembly. Everything that depends on the processor is
+//! This is the only Rust code of the project with assembly. Everything that depends on the processor is
 //! in [`arch`]; the rest is plain data ([`uapi`]) and thin wrappers around single calls ([`aio`],
 //! [`call`], [`descriptor`], [`futex`], [`memory`], [`uring`]). Nothing here keeps state, allocates, or uses
 //! thread-locals, so every function can run on a thread that has no thread-local storage of its own and

@@ -70,7 +70,9 @@ impl fmt::Display for AttachError {
             Self::TooManyGuests => {
                 write!(f, "{} threads are attached", crate::crew::MAX_GUESTS)
             }
-            Self::NoCrew => f.write_str("no crew thread is free and the limit is reached"),
+            Self::NoCrew => {
+                f.write_str("no crew thread is free, or a limit on outstanding work is reached")
+            }
             Self::Io(step, error) => write!(f, "{step}: {error}"),
         }
     }
@@ -82,7 +84,8 @@ impl std::error::Error for AttachError {}
 /// Why work was not accepted. What was to be done is handed back.
 #[non_exhaustive]
 pub enum SubmitError<Op> {
-    /// No crew thread is left to do it, and waiting for one was not asked for.
+    /// No crew thread is left to do it, or a bound of [`Limits`](crate::Limits) is reached, and waiting was not
+    /// asked for.
     Busy(Op),
     /// The call must not go through the engine, or is not known; nothing was run.
     Refused(Op, Refusal),

@@ -1,6 +1,7 @@
 //! What is mounted does what it is told.
 
 use std::fs;
+use std::io::Write;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -18,7 +19,7 @@ fn mount(
     match TestFs::mount(at, sizes.iter().enumerate().map(file).collect(), script) {
         Ok(mounted) => Some(mounted),
         Err(error) => {
-            println!("skipped: FUSE cannot be used here: {error}");
+            let _ = writeln!(std::io::stderr(), "\nskipped: FUSE cannot be used here: {error}");
             None
         }
     }

@@ -9,7 +9,7 @@ use rustix::fs::{XattrFlags, setxattr};
 use rustix::process::getuid;
 
 use super::util::{aio, libraries, run};
-use crate::util::{assert_code, stderr, syslet};
+use crate::util::{assert_code, skipped, stderr, syslet};
 
 #[track_caller]
 fn refused(command: &mut Command, status: i32, why: &str) {
@@ -28,8 +28,7 @@ fn copy(folder: &Path, mode: u32) -> std::path::PathBuf {
 #[test]
 fn programs_that_gain_privileges_are_refused() {
     if !getuid().is_root() {
-        println!("skipped: only root can make such programs");
-        return;
+        return skipped("only root can make such programs");
     }
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -52,8 +51,7 @@ fn programs_that_gain_privileges_are_refused() {
     // struct vfs_cap_data, version 2: CAP_NET_RAW, permitted and effective.
     let capabilities = [0x0200_0001_u32, 1 << 13, 0, 0, 0].map(u32::to_le_bytes).concat();
     if setxattr(&path, c"security.capability", &capabilities, XattrFlags::empty()).is_err() {
-        println!("skipped: file capabilities cannot be set here");
-        return;
+        return skipped("file capabilities cannot be set here");
     }
     // Root gains nothing by them; another user does.
     assert_code(&run(&[]).arg(&path).arg("1").output().unwrap(), 0);

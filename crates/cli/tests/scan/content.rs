@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-use crate::util::{MODES, Tree, assert_code, json, run, sorted, stderr, stdout, syslet};
+use crate::util::{MODES, Tree, assert_code, json, run, skipped, sorted, stderr, stdout, syslet};
 
 #[test]
 fn manifest_has_the_hash_of_every_file() {
@@ -25,8 +25,7 @@ fn manifest_has_the_hash_of_every_file() {
 #[test]
 fn b3sum_accepts_the_manifest() {
     if Command::new("b3sum").arg("--version").output().is_err() {
-        eprintln!("skipped: b3sum is not installed");
-        return;
+        return skipped("b3sum is not installed");
     }
     let (tree, out) = (Tree::sample(), Tree::new());
     let manifest = out.path().join("manifest");

@@ -1,6 +1,7 @@
 //! Runtimes, gates and folders.
 
 use std::future::Future;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -15,7 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn inline_possible(what: &str) -> bool {
     let probe = syslet::probe().expect("attaching works or says why not");
     if let Some(why) = &probe.unsupported {
-        eprintln!("skipped: {what}: calls cannot run inline here: {why}");
+        let _ =
+            writeln!(std::io::stderr(), "\nskipped: {what}: calls cannot run inline here: {why}");
     }
     probe.unsupported.is_none()
 }

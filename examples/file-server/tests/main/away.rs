@@ -1,5 +1,6 @@
 //! Files that are slow, and fail: on a file system of ours.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ fn mount(
     match TestFs::mount(at, (0..4).map(file).collect(), script) {
         Ok(mounted) => Some(mounted),
         Err(error) => {
-            println!("skipped: FUSE cannot be used here: {error}");
+            let _ = writeln!(std::io::stderr(), "\nskipped: FUSE cannot be used here: {error}");
             None
         }
     }
