@@ -5,6 +5,10 @@ cd "$(dirname "$0")/.."
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 
+# Cargo keeps what it has unpacked of the packages of a run before, and does not look whether they have changed
+# since. (A registry that is a directory, as theirs is, has no host in its name.)
+rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/syslet-*
+
 unpublished=(bench guide xtask file-server syslet-testfs)
 cargo package --quiet --workspace --allow-dirty "${unpublished[@]/#/--exclude=}"
 

@@ -49,18 +49,22 @@ fn threadlet_that_waits_for_its_caller_does_not_hang_it() {
     let path = "limits::threadlet_that_waits_for_its_caller_does_not_hang_it";
     let ended = Child::new().var("SYSLET_MAX_CREW", 3).run(path, || {
         attached(|| {
-            for _ in 0..50 {
+            const ROUNDS: u64 = 50;
+            let queued = || stats().guest.map(|guest| guest.queued);
+            let before = queued();
+            for _ in 0..ROUNDS {
                 let occupied = Occupied::all(3);
-                let before = stats().guest.map_or(0, |guest| guest.queued);
                 let (send, receive) = channel();
                 let away = threadlet(move || receive.recv().expect("the sender lives"));
                 assert!(!away.was_inline());
                 send.send(1).expect("the receiver lives");
                 occupied.release();
                 assert_eq!(away.join(), 1);
-                let queued = stats().guest.map_or(1, |guest| guest.queued - before);
-                assert_eq!(queued, 1, "counted as queued");
             }
+            // Nearly each: where a call of the round before is still ending, a call that occupies may be queued
+            // in its place. The pool counts none.
+            let counted = queued().zip(before).map(|(now, before)| now - before);
+            assert!(counted.is_none_or(|counted| counted > ROUNDS / 2), "counted: {counted:?}");
             assert!(stats().crew <= 3, "the limit is kept: {:?}", stats());
         });
     });
@@ -307,6 +311,7 @@ fn threads_that_cannot_be_made_are_done_without() {
 /// Attaches, and has all three crew threads that there may be asleep, so none is being made. A fourth is
 /// from now on when it is needed.
 fn three_that_sleep() -> (syslet::AttachGuard, Occupied) {
+    calls::keep_heap();
     let settings = || settings().stack_size(256 << 10);
     let guard = settings().attach().expect("three threads can be made");
     let occupied = Occupied::all(3);

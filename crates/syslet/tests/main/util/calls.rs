@@ -470,6 +470,23 @@ pub(crate) fn limit(resource: u32, value: u64) -> u64 {
     before
 }
 
+/// Has the process map a mebibyte for its heap and keep it, so that small allocations need no more address
+/// space, on threads that begin too.
+pub(crate) fn keep_heap() {
+    const SLACK: libc::c_int = 1 << 20;
+    for (option, value) in [
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_TRIM_THRESHOLD, libc::c_int::MAX),
+        (libc::M_TOP_PAD, SLACK),
+    ] {
+        // SAFETY: numbers.
+        let set = unsafe { libc::mallopt(option, value) };
+        assert_eq!(set, 1, "mallopt");
+    }
+    // Each is served from the heap, and the last is at its end.
+    drop((0..64).map(|_| vec![0u8; 16 << 10]).collect::<Vec<_>>());
+}
+
 /// Bytes of address space in use.
 pub(crate) fn address_space() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
