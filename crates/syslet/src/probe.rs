@@ -72,7 +72,7 @@ pub fn probe() -> Result<Probe, AttachError> {
         .iter()
         .count();
     let engine = crate::crew::start(crate::crew::Settings::default()).ok();
-    let membarrier = engine.is_some_and(|engine| engine.asymmetric);
+    let membarrier = engine.is_some_and(|engine| engine.is_asymmetric());
     let no_ring = engine
         .and_then(|engine| engine.disk_refused())
         .map(|errno| Unsupported::Refused("io_uring_setup", errno));

@@ -118,11 +118,13 @@ pub(crate) fn trap(nr: libc::c_long) {
 /// Gives the running thread, and what it makes, a filter that lets `denied` calls fail with an error
 /// number.
 pub(crate) fn deny(denied: &[(libc::c_long, i32)]) {
-    let mut filter = Filter::new();
-    for (nr, error) in denied {
-        filter.fail(*nr as u32, *error);
-    }
-    filter.install();
+    Filter::denying(denied).install();
+}
+
+/// The same for every thread of the process.
+#[allow(dead_code, reason = "for the suite of programs only")]
+pub(crate) fn deny_everywhere(denied: &[(libc::c_long, i32)]) {
+    Filter::denying(denied).install_with(libc::SECCOMP_FILTER_FLAG_TSYNC);
 }
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
@@ -183,23 +185,35 @@ impl Filter {
         self.0.push(step(ANSWER, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32));
     }
 
+    fn denying(denied: &[(libc::c_long, i32)]) -> Self {
+        let mut filter = Self::new();
+        for (nr, error) in denied {
+            filter.fail(*nr as u32, *error);
+        }
+        filter
+    }
+
     /// Puts the filter in force. `no_new_privs` is set only if the kernel asks for it: Docker does not
     /// set it.
-    fn install(mut self) {
+    fn install(self) {
+        self.install_with(0);
+    }
+
+    fn install_with(mut self, flags: libc::c_ulong) {
         self.0.push(step(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW));
-        if self.try_install() {
+        if self.try_install(flags) {
             return;
         }
         // SAFETY: clause *numbers*.
         assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-        assert!(self.try_install(), "seccomp: {}", io::Error::last_os_error());
+        assert!(self.try_install(flags), "seccomp: {}", io::Error::last_os_error());
     }
 
-    fn try_install(&mut self) -> bool {
+    fn try_install(&mut self, flags: libc::c_ulong) -> bool {
         let program = libc::sock_fprog { len: self.0.len() as u16, filter: self.0.as_mut_ptr() };
         let mode = libc::SECCOMP_SET_MODE_FILTER;
         // SAFETY: clause *live*.
-        unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) == 0 }
+        unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) == 0 }
     }
 }
 

@@ -217,6 +217,8 @@ impl Attach {
             return Ok(Some(why));
         }
         engine.attached.fetch_add(1, Ordering::SeqCst);
+        // A process that has sandboxed itself since the crew was made learns here that it must do without.
+        let _ = engine.heavy_fence();
         go(engine, guest);
         Ok(None)
     }

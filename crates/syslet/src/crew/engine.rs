@@ -33,7 +33,7 @@ use super::member::{Crew, Hurry, kick};
 use super::watchdog;
 use crate::stats::Counters;
 use crate::sync::{
-    AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Mutex, Ordering, compiler_fence, fence, lock,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Mutex, Ordering, lock,
 };
 
 /// Most guests at a time. A bound so that the maps need no growing; a guest is a thread.
@@ -103,8 +103,8 @@ pub(crate) struct Engine {
     pub(crate) writers: crate::call::Writers,
     /// Why the mechanism cannot be used in this process, if so.
     pub(crate) unsupported: Option<Unsupported>,
-    /// True if `membarrier` works: then `begin` needs no fence.
-    pub(crate) asymmetric: bool,
+    /// True as long as `membarrier` works: then `begin` and `finish` need no fence. Never set again.
+    pub(super) asymmetric: AtomicBool,
     /// `SYSLET_CHECK_IDENTITY=1`: each standby compares itself with the thread that it takes a guest from.
     pub(super) compares_identities: bool,
     /// What the thread that started the engine might run on; for closures of nobody's.
@@ -238,7 +238,7 @@ impl Engine {
             park: crate::park::Park::new(),
             writers: crate::call::Writers::new(),
             unsupported: mechanism::check(),
-            asymmetric: syslet_sys::call::membarrier_register() == 0,
+            asymmetric: AtomicBool::new(syslet_sys::call::membarrier_register() == 0),
             compares_identities: std::env::var_os("SYSLET_CHECK_IDENTITY")
                 .is_some_and(|value| value == "1"),
             affinity,
@@ -429,28 +429,6 @@ impl Engine {
             syslet_sys::futex::wake(&cpu.alert, 1);
         }
         self.watchdog.rouse();
-    }
-
-    /// Orders what this thread did before and does after it, in the sight of a thread that makes a
-    /// [`heavy_fence`](Self::heavy_fence).
-    #[inline(always)]
-    pub(crate) fn light_fence(&self) {
-        if self.asymmetric {
-            compiler_fence(Ordering::SeqCst);
-        } else {
-            // SeqCst: pairs with the fence in `heavy_fence`.
-            fence(Ordering::SeqCst);
-        }
-    }
-
-    /// Orders all earlier stores of this thread, and of every thread as far as it has run, before
-    /// all later loads of this thread.
-    pub(crate) fn heavy_fence(&self) {
-        if self.asymmetric {
-            syslet_sys::call::membarrier();
-        }
-        // SeqCst: pairs with the fence in `light_fence` where there is no membarrier.
-        fence(Ordering::SeqCst);
     }
 
     /// Tells those who wait in `attach` and `drain` that something has changed.

@@ -310,10 +310,14 @@ impl Guest {
         let number = self.number.load(Ordering::Relaxed) + 1;
         self.number.store(number, Ordering::Relaxed);
         let cpu: &Cpu = &engine.cpus[self.cpu.load(Ordering::Relaxed) as usize];
-        crew.word.begin(number);
-        // The word must be visible before `alert` is read: a sentinel that goes to sleep clears
+        // The word must be visible before `alert` is read: a watchdog that goes to sleep clears
         // `alert`, makes a heavy fence and reads the words. Its fence orders us too.
-        engine.light_fence();
+        if engine.is_asymmetric() {
+            crew.word.begin(number);
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            crew.word.begin_fenced(number);
+        }
         if cpu.alert.load(Ordering::Relaxed) == 0 {
             engine.rouse(cpu);
         }
@@ -328,8 +332,9 @@ impl Guest {
 
     /// By a standby: takes the guest out of call `number`.
     pub(super) fn take(&self, engine: &Engine, number: u64) -> bool {
-        self.carrier_now()
-            .is_some_and(|crew| self.dispute.take(&crew.word, number, || engine.heavy_fence()))
+        self.carrier_now().is_some_and(|crew| {
+            self.dispute.take(&crew.word, number, || engine.fence_for_call(crew, number))
+        })
     }
 
     /// The call in progress, or [`NONE`]. A hint: it may be over by now. Sentinels call it.

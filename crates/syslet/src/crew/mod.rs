@@ -15,6 +15,8 @@ mod ending;
 #[cfg(not(loom))]
 mod engine;
 #[cfg(not(loom))]
+mod fences;
+#[cfg(not(loom))]
 mod fork;
 #[cfg(not(loom))]
 mod guest;

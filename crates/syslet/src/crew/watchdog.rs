@@ -278,8 +278,9 @@ impl Watch {
             cpu.alert.store(0, Ordering::SeqCst);
         }
         // A call that began before it could see the cleared flags is seen here.
-        self.engine.heavy_fence();
-        let idle = self.guests().all(|guest| guest.call_in_progress() == 0);
+        // Where the fence is refused it need not be: not this time. By the next one it is.
+        let ordered = self.engine.heavy_fence();
+        let idle = ordered && self.guests().all(|guest| guest.call_in_progress() == 0);
         if idle {
             while desk.asleep.load(Ordering::SeqCst) && desk.bell.load(Ordering::SeqCst) == bell {
                 futex::wait(&desk.bell, bell, None);
@@ -438,7 +439,7 @@ fn carrier_time(guest: &super::guest::Guest) -> u64 {
 }
 
 /// CPU time that kernel thread `tid` has used, in nanoseconds; 0 if it cannot be asked.
-fn cpu_time(tid: i32) -> u64 {
+pub(super) fn cpu_time(tid: i32) -> u64 {
     // The clock of one thread by its id: (~tid << 3) | CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED, see
     // clock_getcpuclockid(3) and include/linux/posix-timers.h.
     let clock = ((!tid as u32) << 3 | 6) as i32;

@@ -19,13 +19,16 @@
 //! - the claimer sees the word unchanged: then the caller will see the claim;
 //! - both see each other: `verdict` decides.
 //!
+//! A heavy fence that is refused orders nobody. The claimer gives up then: its claim stands, so the caller asks for the
+//! verdict, and gets it.
+//!
 //! Of `finish(n)` and any number of `take(n)` exactly one succeeds, and whoever it is goes on with the
 //! guest: it alone may touch what belongs to the guest from then on. The word is the crew thread's and
 //! not the guest's, because the one who has lost stores its 0 at any time later, when the guest may be
 //! in its next call on another thread; for the same reason `finish` asks whether its own call *or a
 //! later one* was claimed.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// No call in progress.
 pub(crate) const NONE: u64 = 0;
@@ -51,23 +54,41 @@ impl Numbers {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct CallWord(AtomicU64);
+pub(crate) struct CallWord {
+    call: AtomicU64,
+    /// The last call that began with a whole fence, and therefore ends with one.
+    fenced: AtomicU64,
+}
 
 impl CallWord {
     pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(NONE))
+        Self { call: AtomicU64::new(NONE), fenced: AtomicU64::new(NONE) }
     }
 
     /// 0 to `number`: the guest's context is complete and may be taken.
     #[inline(always)]
     pub(crate) fn begin(&self, number: u64) {
         // Release: pairs with the acquire of a `take` that succeeds.
-        self.0.store(number, Ordering::Release);
+        self.call.store(number, Ordering::Release);
+    }
+
+    /// The same without the help of `membarrier`: with the fence that must follow.
+    pub(crate) fn begin_fenced(&self, number: u64) {
+        // Relaxed: seen by who sees the call.
+        self.fenced.store(number, Ordering::Relaxed);
+        self.begin(number);
+        // SeqCst: pairs with the heavy fence of whoever looks for calls.
+        fence(Ordering::SeqCst);
+    }
+
+    /// True if call `number` ends with a whole fence.
+    pub(crate) fn is_fenced(&self, number: u64) -> bool {
+        self.fenced.load(Ordering::Relaxed) == number
     }
 
     /// The call in progress, or [`NONE`]. A hint: it may be over by now.
     pub(crate) fn current(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.call.load(Ordering::Acquire)
     }
 }
 
@@ -90,15 +111,20 @@ impl Dispute {
     /// fence: nothing but a compiler fence where that is `membarrier`.
     #[inline(always)]
     pub(crate) fn finish(&self, word: &CallWord, number: u64, light_fence: impl FnOnce()) -> bool {
-        word.0.store(NONE, Ordering::Release);
+        word.call.store(NONE, Ordering::Release);
         light_fence();
         // Acquire: what the guest does next is not done before this is known.
         self.claim.load(Ordering::Acquire) < number || self.decide(number)
     }
 
     /// Takes the guest out of call `number`, made by the thread whose word is `word`. True: the caller
-    /// goes on with the guest.
-    pub(crate) fn take(&self, word: &CallWord, number: u64, heavy_fence: impl FnOnce()) -> bool {
+    /// goes on with the guest. `heavy_fence` says whether it has ordered the thread that makes the call.
+    pub(crate) fn take(
+        &self,
+        word: &CallWord,
+        number: u64,
+        heavy_fence: impl FnOnce() -> bool,
+    ) -> bool {
         let claimed = self.claim.load(Ordering::Relaxed);
         // Stale or claimed already: without disturbing anybody.
         if number == NONE || claimed >= number || word.current() != number {
@@ -109,9 +135,8 @@ impl Dispute {
         if mine.is_err() {
             return false;
         }
-        heavy_fence();
         // Acquire: pairs with the release of `begin(number)`.
-        word.current() == number && self.decide(number)
+        heavy_fence() && word.current() == number && self.decide(number)
     }
 
     /// The caller and the claimer of `number` meet: the first one wins.
@@ -182,8 +207,9 @@ mod models {
         fence(Ordering::SeqCst);
     }
 
-    fn heavy() {
+    fn heavy() -> bool {
         fence(Ordering::SeqCst);
+        true
     }
 
     fn guest() -> Arc<Guest> {
@@ -213,6 +239,32 @@ mod models {
             standbys.into_iter().for_each(|standby| standby.join().unwrap());
             // Once before the call, once after it.
             assert_eq!(guest.resumed.load(Ordering::Relaxed), 2);
+        });
+    }
+
+    #[test]
+    fn a_standby_whose_heavy_fence_is_refused_leaves_the_guest_alone() {
+        bounded(|| {
+            let guest = guest();
+            let standby = {
+                let guest = Arc::clone(&guest);
+                thread::spawn(move || {
+                    let taken = guest.dispute.take(&guest.words[0], 1, || false);
+                    if taken {
+                        guest.run();
+                    }
+                    taken
+                })
+            };
+            guest.run();
+            guest.words[0].begin(1);
+            // Where membarrier was thought to work the light fence is none.
+            let stayed = guest.dispute.finish(&guest.words[0], 1, || ());
+            if stayed {
+                guest.run();
+            }
+            assert!(!standby.join().unwrap());
+            assert!(stayed, "nobody else goes on with the guest");
         });
     }
 

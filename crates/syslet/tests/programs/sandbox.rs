@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use syslet::{Mode as Working, Submitted, Unsupported};
 
-use crate::container::{check_docker, check_scheduling, deny, docker, forbid, trap};
+use crate::container::{
+    check_docker, check_scheduling, deny, deny_everywhere, docker, forbid, trap,
+};
 use crate::runner::{FOLLOW, GUESTS, Scenario};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off, make, settings};
@@ -15,6 +17,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_used_gs_base_leads_to_the_pool", FOLLOW, gs_base),
     Scenario::new("a_shadow_stack_leads_to_the_pool", FOLLOW, shadow_stack),
     Scenario::new("a_sandbox_without_membarrier_is_no_obstacle", FOLLOW, no_membarrier),
+    Scenario::new(
+        "a_sandbox_that_takes_membarrier_away_later_holds_no_guest_up",
+        FOLLOW,
+        membarrier_goes,
+    ),
     Scenario::new("a_c_library_told_to_leave_rseq_alone_is_no_obstacle", FOLLOW, no_rseq),
     Scenario::new("an_allocator_with_caches_per_cpu_leads_to_the_pool", FOLLOW, allocator),
     Scenario::new("a_sandbox_without_close_range_or_seccomp_is_answered", FOLLOW, no_seal),
@@ -115,6 +122,27 @@ fn no_membarrier() {
     works();
     let _guard = attach();
     (0..200).for_each(|_| hand_off());
+}
+
+/// The read that is made next ends only by what its guest does after it.
+fn membarrier_goes() {
+    let guard = attach();
+    hand_off();
+    let before = syslet::probe().expect("the thread is attached").membarrier;
+    if !before {
+        crate::runner::skip("no membarrier here");
+    }
+    let other = std::thread::spawn(|| {
+        let _guard = attach();
+        (0..100).for_each(|_| hand_off());
+    });
+    deny_everywhere(&[(libc::SYS_membarrier, libc::EPERM)]);
+    finish_all(away_reads(3));
+    assert!(!syslet::probe().expect("the thread is attached").membarrier, "it is believed in");
+    other.join().expect("another guest ends well");
+    (0..200).for_each(|_| hand_off());
+    drop(guard);
+    works();
 }
 
 fn no_rseq() {
