@@ -151,13 +151,15 @@ fn end_with_the_last(engine: &'static Engine) {
         nap();
     }
     loop {
-        match found.load(Ordering::Acquire) {
+        let seen = found.load(Ordering::Acquire);
+        match seen {
             NOBODY => break,
             // Nobody else would take the program's signals.
             WORK => _ = call::set_signal_mask(MASK.load(Ordering::SeqCst)),
             _ => {}
         }
-        futex::wait(&found, found.load(Ordering::Acquire), None);
+        // As long as it is what was seen: there is no second call for what comes in between.
+        futex::wait(&found, seen, None);
     }
     // SAFETY: what the C library does at the end of the last thread, on a thread that holds nothing.
     unsafe { libc::exit(0) }
