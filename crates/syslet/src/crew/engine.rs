@@ -186,8 +186,15 @@ fn start_engine(settings: Settings) -> io::Result<&'static Engine> {
     if let Some(engine) = engine() {
         return Ok(engine);
     }
-    let engine: &'static Engine = Box::leak(Box::new(Engine::new(settings)?));
-    watchdog::start(engine)?;
+    let made = Box::into_raw(Box::new(Engine::new(settings)?));
+    // SAFETY: a box that is leaked but where nobody has seen it, below.
+    let engine: &'static Engine = unsafe { &*made };
+    if let Err(error) = watchdog::start(engine) {
+        // Each call tries again: nothing is left behind.
+        // SAFETY: there is no thread that could have seen it, and `engine` is not used any more.
+        drop(unsafe { Box::from_raw(made) });
+        return Err(error);
+    }
     super::signals::install();
     // Release: pairs with the acquire in `engine`.
     ENGINE.store(std::ptr::from_ref(engine).cast_mut(), Ordering::Release);

@@ -231,6 +231,16 @@ fn no_threads() {
     deny(&[(libc::SYS_clone3, libc::EAGAIN), (libc::SYS_clone, libc::EAGAIN)]);
     assert!(settings().attach().is_err(), "no thread can be made");
     assert!(!syslet::is_attached());
+    // Whoever tries again and again must not run out of memory.
+    let size = || {
+        let size =
+            crate::proc::process_field(sys::getpid(), "VmData").expect("a field of every process");
+        size.trim_end_matches(" kB").parse::<usize>().expect("a number of KiB")
+    };
+    let before = size();
+    (0..200).for_each(|_| assert!(settings().attach().is_err(), "no thread can be made"));
+    let grown = size() - before;
+    assert!(grown < 2000, "{grown} KiB for 200 crews that could not be made");
 }
 
 fn bound() {
