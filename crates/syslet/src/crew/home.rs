@@ -49,7 +49,7 @@ mod tag {
 }
 
 /// Signals that can be on their way at once. More come without their information.
-const LETTERS: usize = 32;
+pub(super) const LETTERS: usize = 32;
 
 impl Letter {
     fn new() -> Self {
@@ -332,8 +332,8 @@ impl Home {
         // SAFETY: the letter is the home's until it is sent.
         let signal = unsafe { (*letter.info.get()).signo };
         letter.set(tag::SENT);
-        // Records are aligned to more than there are letters: the low bits say which.
-        let value = std::ptr::from_ref(guest) as usize | at;
+        // Numbers and no pointer: others can send such a signal too.
+        let value = guest.index * LETTERS + at;
         let uid = call::user_ids()[0];
         let poke = Siginfo::queued(SIGSETXID, super::signals::LETTER_CODE, pid, uid, value);
         if call::queue_to_thread(pid, tid, &poke) < 0 {

@@ -16,6 +16,7 @@ use syslet_sys::{arch, call};
 
 use super::ending;
 use super::engine::{Engine, engine};
+use super::home::LETTERS;
 use super::identity::Ids;
 use super::member::Crew;
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
@@ -130,12 +131,10 @@ fn cancel_here(crew: &Crew, slot: usize, info: &Siginfo, context: *mut UContext)
 /// A signal waits in a home for the guest that this thread carries, or carried a moment ago.
 /// The interrupted code blocks `blocked`.
 fn letter_here(crew: Option<&Crew>, pid: i32, value: usize, blocked: u64) {
-    let low = align_of::<super::guest::Guest>() - 1;
-    let guest = (value & !low) as *const super::guest::Guest;
-    // SAFETY: sent by a home of this process, which names its guest; records are never freed.
-    let Some(guest) = (unsafe { guest.as_ref() }) else { return };
+    // Whoever may signal this process can send this with any value, so it is only looked up.
+    let Some(guest) = engine().and_then(|engine| engine.guest(value / LETTERS)) else { return };
     let here = guest.carrier_now().zip(crew).is_some_and(|(a, b)| std::ptr::eq(a, b));
-    let taken = guest.home.receive(pid, value & low, here);
+    let taken = guest.home.receive(pid, value % LETTERS, here);
     let ends = |info: &Siginfo| blocked & bit(info.signo) != 0 && ending::ends_process(info);
     if let (Some(info), Some(engine)) = (taken.filter(ends), engine()) {
         engine.watchdog.hand_on(info.signo);

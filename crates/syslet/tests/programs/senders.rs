@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
-use crate::runner::{ALL, Scenario};
+use crate::runner::{ALL, GUESTS, Scenario};
 use crate::sys;
-use crate::work::{attach, away_reads, finish_all};
+use crate::work::{attach, away_reads, finish_all, hand_off};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("the_sender_of_a_signal_is_told", ALL, siginfo),
+    Scenario::new("a_signal_that_looks_like_the_librarys_own_harms_nothing", GUESTS, forged),
     Scenario::new("the_child_of_a_sigchld_is_told", ALL, sigchld),
     Scenario::new("a_sigchld_disturbs_no_call_of_the_thread_that_forked", ALL, sigchld_away),
 ];
@@ -43,6 +44,24 @@ fn siginfo() {
     assert_eq!(SENDER.load(Ordering::SeqCst), pid, "si_pid of kill");
     assert_eq!(CODE.load(Ordering::SeqCst), libc::SI_USER, "si_code of kill");
     assert_eq!(child.end(), 0);
+}
+
+/// Another process that may signal this one names it as the sender, and every code and value that it likes.
+fn forged() {
+    let _guard = attach();
+    hand_off();
+    let (parent, carrier) = (sys::getpid(), sys::gettid());
+    let child = sys::fork(move || {
+        // The library's codes (crew/signals.rs), and values that are addresses, near or wild, or numbers of guests.
+        let codes = [-7_331, -7_332, -7_333];
+        let values = [0, 1, 31, 32, 127, 128, 4096, 1 << 17, 0x7000_0000_0000, 1 << 63, usize::MAX];
+        let sent = codes
+            .iter()
+            .all(|code| values.iter().all(|value| sys::forge(parent, carrier, 33, *code, *value)));
+        i32::from(!sent)
+    });
+    assert_eq!(child.end(), 0, "the signals can be sent");
+    (0..20).for_each(|_| hand_off());
 }
 
 fn sigchld() {

@@ -516,6 +516,18 @@ pub(crate) fn queue_signal(pid: i32, signal: i32, value: usize) -> bool {
     unsafe { libc::sigqueue(pid, signal, value) == 0 }
 }
 
+/// Queues a signal to one thread of process `pid` that names that process itself as the sender.
+pub(crate) fn forge(pid: i32, tid: i32, signal: i32, code: i32, value: usize) -> bool {
+    let mut info = [0u64; 16];
+    info[0] = signal as u64; // si_signo, si_errno
+    info[1] = u64::from(code as u32); // si_code
+    info[2] = pid as u64; // si_pid, si_uid
+    info[3] = value as u64;
+    let (nr, info) = (libc::SYS_rt_tgsigqueueinfo, info.as_ptr());
+    // SAFETY: clause B.
+    unsafe { libc::syscall(nr, pid, tid, signal, info) == 0 }
+}
+
 /// Waits until `word` differs from `old`; says whether it did within [`PATIENCE`].
 pub(crate) fn wait_change(word: &AtomicU32, old: u32) -> bool {
     let end = Instant::now() + PATIENCE;
