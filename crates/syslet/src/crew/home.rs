@@ -156,7 +156,10 @@ impl Home {
 
     /// The running kernel thread is about to be the home of a guest that blocks `mask`.
     pub(super) fn prepare(&self, mask: u64) {
-        self.commands.store(0, Ordering::Relaxed);
+        if self.commands.swap(0, Ordering::AcqRel) & command::TAKE_IDS != 0 {
+            // By a carrier of the guest that had this record before, whose home has gone on. It waits.
+            self.answer_ids(DONE);
+        }
         self.wanted.store(!mask | ALWAYS, Ordering::Relaxed);
         self.tid.store(call::gettid(), Ordering::Release);
     }
@@ -233,7 +236,11 @@ impl Home {
         let told = self.answered() != self.answered_then.load(Ordering::Relaxed);
         // SAFETY: see `Sync`: the command was loaded with acquire.
         let done = told || unsafe { &*self.ids.get() }.take_over();
-        self.answer.store(if done { DONE } else { FAILED }, Ordering::Release);
+        self.answer_ids(if done { DONE } else { FAILED });
+    }
+
+    fn answer_ids(&self, answer: u32) {
+        self.answer.store(answer, Ordering::Release);
         futex::wake(&self.answer, 1);
     }
 }
@@ -395,3 +402,36 @@ const FAILED: u32 = 2;
 /// How long a home waits for the signal that follows an answer at once. (It is there already if it
 /// came together with the command to go on.)
 const ANSWER_TIME: Timespec = Timespec { sec: 0, nsec: 2_000_000 };
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sync::AtomicBool;
+
+    #[test]
+    fn who_asks_for_ids_is_answered_though_the_record_has_another_guest() {
+        let home = Arc::new(Home::new().expect("memory is there"));
+        let has_gone = Arc::new(AtomicBool::new(false));
+        let (done, is_done) = channel();
+        let asks = {
+            let (home, has_gone) = (Arc::clone(&home), Arc::clone(&has_gone));
+            std::thread::spawn(move || {
+                let still = || !has_gone.load(Ordering::SeqCst);
+                let followed = home.take_ids(call::getpid(), &Ids::none(), 0, still);
+                done.send(followed).unwrap();
+            })
+        };
+        while home.commands.load(Ordering::SeqCst) & command::TAKE_IDS == 0 {
+            std::thread::yield_now();
+        }
+        home.prepare(0);
+        has_gone.store(true, Ordering::SeqCst);
+        let followed = is_done.recv_timeout(Duration::from_secs(10));
+        assert_eq!(followed, Ok(true), "it waits for a home that is not there");
+        asks.join().unwrap();
+    }
+}
