@@ -13,7 +13,7 @@
 use std::io;
 
 use syslet_sys::arch::Verdict;
-use syslet_sys::uapi::{SIGCANCEL, SIGSETXID, SIGURG, Siginfo, Timespec};
+use syslet_sys::uapi::{SI_TKILL, SIGCANCEL, SIGSETXID, SIGURG, Siginfo, Timespec};
 use syslet_sys::{call, futex};
 
 use super::guest::Guest;
@@ -270,7 +270,7 @@ impl Home {
         let wanted = self.wanted.load(Ordering::Relaxed);
         let mut info = Siginfo::queued(0, 0, 0, 0, 0);
         let signal = call::wait_signal(wanted, &mut info, None) as i32;
-        if signal == SIGURG && info.pid == pid {
+        if signal == SIGURG {
             return self.poked(guest, pid, &info);
         }
         if signal == SIGSETXID {
@@ -282,8 +282,9 @@ impl Home {
         false
     }
 
-    /// A signal from this process, by which commands and answers are announced. True: the guest comes
-    /// home.
+    /// The signal by which commands and answers are announced, which may be the program's too. What is announced
+    /// while such a one of the program's is pending comes with that, because there is only one at a time. True: the
+    /// guest comes home.
     fn poked(&self, guest: &Guest, pid: i32, info: &Siginfo) -> bool {
         let answered = self.look_after_letters(guest, pid);
         // A command is there before its signal is sent.
@@ -292,10 +293,33 @@ impl Home {
         if commands & command::TAKE_IDS != 0 {
             self.obey_ids();
         }
-        if commands == 0 && !answered {
-            self.forward(guest, pid, info);
+        let comes_home = commands & command::GO_ON != 0;
+        let ours = info.code == SI_TKILL && info.pid == pid && (commands != 0 || answered);
+        match (ours, comes_home) {
+            (true, _) => {}
+            (false, false) => self.forward(guest, pid, info),
+            (false, true) => self.keep(pid, info),
         }
-        commands & command::GO_ON != 0
+        comes_home
+    }
+
+    /// Leaves a signal for the guest, which is coming home.
+    fn keep(&self, pid: i32, info: &Siginfo) {
+        match self.write(info) {
+            Some(at) => self.letters[at].set(tag::KEPT),
+            None => _ = call::queue_to_thread(pid, self.tid(), info),
+        }
+    }
+
+    /// Puts a signal into a free letter, if there is one.
+    fn write(&self, info: &Siginfo) -> Option<usize> {
+        let at = self.letters.iter().position(|letter| letter.tag() == tag::FREE)?;
+        let letter = &self.letters[at];
+        // SAFETY: the letter is free, so it is the home's.
+        unsafe { *letter.info.get() = *info };
+        let used = letter.state.load(Ordering::Relaxed) & !tag::MASK;
+        letter.state.store(used.wrapping_add(tag::USE), Ordering::Relaxed);
+        Some(at)
     }
 
     /// Passes a signal on to the kernel thread that carries the guest.
@@ -303,15 +327,11 @@ impl Home {
     /// A thread may queue a signal that names another sender to itself only. So the carrier is told by
     /// a signal of ours where to find it, and queues it to itself, if it still carries the guest.
     fn forward(&self, guest: &Guest, pid: i32, info: &Siginfo) {
-        let Some(at) = self.letters.iter().position(|letter| letter.tag() == tag::FREE) else {
+        let Some(at) = self.write(info) else {
             // Without its information rather than not at all.
             call::tgkill(pid, self.carrier_tid(guest).unwrap_or(self.tid()), info.signo);
             return;
         };
-        // SAFETY: the letter is free, so it is the home's.
-        unsafe { *self.letters[at].info.get() = *info };
-        let used = self.letters[at].state.load(Ordering::Relaxed) & !tag::MASK;
-        self.letters[at].state.store(used.wrapping_add(tag::USE), Ordering::Relaxed);
         self.send_letter(guest, pid, at);
     }
 
@@ -377,18 +397,20 @@ impl Home {
 
     /// The guest is coming home: so do signals that have not reached it.
     fn take_letters_home(&self, pid: i32) {
-        for letter in &self.letters {
-            let state = letter.state.fetch_and(!tag::MASK, Ordering::AcqRel);
-            if state & tag::MASK == tag::FREE {
-                continue;
-            }
-            if state & tag::MASK == tag::RETURNED {
-                // It comes with a signal of ours, which must not be left for the program to find.
-                let mut poke = Siginfo::queued(0, 0, 0, 0, 0);
-                call::wait_signal(1 << (SIGURG - 1), &mut poke, Some(&ANSWER_TIME));
-            }
+        let (mut there, mut returned) = (0u32, false);
+        for (at, letter) in self.letters.iter().enumerate() {
+            let tag = letter.state.fetch_and(!tag::MASK, Ordering::AcqRel) & tag::MASK;
+            there |= u32::from(tag != tag::FREE) << at;
+            returned |= tag == tag::RETURNED;
+        }
+        if returned {
+            // It comes with a signal of ours, which must not be left for the program to find.
+            let mut poke = Siginfo::queued(0, 0, 0, 0, 0);
+            call::wait_signal(1 << (SIGURG - 1), &mut poke, Some(&ANSWER_TIME));
+        }
+        for at in (0..LETTERS).filter(|at| there & 1 << at != 0) {
             // SAFETY: nobody else has it: the state was changed here.
-            let info = unsafe { *letter.info.get() };
+            let info = unsafe { *self.letters[at].info.get() };
             call::queue_to_thread(pid, call::gettid(), &info);
         }
     }

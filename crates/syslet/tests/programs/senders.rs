@@ -9,6 +9,7 @@ use crate::work::{attach, away_reads, finish_all, hand_off};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("the_sender_of_a_signal_is_told", ALL, siginfo),
     Scenario::new("a_signal_that_looks_like_the_librarys_own_harms_nothing", GUESTS, forged),
+    Scenario::new("a_signal_like_the_one_for_homes_keeps_no_guest_from_its_own", GUESTS, urgent),
     Scenario::new("the_child_of_a_sigchld_is_told", ALL, sigchld),
     Scenario::new("a_sigchld_disturbs_no_call_of_the_thread_that_forked", ALL, sigchld_away),
 ];
@@ -62,6 +63,45 @@ fn forged() {
     });
     assert_eq!(child.end(), 0, "the signals can be sent");
     (0..20).for_each(|_| hand_off());
+}
+
+/// Another process has sent the very signal by which homes are told, and the home, on a busy CPU, has not seen it
+/// when its guest tells it.
+fn urgent() {
+    sys::handle(libc::SIGURG, note_sender);
+    let words = sys::shared_words();
+    let parent = sys::getpid();
+    let child = sys::fork(move || {
+        while sys::parent_pid() == parent {
+            let home = words[0].load(Ordering::SeqCst) as i32;
+            if home < 0 {
+                return 0;
+            }
+            if home > 0 {
+                sys::kill_thread(parent, home, libc::SIGURG);
+                words[0].store(0, Ordering::SeqCst);
+            }
+        }
+        1
+    });
+    let pid = child.0;
+    let hogs = sys::Hogs::on_every_cpu();
+    for round in 1..=20 {
+        let guest = std::thread::spawn(move || {
+            let home = sys::gettid();
+            let guard = attach();
+            sys::set_nice_of(home, 19);
+            words[0].store(home as u32, Ordering::SeqCst);
+            sys::spin_until("it is sent", || words[0].load(Ordering::SeqCst) == 0);
+            drop(guard);
+        });
+        guest.join().expect("the guest comes home");
+        assert_eq!(HITS.load(Ordering::SeqCst), round, "signals handled");
+        assert_eq!(SENDER.load(Ordering::SeqCst), pid, "si_pid of what was handled");
+    }
+    drop(hogs);
+    words[0].store(u32::MAX, Ordering::SeqCst);
+    assert_eq!(child.end(), 0);
 }
 
 fn sigchld() {

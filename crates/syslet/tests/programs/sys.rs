@@ -280,7 +280,7 @@ impl Drop for Hogs {
     }
 }
 
-fn parent_pid() -> i32 {
+pub(crate) fn parent_pid() -> i32 {
     number_call(libc::SYS_getppid, [0; 4]) as i32
 }
 
@@ -347,8 +347,13 @@ pub(crate) fn nice() -> i32 {
 }
 
 pub(crate) fn set_nice(value: i32) {
+    set_nice_of(0, value);
+}
+
+/// Of kernel thread `tid`.
+pub(crate) fn set_nice_of(tid: i32, value: i32) {
     // SAFETY: clause A.
-    let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+    let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, tid as u32, value) };
     assert_eq!(answer, 0, "setpriority: {}", io::Error::last_os_error());
 }
 
@@ -514,6 +519,11 @@ pub(crate) fn queue_signal(pid: i32, signal: i32, value: usize) -> bool {
     let value = libc::sigval { sival_ptr: value as *mut libc::c_void };
     // SAFETY: clause A: the value is a number to us.
     unsafe { libc::sigqueue(pid, signal, value) == 0 }
+}
+
+/// Sends a signal to one thread of process `pid`.
+pub(crate) fn kill_thread(pid: i32, tid: i32, signal: i32) -> bool {
+    number_call(libc::SYS_tgkill, [pid as usize, tid as usize, signal as usize, 0]) == 0
 }
 
 /// Queues a signal to one thread of process `pid` that names that process itself as the sender.
