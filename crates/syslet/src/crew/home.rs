@@ -13,7 +13,7 @@
 use std::io;
 
 use syslet_sys::arch::Verdict;
-use syslet_sys::uapi::{SI_TKILL, SIGCANCEL, SIGSETXID, SIGURG, Siginfo, Timespec};
+use syslet_sys::uapi::{SIGCANCEL, SIGSETXID, SIGURG, Siginfo, Timespec};
 use syslet_sys::{call, futex};
 
 use super::guest::Guest;
@@ -104,6 +104,8 @@ pub(super) struct Home {
     tid: AtomicI32,
     /// Commands, one bit each.
     commands: AtomicU32,
+    /// 1: the signal for the command to go on was sent.
+    told: AtomicU32,
     /// Held by the carrier that has ids taken over.
     ids_lock: AtomicU32,
     /// Signal mask to go on with.
@@ -132,6 +134,7 @@ impl Home {
         Ok(Self {
             tid: AtomicI32::new(0),
             commands: AtomicU32::new(0),
+            told: AtomicU32::new(0),
             ids_lock: AtomicU32::new(0),
             mask: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
@@ -160,6 +163,7 @@ impl Home {
             // By a carrier of the guest that had this record before, whose home has gone on. It waits.
             self.answer_ids(DONE);
         }
+        self.told.store(0, Ordering::Relaxed);
         self.wanted.store(!mask | ALWAYS, Ordering::Relaxed);
         self.tid.store(call::gettid(), Ordering::Release);
     }
@@ -174,13 +178,25 @@ impl Home {
     pub(super) fn go_on(&self, pid: i32, mask: u64) {
         self.mask.store(mask, Ordering::Relaxed);
         self.command(pid, command::GO_ON);
+        // Release: pairs with the acquire of `all_told`. The home, which may have read the command with an earlier
+        // signal, goes on after this, so that the one just sent is found by it and not by the program.
+        self.told.store(1, Ordering::Release);
+        futex::wake(&self.told, 1);
+    }
+
+    /// On the home, told to go on: waits until whoever did has sent its signal.
+    fn all_told(&self) {
+        while self.told.load(Ordering::Acquire) == 0 {
+            futex::wait(&self.told, 0, None);
+        }
     }
 
     fn command(&self, pid: i32, command: u32) {
+        // Before: the record may have another home once this one has read the command.
+        let home = self.tid();
         // Release: what the command is about.
         self.commands.fetch_or(command, Ordering::Release);
-        // Signals up to 31 are never lost for want of memory. Blocked, it is taken by `park`.
-        call::tgkill(pid, self.tid(), SIGURG);
+        poke(pid, home);
     }
 
     /// Changes of ids that glibc itself has told the home of so far.
@@ -258,6 +274,7 @@ pub(super) unsafe extern "C" fn park(data: *mut u8) -> Verdict {
     super::transfer::hand_to_crew(guest);
     let pid = call::getpid();
     while !home.serve_one(guest, pid) {}
+    home.all_told();
     home.take_letters_home(pid);
     call::set_signal_mask(home.mask.load(Ordering::Relaxed));
     Verdict::stay(0)
@@ -286,7 +303,7 @@ impl Home {
     /// while such a one of the program's is pending comes with that, because there is only one at a time. True: the
     /// guest comes home.
     fn poked(&self, guest: &Guest, pid: i32, info: &Siginfo) -> bool {
-        let answered = self.look_after_letters(guest, pid);
+        self.look_after_letters(guest, pid);
         // A command is there before its signal is sent.
         // Acquire: pairs with the release in `command`.
         let commands = self.commands.swap(0, Ordering::Acquire);
@@ -294,8 +311,7 @@ impl Home {
             self.obey_ids();
         }
         let comes_home = commands & command::GO_ON != 0;
-        let ours = info.code == SI_TKILL && info.pid == pid && (commands != 0 || answered);
-        match (ours, comes_home) {
+        match (is_poke(info, pid), comes_home) {
             (true, _) => {}
             (false, false) => self.forward(guest, pid, info),
             (false, true) => self.keep(pid, info),
@@ -370,16 +386,11 @@ impl Home {
         }
     }
 
-    /// Sends what was returned again: true if there was any.
-    fn look_after_letters(&self, guest: &Guest, pid: i32) -> bool {
-        let mut any = false;
-        for at in 0..LETTERS {
-            if self.letters[at].tag() == tag::RETURNED {
-                any = true;
-                self.send_letter(guest, pid, at);
-            }
+    /// Sends what was returned again.
+    fn look_after_letters(&self, guest: &Guest, pid: i32) {
+        for at in (0..LETTERS).filter(|at| self.letters[*at].tag() == tag::RETURNED) {
+            self.send_letter(guest, pid, at);
         }
-        any
     }
 
     /// On the thread that a letter was sent to, in its signal handler. `here`: it carries the guest. The
@@ -391,7 +402,7 @@ impl Home {
             call::queue_to_thread(pid, call::gettid(), &info);
             return Some(info);
         }
-        call::tgkill(pid, home, SIGURG);
+        poke(pid, home);
         None
     }
 
@@ -403,17 +414,38 @@ impl Home {
             there |= u32::from(tag != tag::FREE) << at;
             returned |= tag == tag::RETURNED;
         }
-        if returned {
-            // It comes with a signal of ours, which must not be left for the program to find.
-            let mut poke = Siginfo::queued(0, 0, 0, 0, 0);
-            call::wait_signal(1 << (SIGURG - 1), &mut poke, Some(&ANSWER_TIME));
-        }
+        // What is returned comes with a signal of ours, and one may be there for what was known already. They must
+        // not be left for the program to find.
+        let time = if returned { ANSWER_TIME } else { Timespec::default() };
+        let mut urgent = Siginfo::queued(0, 0, 0, 0, 0);
+        let found = call::wait_signal(1 << (SIGURG - 1), &mut urgent, Some(&time)) > 0;
         for at in (0..LETTERS).filter(|at| there & 1 << at != 0) {
             // SAFETY: nobody else has it: the state was changed here.
             let info = unsafe { *self.letters[at].info.get() };
             call::queue_to_thread(pid, call::gettid(), &info);
         }
+        if found && !is_poke(&urgent, pid) {
+            call::queue_to_thread(pid, call::gettid(), &urgent);
+        }
     }
+}
+
+/// `si_code` of the signal that tells a home to look.
+const POKE_CODE: i32 = -7_334;
+
+/// Tells the home on kernel thread `home` to look at its commands and letters.
+fn poke(pid: i32, home: i32) {
+    // Signals up to 31 are never lost for want of memory; their information may be, and is passed on to the guest as
+    // a signal of the program's then, which finds it as harmless as SIGURG is. Blocked, it is taken by `park`.
+    let poke = Siginfo::queued(SIGURG, POKE_CODE, pid, 0, 0);
+    if call::queue_to_thread(pid, home, &poke) < 0 {
+        call::tgkill(pid, home, SIGURG);
+    }
+}
+
+/// True for a [`poke`].
+fn is_poke(info: &Siginfo, pid: i32) -> bool {
+    info.code == POKE_CODE && info.pid == pid
 }
 
 /// Answers of a home that is asked to take ids over.

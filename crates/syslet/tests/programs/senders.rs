@@ -10,6 +10,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("the_sender_of_a_signal_is_told", ALL, siginfo),
     Scenario::new("a_signal_that_looks_like_the_librarys_own_harms_nothing", GUESTS, forged),
     Scenario::new("a_signal_like_the_one_for_homes_keeps_no_guest_from_its_own", GUESTS, urgent),
+    Scenario::new("the_program_sees_no_signal_for_homes", GUESTS, unseen),
     Scenario::new("the_child_of_a_sigchld_is_told", ALL, sigchld),
     Scenario::new("a_sigchld_disturbs_no_call_of_the_thread_that_forked", ALL, sigchld_away),
 ];
@@ -102,6 +103,17 @@ fn urgent() {
     drop(hogs);
     words[0].store(u32::MAX, Ordering::SeqCst);
     assert_eq!(child.end(), 0);
+}
+
+/// Homes that are told two things right after each other.
+fn unseen() {
+    sys::handle(libc::SIGURG, note_sender);
+    for _ in 0..3000 {
+        let guard = attach();
+        guard.refresh().expect("the kernel says how the thread runs");
+        drop(guard);
+    }
+    assert_eq!(HITS.load(Ordering::SeqCst), 0, "signals of the library's");
 }
 
 fn sigchld() {
