@@ -22,7 +22,7 @@
 #![allow(unsafe_code, reason = "records are handed out as &'static from never-freed tables")]
 
 use std::io;
-use std::sync::Condvar;
+use std::sync::{Condvar, OnceLock};
 
 use super::affinity::{CpuSet, MAX_CPUS};
 use super::bitmap::BitMap;
@@ -30,6 +30,7 @@ use super::guest::Guest;
 use super::jobs::Jobs;
 use super::mechanism::{self, Unsupported};
 use super::member::{Crew, Hurry, kick};
+use super::sentinel::Orders;
 use super::watchdog;
 use crate::stats::Counters;
 use crate::sync::{
@@ -62,6 +63,8 @@ pub(crate) struct Cpu {
     pub(crate) sentinel_id: AtomicU32,
     /// The sentinel is to end: another one, with the process's new ids, takes its place.
     pub(crate) dismissed: AtomicU32,
+    /// What the sentinels of this CPU stand on, from the first one on.
+    pub(super) orders: OnceLock<Orders>,
     /// Guests last seen here.
     pub(crate) guests: BitMap,
     /// Crew threads that rest here.
@@ -222,6 +225,7 @@ impl Engine {
             sentinel: AtomicU32::new(0),
             sentinel_id: AtomicU32::new(0),
             dismissed: AtomicU32::new(0),
+            orders: OnceLock::new(),
             guests: BitMap::new(),
             resting: BitMap::new(),
         };

@@ -33,11 +33,14 @@ const LOOK: Timespec = Timespec { sec: 0, nsec: 10_000_000 };
 /// Stack of a sentinel.
 const STACK: usize = 64 << 10;
 
-/// What a new sentinel is told, and says.
-struct Orders {
+/// Where the sentinels of one CPU stand, one after the other: what a new one is told, and says, and its stack. Made for
+/// the first one and kept: who changes ids often has many.
+#[derive(Debug)]
+pub(super) struct Orders {
     engine: &'static Engine,
     cpu: usize,
     affinity: CpuSet,
+    stack: Mapping,
     /// 0 starting, 1 ready, negative: failed with this answer.
     state: AtomicU32,
     error: AtomicI32,
@@ -108,35 +111,51 @@ fn make_idle(slot: &Cpu) -> i32 {
     -(call::set_scheduling(id, &idle) as i32)
 }
 
+/// Duty: there is no sentinel of this CPU, and the caller is the watchdog.
 fn start(engine: &'static Engine, cpu: usize) -> Result<&'static Orders, Unsupported> {
-    let Ok(stack) = Mapping::new(STACK) else {
-        return Err(Unsupported::Refused("mmap", libc::ENOMEM));
-    };
-    let orders: &'static Orders = Box::leak(Box::new(Orders {
-        engine,
-        cpu,
-        affinity: CpuSet::single(cpu),
-        state: AtomicU32::new(0),
-        error: AtomicI32::new(0),
-        step: AtomicU32::new(0),
-    }));
     let slot: &'static Cpu = &engine.cpus[cpu];
+    let orders = match slot.orders.get() {
+        Some(orders) => orders,
+        None => {
+            let Ok(orders) = Orders::new(engine, cpu) else {
+                return Err(Unsupported::Refused("mmap", libc::ENOMEM));
+            };
+            slot.orders.get_or_init(|| orders)
+        }
+    };
+    orders.state.store(0, Ordering::Relaxed);
+    orders.error.store(0, Ordering::Relaxed);
     let flags = CLONE_VM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
     let data = std::ptr::from_ref(orders) as usize;
-    // SAFETY: the stack is leaked below; `run` uses no thread-locals and does not return.
-    let id =
-        unsafe { arch::clone_vm(flags, stack.top(), &slot.sentinel, &slot.sentinel, run, data) };
+    // SAFETY: nobody else is on the stack, by the duty: the kernel clears `sentinel` when the one before has left its
+    // memory; it is never unmapped. `run` uses no thread-locals and does not return.
+    let id = unsafe {
+        arch::clone_vm(flags, orders.stack.top(), &slot.sentinel, &slot.sentinel, run, data)
+    };
     if id < 0 {
         return Err(Unsupported::Refused("clone", -id as i32));
     }
-    std::mem::forget(stack); // the sentinel's for good
     slot.sentinel_id.store(id as u32, Ordering::SeqCst);
     Ok(orders)
 }
 
+impl Orders {
+    fn new(engine: &'static Engine, cpu: usize) -> std::io::Result<Self> {
+        Ok(Self {
+            engine,
+            cpu,
+            affinity: CpuSet::single(cpu),
+            stack: Mapping::new(STACK)?,
+            state: AtomicU32::new(0),
+            error: AtomicI32::new(0),
+            step: AtomicU32::new(0),
+        })
+    }
+}
+
 /// The life of a sentinel.
 unsafe extern "C" fn run(orders: usize) -> ! {
-    // SAFETY: leaked by `start`.
+    // SAFETY: part of the engine, which is never freed once it has a sentinel.
     let orders = unsafe { &*(orders as *const Orders) };
     if let Err(error) = prepare(orders) {
         orders.error.store(-error as i32, Ordering::Relaxed);

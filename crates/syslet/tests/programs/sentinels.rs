@@ -14,6 +14,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_sentinel_owns_nothing_and_is_sealed", GUESTS, sealed),
     Scenario::new("waiting_for_children_never_finds_a_sentinel", ALL, no_child),
     Scenario::new("the_program_works_on_without_its_sentinels", GUESTS, killed),
+    Scenario::new("sentinels_that_are_renewed_leave_no_memory_behind", GUESTS, renewed),
     Scenario::new("closing_every_descriptor_breaks_nothing", ALL, close_all),
     Scenario::new("a_pipe_ends_when_the_program_closes_it", GUESTS, pipes_end),
     Scenario::new("signals_to_the_process_group_leave_sentinels_alone", GUESTS, group),
@@ -92,6 +93,31 @@ fn killed() {
     drop(guard);
     let _again = attach();
     (0..50).for_each(|_| hand_off());
+}
+
+/// Every change of ids through the C library has all sentinels replaced.
+fn renewed() {
+    let _guard = attach();
+    hand_off();
+    let own = sys::getpid();
+    let renew = || {
+        let before = proc::sentinels_of(own);
+        assert!(sys::setgid(sys::own_group()), "a thread may be in its own group");
+        sys::eventually("the sentinels are others", || {
+            hand_off(); // where there is none, the next call asks for one
+            let now = proc::sentinels_of(own);
+            !now.is_empty() && !now.iter().any(|id| before.contains(id))
+        });
+    };
+    let mappings = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+        maps.lines().count()
+    };
+    renew();
+    let before = mappings();
+    (0..30).for_each(|_| renew());
+    let grown = mappings().saturating_sub(before);
+    assert!(grown < 20, "{grown} mappings more after 30 times");
 }
 
 fn close_all() {

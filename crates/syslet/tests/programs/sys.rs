@@ -612,6 +612,11 @@ pub(crate) fn setgid(id: u32) -> bool {
     unsafe { libc::setgid(id) == 0 }
 }
 
+pub(crate) fn own_group() -> u32 {
+    // SAFETY: clause A.
+    unsafe { libc::getgid() }
+}
+
 pub(crate) fn setuid(id: u32) -> bool {
     // SAFETY: clause A.
     unsafe { libc::setuid(id) == 0 }
