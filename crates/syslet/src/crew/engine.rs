@@ -427,7 +427,8 @@ impl Engine {
         for cpu in &self.cpus {
             if cpu.sentinel.load(Ordering::SeqCst) != 0 {
                 cpu.dismissed.store(1, Ordering::SeqCst);
-                syslet_sys::futex::wake(&cpu.alert, 1);
+                // As if for a call: one that is about to sleep must see that something has changed.
+                self.rouse(cpu);
             }
         }
         self.watchdog.renew_sentinels();

@@ -81,12 +81,12 @@ pub(super) fn start_first(engine: &'static Engine, cpu: usize) -> Result<(), Uns
     let mut error = orders.error.load(Ordering::Acquire);
     if error == 0 {
         (step, error) = (IDLE_STEP, make_idle(slot));
-        slot.dismissed.store(u32::from(error != 0), Ordering::SeqCst);
-        futex::wake(&slot.alert, 1);
     }
     if error == 0 {
         return Ok(());
     }
+    slot.dismissed.store(1, Ordering::SeqCst);
+    engine.rouse(slot);
     watchdog::reap(id, true);
     refused(step, error)
 }

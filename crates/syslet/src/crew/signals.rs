@@ -103,6 +103,10 @@ extern "C" fn handle(signal: i32, info: *mut Siginfo, context: *mut UContext) {
     }
     match (engine, crew) {
         (Some(engine), Some(crew)) => answer_on_crew(engine, crew, signal, info, context),
+        (Some(engine), None) if engine.watchdog.is_running() => {
+            pass_on(signal, info, context);
+            engine.renew_sentinels(); // those made until now have its old ids
+        }
         _ => pass_on(signal, info, context),
     }
 }

@@ -123,6 +123,11 @@ impl Desk {
         }
     }
 
+    /// True on the watchdog's own thread.
+    pub(super) fn is_running(&self) -> bool {
+        self.tid.load(Ordering::Relaxed) == call::gettid() as u32
+    }
+
     /// Asks for other sentinels, after a change of ids. From signal handlers.
     pub(super) fn renew_sentinels(&self) {
         self.renew.store(true, Ordering::SeqCst);
@@ -371,17 +376,22 @@ impl Watch {
         }
         desk.sentinels.any(|cpu| {
             let slot = &engine.cpus[cpu];
-            if slot.dismissed.load(Ordering::SeqCst) != 0
-                && slot.sentinel.load(Ordering::SeqCst) != 0
-            {
+            let there = slot.sentinel.load(Ordering::SeqCst) != 0;
+            if there && slot.dismissed.load(Ordering::SeqCst) != 0 {
                 // It goes when it gets to run; a later round finds it gone.
                 self.quiet = 0;
                 return false;
             }
+            if !there && !reap(slot.sentinel_id.load(Ordering::SeqCst), false) {
+                // It has left our memory, and is on its way through the kernel.
+                self.quiet = 0;
+                return false;
+            }
             desk.sentinels.clear(cpu);
-            slot.dismissed.store(0, Ordering::SeqCst);
-            if slot.sentinel.load(Ordering::SeqCst) == 0 {
-                reap(slot.sentinel_id.swap(0, Ordering::SeqCst), false);
+            if !there {
+                // Only now: whoever dismisses one has seen it.
+                slot.dismissed.store(0, Ordering::SeqCst);
+                slot.sentinel_id.store(0, Ordering::SeqCst);
                 sentinel::start_another(engine, cpu);
             }
             false

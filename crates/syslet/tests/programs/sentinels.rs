@@ -118,6 +118,8 @@ fn renewed() {
     (0..30).for_each(|_| renew());
     let grown = mappings().saturating_sub(before);
     assert!(grown < 20, "{grown} mappings more after 30 times");
+    let cpus = sys::affinity(own).len();
+    sys::eventually("the old ones are reaped", || proc::sentinels_of(own).len() <= cpus);
 }
 
 fn close_all() {
