@@ -14,7 +14,7 @@ use super::engine::{DEFAULT_STACK, Engine, MAX_CREW, MIN_CREW, Settings, engine,
 use super::guest::Guest;
 use super::mechanism::{self, Unsupported};
 use super::transfer::{acquire_crew, detach, go, lasting_difference};
-use super::{fork, local};
+use super::{fork, identity, local};
 use crate::AttachError;
 use crate::sync::Ordering;
 
@@ -195,6 +195,8 @@ impl Attach {
         if let Some(why) = engine.unsupported().or_else(mechanism::check_thread) {
             return Ok(Some(why));
         }
+        identity::Ids::of_this_thread()
+            .map_err(|error| AttachError::Io("reading its groups (1024 at most)", error))?;
         // Crew threads are what the watchdog is, which makes them.
         if let Some(field) = lasting_difference(engine.watchdog.tid.load(Ordering::Relaxed)) {
             return Err(AttachError::IdentityDiffers(field));

@@ -24,12 +24,18 @@ impl Ids {
     }
 
     /// Those of the running kernel thread.
-    pub(super) fn of_this_thread() -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Those of getgroups(2), above all that there are more than [`MAX_GROUPS`].
+    pub(super) fn of_this_thread() -> io::Result<Self> {
         let mut ids = Self::none();
         ids.users = call::user_ids();
         ids.group_ids = call::group_ids();
-        ids.group_count = call::groups(&mut ids.groups).max(0) as usize;
-        ids
+        let count = call::groups(&mut ids.groups);
+        ids.group_count =
+            usize::try_from(count).map_err(|_| io::Error::from_raw_os_error(-count as i32))?;
+        Ok(ids)
     }
 
     fn groups(&self) -> &[u32] {
@@ -39,7 +45,7 @@ impl Ids {
     /// Gives these ids to the running kernel thread. Groups first: the right to set them may go
     /// with the user id.
     pub(super) fn take_over(&self) -> bool {
-        let now = Self::of_this_thread();
+        let Ok(now) = Self::of_this_thread() else { return false };
         (now.groups() == self.groups() || call::set_groups(self.groups()) == 0)
             && (now.group_ids == self.group_ids || call::set_group_ids(self.group_ids) == 0)
             && (now.users == self.users || call::set_user_ids(self.users) == 0)

@@ -163,8 +163,8 @@ fn answer_on_crew(
     pass_on(signal, info, context);
     if let Some(guest) = guest {
         let still = || guest.carrier_now().is_some_and(|carrier| std::ptr::eq(carrier, crew));
-        let followed =
-            !still() || guest.home.take_ids(engine.pid, &Ids::of_this_thread(), answered, still);
+        let follow = |ids| guest.home.take_ids(engine.pid, &ids, answered, still);
+        let followed = !still() || Ids::of_this_thread().is_ok_and(follow);
         if !followed {
             // As glibc does when a thread cannot follow: half-changed ids are not to be lived with.
             std::process::abort();

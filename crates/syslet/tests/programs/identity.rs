@@ -30,6 +30,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_thread_in_another_place_is_not_attached_elsewhere", GUESTS, elsewhere),
     Scenario::new("without_kcmp_neither_is_a_thread_in_another_place", FOLLOW, elsewhere_unseen),
     Scenario::new("a_sandbox_made_before_attach_holds_after_handoffs", FOLLOW, before),
+    Scenario::new(
+        "a_thread_of_more_groups_than_a_home_can_take_over_is_not_attached",
+        GUESTS,
+        many_groups,
+    ),
 ];
 
 /// A user and group that need not exist.
@@ -113,6 +118,19 @@ fn by_guest() {
         drop(guard);
         still_works();
     });
+}
+
+/// A home could not take them over from a signal handler.
+fn many_groups() {
+    need_root();
+    for (count, attaches) in [(1024, true), (1025, false)] {
+        in_child(|| {
+            let groups: Vec<u32> = (1..=count).collect();
+            assert!(sys::setgroups(&groups), "setgroups");
+            let attached = crate::work::settings().attach();
+            assert_eq!(attached.is_ok(), attaches, "{count} groups: {:?}", attached.err());
+        });
+    }
 }
 
 fn by_other() {
