@@ -29,7 +29,7 @@ pub enum Placement {
     /// The guest runs wherever its own affinity lets it; the crew follows.
     #[default]
     Follow,
-    /// Guest and crew run on this CPU only: for programs with a thread per core. Threads that the
+    /// Guest and crew run on this CPU only, or attaching is an error if they cannot: for programs with a thread per core. Threads that the
     /// guest starts inherit the restriction.
     Pinned(usize),
 }
@@ -231,11 +231,22 @@ impl Attach {
         let affinity = match self.placement {
             Placement::Follow => CpuSet::of_this_thread()
                 .map_err(|error| AttachError::Io("sched_getaffinity", error))?,
-            Placement::Pinned(cpu) => CpuSet::single(cpu),
+            Placement::Pinned(cpu) => try_on(cpu)
+                .map_err(|error| AttachError::Io("sched_setaffinity for the placement", error))?,
         };
         guest.change_manners(|manners| manners.name = call::name());
         read_manners(guest, affinity)
     }
+}
+
+/// The set of one CPU, if the kernel lets threads run there: it may be offline, or forbidden by a cpuset.
+fn try_on(cpu: usize) -> std::io::Result<CpuSet> {
+    let (own, wanted) = (CpuSet::of_this_thread()?, CpuSet::single(cpu));
+    if !own.contains(cpu) {
+        wanted.apply(0)?;
+        own.apply(0)?;
+    }
+    Ok(wanted)
 }
 
 /// Reads mask, policy and the like of the running kernel thread. Duty: the caller has the guest.

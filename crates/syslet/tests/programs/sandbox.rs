@@ -22,6 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         FOLLOW,
         membarrier_goes,
     ),
+    Scenario::new("a_cpu_on_which_nothing_may_run_is_no_placement", FOLLOW, forbidden_cpu),
     Scenario::new("a_c_library_told_to_leave_rseq_alone_is_no_obstacle", FOLLOW, no_rseq),
     Scenario::new("an_allocator_with_caches_per_cpu_leads_to_the_pool", FOLLOW, allocator),
     Scenario::new("a_sandbox_without_close_range_or_seccomp_is_answered", FOLLOW, no_seal),
@@ -143,6 +144,19 @@ fn membarrier_goes() {
     (0..200).for_each(|_| hand_off());
     drop(guard);
     works();
+}
+
+/// What the kernel says of a CPU that is offline or outside the cpuset.
+fn forbidden_cpu() {
+    drop(attach()); // the crew is there: what fails is the placement
+    let cpus = sys::affinity(0);
+    let [one, other, ..] = cpus[..] else { crate::runner::skip("there is one CPU") };
+    sys::set_affinity(0, &[one]);
+    deny_everywhere(&[(libc::SYS_sched_setaffinity, libc::EINVAL)]);
+    let guard = settings().placement(syslet::Placement::Pinned(other)).attach();
+    assert!(guard.is_err(), "{guard:?}");
+    let guard = settings().placement(syslet::Placement::Pinned(one)).attach();
+    assert!(guard.is_ok(), "{guard:?}");
 }
 
 fn no_rseq() {
