@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 
 use super::engine::Engine;
-use super::member::{Crew, kick};
+use super::kick;
+use super::member::Crew;
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
 /// A piece of work. It stores its own result.

@@ -12,55 +12,12 @@ use syslet_sys::{call, futex};
 use super::affinity::CpuSet;
 use super::engine::{Engine, MIN_CREW};
 use super::guest::Guest;
-use super::local;
 use super::signals::CREW_MASK;
 use super::thread::SIGNAL_STACK;
 use super::word::CallWord;
+use super::{kick, local};
 use crate::complete::{Outcome, Slot};
 use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-
-/// Commands to a resting crew thread: a tag, and for some the index of a guest.
-pub(crate) mod kick {
-    /// Rest.
-    pub(crate) const NONE: u32 = 0;
-    /// Being moved to another CPU: not to be had for a moment.
-    pub(in crate::crew) const MOVING: u32 = 1;
-    /// Take work from the queue.
-    pub(crate) const JOB: u32 = 2;
-    /// End.
-    pub(super) const EXIT: u32 = 3;
-    const TAKE: u32 = 4;
-    const CARRY: u32 = 5;
-    const BITS: u32 = 3;
-
-    /// Take guest `index`, if its call is still in progress.
-    pub(crate) fn take(index: usize) -> u32 {
-        (index as u32) << BITS | TAKE
-    }
-
-    /// Carry guest `index`, which is given.
-    pub(crate) fn carry(index: usize) -> u32 {
-        (index as u32) << BITS | CARRY
-    }
-
-    #[derive(Debug)]
-    pub(in crate::crew) enum Command {
-        Take(usize),
-        Carry(usize),
-        Job,
-        Exit,
-    }
-
-    pub(in crate::crew) fn decode(word: u32) -> Command {
-        let index = (word >> BITS) as usize;
-        match word & ((1 << BITS) - 1) {
-            TAKE => Command::Take(index),
-            CARRY => Command::Carry(index),
-            JOB => Command::Job,
-            _ => Command::Exit,
-        }
-    }
-}
 
 /// Whether a crew thread is woken for a CPU that others keep busy. By the watchdog only: it takes calls
 /// that a sentinel may not make.
@@ -210,14 +167,23 @@ impl Crew {
 
     /// Tries to give a command to this thread while it rests; wakes it.
     pub(super) fn kick(&self, command: u32, hurry: Hurry) -> bool {
-        let claimed = self.claim(command);
+        let claimed = match hurry {
+            Hurry::No => self.claim(command),
+            Hurry::Yes => self.claim(kick::HELD) && self.hurry_to(command),
+        };
         if claimed {
-            if hurry == Hurry::Yes {
-                self.shorten_slice();
-            }
             futex::wake(&self.kick, 1);
         }
         claimed
+    }
+
+    /// Changes how this thread is scheduled while nobody else can wake it: it would take on its guest's ways, and
+    /// these would be written over with what was read before. True.
+    fn hurry_to(&self, command: u32) -> bool {
+        self.shorten_slice();
+        // Release: what the command is about.
+        self.kick.store(command, Ordering::Release);
+        true
     }
 
     /// With a short time slice the thread runs soon after it wakes (Linux 6.12; before, it changes
@@ -245,7 +211,7 @@ impl Crew {
 
     /// Moves this thread, if it rests, to CPU `to`.
     pub(super) fn move_to(&self, engine: &Engine, to: usize) -> bool {
-        if !self.claim(kick::MOVING) {
+        if !self.claim(kick::HELD) {
             return false;
         }
         // Not where the caller has seen its bit: it may have been busy and rest elsewhere since.
@@ -399,7 +365,7 @@ impl Crew {
         }
         let command = loop {
             let word = self.kick.load(Ordering::Acquire);
-            if word > kick::MOVING {
+            if word > kick::HELD {
                 break word;
             }
             let answer = futex::wait(&self.kick, word, Some(&IDLE_TIME));
@@ -485,6 +451,27 @@ mod tests {
             (before, crew.kick(kick::JOB, Hurry::No))
         });
         assert_eq!(takes.join().unwrap(), (false, false), "before its first thread, and after");
+    }
+
+    /// As soon as it may be woken a thread may take on the ways of its guest.
+    #[test]
+    fn a_hurried_thread_is_not_woken_before_its_slice_is_shortened() {
+        let crew = Crew::new(0);
+        crew.tid.store(call::gettid(), Ordering::Release);
+        for _ in 0..200 {
+            crew.hurried.store(false, Ordering::Release);
+            crew.kick.store(kick::NONE, Ordering::Release);
+            let looks = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    looks.wait();
+                    while crew.kick.load(Ordering::Acquire) <= kick::HELD {}
+                    assert!(crew.hurried.load(Ordering::Acquire), "there is a command already");
+                });
+                looks.wait();
+                assert!(crew.kick(kick::JOB, Hurry::Yes), "it rests");
+            });
+        }
     }
 
     /// As the kernel says it; proc_pid_stat(5).

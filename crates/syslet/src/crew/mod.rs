@@ -27,6 +27,8 @@ mod identity;
 #[cfg(not(loom))]
 mod jobs;
 #[cfg(not(loom))]
+mod kick;
+#[cfg(not(loom))]
 mod last;
 #[cfg(not(loom))]
 mod local;

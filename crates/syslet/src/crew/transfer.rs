@@ -11,7 +11,7 @@ use syslet_sys::uapi::{self, SignalStack};
 use super::attach::register_end;
 use super::engine::{Engine, engine, engine_of_guest};
 use super::guest::Guest;
-use super::member::kick;
+use super::kick;
 use super::{home, identity, local, mechanism};
 use crate::AttachError;
 use crate::sync::{Ordering, lock};

@@ -4,7 +4,8 @@
 #![allow(unsafe_code, reason = "reads guest records, which are never freed")]
 
 use super::guest::Guest;
-use super::member::{Crew, kick};
+use super::kick;
+use super::member::Crew;
 use crate::sync::Ordering;
 
 /// What a crew thread does.
@@ -35,7 +36,7 @@ impl Crew {
     pub(crate) fn doing(&self) -> Doing {
         // Acquire: pairs with the claim; so the mark of what was before has been taken away.
         let command = self.kick.load(Ordering::Acquire);
-        if command <= kick::MOVING {
+        if command <= kick::HELD {
             return Doing::Rests;
         }
         let since = self.since.load(Ordering::Relaxed);
