@@ -90,6 +90,10 @@ impl Attach {
     /// the mechanism cannot be used here, the guard stands for the pool, see
     /// [`AttachGuard::mode`]; threadlets and calls work the same but never run inline.
     ///
+    /// A program that sandboxes itself does so before it first uses the library, on any thread: the crew has the Landlock
+    /// domain, seccomp filter, namespaces and memory policy of the thread that did, whoever attaches later. Where such a
+    /// difference can be seen, attaching is an error; of Landlock domains and memory policies it cannot.
+    ///
     /// # Errors
     ///
     /// See [`AttachError`]. Nothing has changed then.

@@ -147,7 +147,7 @@ pub(super) fn difference_from(tid: u32) -> Option<&'static str> {
 /// Compares the identity of every thread of the process with that of the calling kernel thread: ids,
 /// groups, capabilities, `no_new_privs`, seccomp, namespaces, root and working directory.
 ///
-/// A program that sandboxes itself after it has attached would leave crew threads outside the
+/// A program that sandboxes itself after it has first used the library would leave crew threads outside the
 /// sandbox, and a handoff would lead out of it. Call this after sandboxing to see that every thread
 /// has followed. (What the kernel does not show, such as Landlock domains, cannot be compared.)
 /// With `SYSLET_CHECK_IDENTITY=1` in the environment each handoff compares the two threads that it is between, and
