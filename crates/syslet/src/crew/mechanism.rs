@@ -106,8 +106,9 @@ struct Area {
 impl Area {
     /// `None` where glibc has registered none (older than 2.35, or switched off by a tunable).
     fn of_this_thread() -> Option<Self> {
-        let offset: *const isize = symbol(c"__rseq_offset")?;
-        let size: *const u32 = symbol(c"__rseq_size")?;
+        let (offset, size) = arch::rseq_constants();
+        let offset = if offset.is_null() { symbol(c"__rseq_offset")? } else { offset };
+        let size = if size.is_null() { symbol(c"__rseq_size")? } else { size };
         // SAFETY: glibc's constant, `const ptrdiff_t`.
         let offset = unsafe { *offset };
         // SAFETY: glibc's constant, `const unsigned int`.

@@ -9,6 +9,8 @@
 //! - starting a task that shares the memory and nothing else ([`clone_vm`]): `syscall.rs`;
 //! - reading and writing the registers that belong to one kernel thread: `registers.rs`.
 //!
+//! And the addresses of two symbols of glibc's are asked of the linker, where they cannot be looked up: `rseq.rs`.
+//!
 //! # Safety
 //!
 //! The `unsafe` blocks of this folder each execute a fixed instruction sequence whose operands are
@@ -17,8 +19,10 @@
 
 mod context;
 mod registers;
+mod rseq;
 mod syscall;
 
 pub use context::*;
 pub use registers::*;
+pub use rseq::*;
 pub use syscall::*;
