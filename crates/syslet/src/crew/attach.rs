@@ -29,8 +29,8 @@ pub enum Placement {
     /// The guest runs wherever its own affinity lets it; the crew follows.
     #[default]
     Follow,
-    /// Guest and crew run on this CPU only, or attaching is an error if they cannot: for programs with a thread per core. Threads that the
-    /// guest starts inherit the restriction.
+    /// Guest and crew run on this CPU only, or attaching is an error if they cannot: for programs
+    /// with a thread per core. Threads that the guest starts inherit the restriction.
     Pinned(usize),
 }
 
@@ -90,9 +90,10 @@ impl Attach {
     /// the mechanism cannot be used here, the guard stands for the pool, see
     /// [`AttachGuard::mode`]; threadlets and calls work the same but never run inline.
     ///
-    /// A program that sandboxes itself does so before it first uses the library, on any thread: the crew has the Landlock
-    /// domain, seccomp filter, namespaces and memory policy of the thread that did, whoever attaches later. Where such a
-    /// difference can be seen, attaching is an error; of Landlock domains and memory policies it cannot.
+    /// A program that sandboxes itself does so before it first uses the library, on any thread: the
+    /// crew has the Landlock domain, seccomp filter, namespaces and memory policy of the thread
+    /// that did, whoever attaches later. Where such a difference can be seen, attaching is an
+    /// error; of Landlock domains and memory policies it cannot.
     ///
     /// # Errors
     ///
