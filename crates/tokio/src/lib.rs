@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod away;
 mod block_on;
 mod budget;
 mod error;
@@ -7,6 +8,7 @@ pub mod fs;
 pub mod net;
 mod outstanding;
 pub mod process;
+mod tally;
 mod unblock;
 mod worker;
 

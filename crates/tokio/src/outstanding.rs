@@ -1,24 +1,47 @@
-//! What a runtime waits for when it is shut down: closures that nobody waits for any more, and writes that
-//! were acknowledged before they were made.
+//! Work that a runtime waits for when it is shut down.
 //!
 //! The crew does not belong to a runtime, so such work is also a task of the runtime's blocking pool. That
-//! either runs a task or drops it, because it is being shut down: here both do the same. So dropping the
-//! runtime waits for the work, and `shutdown_timeout` and `shutdown_background` bound the wait, as for
-//! tokio's own.
+//! either runs a task that it has taken or drops it, because it is being shut down: here both do the same. So
+//! dropping the runtime waits for the work, and `shutdown_timeout` and `shutdown_background` bound the wait, as
+//! for tokio's own.
+//!
+//! A pool that is being shut down takes no more. Its workers drop their tasks after that, so nothing that is
+//! given up then can be brought here: closures that are away are counted from the start ([`tally`](crate::tally)).
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::{self, ThreadId};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use syslet::Threadlet;
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// Work that is done when this is dropped.
-struct Duty<F: FnOnce()>(Option<F>);
+thread_local! {
+    /// What becomes of the work that this thread is offering.
+    static OFFER: Cell<Offer> = const { Cell::new(Offer::None) };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offer {
+    None,
+    Made,
+    Refused,
+}
+
+/// Work that nobody has begun.
+type Work<F> = Arc<Mutex<Option<F>>>;
+
+fn take<F>(work: &Work<F>) -> Option<F> {
+    work.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Work that is done when this is dropped, unless it was refused: then it is left.
+struct Duty<F: FnOnce()>(Work<F>);
 
 impl<F: FnOnce()> Drop for Duty<F> {
     fn drop(&mut self) {
-        if let Some(work) = self.0.take() {
+        if OFFER.get() != Offer::None {
+            OFFER.set(Offer::Refused);
+        } else if let Some(work) = take(&self.0) {
             work();
         }
     }
@@ -34,31 +57,19 @@ where
     let work = move || {
         let _ = sender.send(work()); // who was told of the work may have gone
     };
-    give(runtime, work);
+    if let Some(work) = give(runtime, work) {
+        work();
+    }
     receiver
 }
 
-/// Gives the work to the runtime's blocking pool. If not even one thread can be made for it, which tokio
-/// answers by a panic, it is done here and now.
-fn give(runtime: &Handle, work: impl FnOnce() + Send + 'static) {
-    let duty = Duty(Some(work));
+/// Gives the work to the runtime's blocking pool. It is given back if the pool is being shut down, and if not
+/// even one thread can be made for it: tokio answers that by a panic, and keeps the task.
+pub(crate) fn give<F: FnOnce() + Send + 'static>(runtime: &Handle, work: F) -> Option<F> {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let duty = Duty(Arc::clone(&work));
+    let before = OFFER.replace(Offer::Made);
     let given = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(move || drop(duty))));
-    drop(given); // its panic may have come in a destructor, and what it is about is done
-}
-
-/// Nobody waits for the closure any more, but the runtime of the running code.
-#[cold]
-pub(crate) fn leave<T: Send + 'static>(closure: Threadlet<T>) {
-    let Ok(runtime) = Handle::try_current() else { return };
-    let here = thread::current().id();
-    let program_s_thread = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
-    give(&runtime, move || wait(closure, program_s_thread.then_some(here)));
-}
-
-/// Waits for the closure, but not on the thread `not_on`. That is the program's, which drops the tasks of a
-/// current-thread runtime after its blocking pool: it may have asked not to wait.
-fn wait<T: Send + 'static>(closure: Threadlet<T>, not_on: Option<ThreadId>) {
-    if not_on != Some(thread::current().id()) {
-        drop(closure.join_catch());
-    }
+    let offer = OFFER.replace(before);
+    if given.is_err() || offer == Offer::Refused { take(&work) } else { None }
 }

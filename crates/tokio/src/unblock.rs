@@ -12,9 +12,9 @@ use std::thread;
 use syslet::Threadlet;
 use tokio::runtime::Handle;
 
-use crate::UnblockError;
+use crate::away::Away;
 use crate::budget::{self, Timer};
-use crate::{outstanding, worker};
+use crate::{UnblockError, tally, worker};
 
 /// Runs a blocking closure without blocking the worker: what [`tokio::task::spawn_blocking`] is for, at the
 /// price of the closure itself whenever it does not sleep.
@@ -44,8 +44,9 @@ use crate::{outstanding, worker};
 ///
 /// # Cancellation
 ///
-/// Dropping the future leaves the closure to itself; the runtime waits for it when it is shut down, as for
-/// `spawn_blocking`.
+/// Dropping the future leaves the closure to itself. The runtime waits for it when it is shut down, whoever has
+/// the future, as for `spawn_blocking`: for all that are away it uses one thread of its blocking pool. What goes
+/// away when the runtime is ending already is not waited for.
 ///
 /// # Panics
 ///
@@ -84,10 +85,11 @@ where
     }
     let timer = Timer::start();
     let threadlet = syslet::threadlet(f);
-    if threadlet.was_inline() {
-        timer.charge();
+    if !threadlet.was_inline() {
+        return Unblock::away(threadlet);
     }
-    Unblock { threadlet: Some(threadlet), gate: None }
+    timer.charge();
+    Unblock { inline: Some(threadlet), away: None }
 }
 
 /// As [`launch`], for a closure that takes copies of `parts` along, and who asks at once whether it has
@@ -113,7 +115,7 @@ where
             timer.charge();
             None
         }
-        Some(away) => Some(Unblock { threadlet: Some(away), gate: None }),
+        Some(away) => Some(Unblock::away(away)),
     }
 }
 
@@ -125,6 +127,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    let counted = tally::count_here();
     let gate = Arc::new(AtomicBool::new(true));
     let entry = Arc::clone(&gate);
     let threadlet = syslet::threadlet(move || {
@@ -134,7 +137,7 @@ where
         }
         f()
     });
-    Unblock { threadlet: Some(threadlet), gate: Some(gate) }
+    Unblock { inline: None, away: Some(Away::new(threadlet, Some(gate), counted)) }
 }
 
 /// In place of a panic's payload: the closure has not run.
@@ -143,34 +146,50 @@ struct Aborted;
 /// The closure of [`unblock`]: over already, or away. Its output is the closure's result.
 #[must_use = "the closure's result is lost"]
 pub struct Unblock<T: Send + 'static> {
-    /// Nothing once the result was fetched.
-    threadlet: Option<Threadlet<T>>,
-    /// Of a closure that was queued: closed by who comes first, the closure or an abort.
-    gate: Option<Arc<AtomicBool>>,
+    /// One that finished inline, until its result is fetched.
+    inline: Option<Threadlet<T>>,
+    /// One that did not, likewise.
+    away: Option<Arc<Away<T>>>,
 }
 
 impl<T: Send + 'static> Unblock<T> {
+    /// Of a closure that was handed off.
+    #[cold]
+    #[inline(never)]
+    fn away(threadlet: Threadlet<T>) -> Self {
+        Self { inline: None, away: Some(Away::new(threadlet, None, tally::count_here())) }
+    }
+
     /// True if the closure had finished when [`unblock`] returned.
     pub fn was_inline(&self) -> bool {
-        self.threadlet.as_ref().is_some_and(Threadlet::was_inline)
+        self.inline.is_some()
     }
 
     /// True once the closure has finished.
     pub fn is_finished(&self) -> bool {
-        self.threadlet.as_ref().is_none_or(Threadlet::is_finished)
+        self.away.as_ref().is_none_or(|away| away.is_finished())
+    }
+
+    /// The runtime does not end before the closure.
+    pub(crate) fn is_seen_through(&self) -> bool {
+        self.away.as_ref().is_none_or(|away| away.is_seen_through())
     }
 
     /// Keeps a closure of a thread that is not attached from beginning, if it is still queued; then the
     /// result is an error that [is cancelled](UnblockError::is_cancelled). All others go on to their end.
     pub fn abort(&self) {
-        if let Some(gate) = &self.gate {
-            gate.store(false, Ordering::Relaxed);
+        if let Some(away) = &self.away {
+            away.abort();
         }
     }
 
     /// Waits for the closure.
     pub(crate) fn wait(mut self) -> thread::Result<T> {
-        self.threadlet.take().expect("a closure is waited for once").join_catch()
+        match (self.inline.take(), self.away.take()) {
+            (Some(inline), _) => Some(inline.join_catch()),
+            (None, away) => away.and_then(|away| away.wait()),
+        }
+        .expect("a closure is waited for once")
     }
 
     /// As the future, without a look at the budget.
@@ -179,23 +198,17 @@ impl<T: Send + 'static> Unblock<T> {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<T, UnblockError>> {
-        let threadlet = self.threadlet.take().expect("`Unblock` is polled after it was ready");
-        match threadlet.into_inline() {
-            Ok(result) => Poll::Ready(result.map_err(error)),
-            Err(away) => self.poll_away(away, context),
+        match self.inline.take().map(Threadlet::into_inline) {
+            Some(Ok(result)) => Poll::Ready(result.map_err(error)),
+            _ => self.poll_away(context),
         }
     }
 
     #[cold]
-    fn poll_away(
-        &mut self,
-        mut away: Threadlet<T>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<T, UnblockError>> {
-        let Poll::Ready(result) = away.poll_catch(context) else {
-            self.threadlet = Some(away);
-            return Poll::Pending;
-        };
+    fn poll_away(&mut self, context: &mut Context<'_>) -> Poll<Result<T, UnblockError>> {
+        let away = self.away.as_ref().expect("`Unblock` is polled after it was ready");
+        let result = ready!(away.poll(context)).expect("a result is fetched once");
+        self.away = None;
         Poll::Ready(result.map_err(error))
     }
 }
@@ -225,10 +238,8 @@ impl<T: Send + 'static> Unpin for Unblock<T> {}
 impl<T: Send + 'static> Drop for Unblock<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(threadlet) = self.threadlet.take()
-            && !threadlet.is_finished()
-        {
-            outstanding::leave(threadlet);
+        if let Some(away) = self.away.take() {
+            away.leave();
         }
     }
 }

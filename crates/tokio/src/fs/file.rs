@@ -422,8 +422,10 @@ where
         (None, Some(Err(panic))) => resume_unwind(panic),
         (None, None) => unreachable!("a closure is inline or away"),
         (Some(away), _) => Err(match Handle::try_current() {
-            Ok(runtime) => Busy::Duty(outstanding::see_through(&runtime, || away.wait())),
-            Err(_) => Busy::Closure(away),
+            Ok(runtime) if !away.is_seen_through() => {
+                Busy::Duty(outstanding::see_through(&runtime, || away.wait()))
+            }
+            _ => Busy::Closure(away),
         }),
     }
 }

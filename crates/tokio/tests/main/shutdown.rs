@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use syslet_tokio::{fs, unblock};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 
-use crate::util::{Gate, current_thread, multi_thread, timely};
+use crate::util::{Gate, PATIENCE, current_thread, multi_thread, timely};
 
 /// More than a pipe holds.
 const MUCH: usize = 1 << 20;
@@ -104,10 +104,10 @@ fn tasks_that_wait_for_closures_are_dropped_and_the_closures_waited_for() {
         let (begun, gate, done) = (Arc::clone(&begun), Arc::clone(&gate), Arc::clone(&done));
         async move {
             let closure = unblock(move || {
-                begun.open();
                 gate.pass();
                 done.store(true, Ordering::SeqCst);
             });
+            begun.open();
             closure.await.expect("it does not panic");
             unreachable!("the task was dropped before");
         }
@@ -120,6 +120,125 @@ fn tasks_that_wait_for_closures_are_dropped_and_the_closures_waited_for() {
     drop(runtime);
     assert!(done.load(Ordering::SeqCst), "the runtime ended before a closure");
     opener.join().expect("it does not panic");
+}
+
+/// Drops the runtime, which must not take for ever.
+fn ends(runtime: Runtime) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let end = std::thread::spawn(move || {
+        drop(runtime);
+        tell.send(()).expect("somebody waits");
+    });
+    told.recv_timeout(PATIENCE).expect("the runtime ends");
+    end.join().expect("it does not panic");
+}
+
+/// A task's locals are dropped one by one: the closure's future first, and then what the closure waits for.
+#[test]
+fn closure_may_wait_for_what_its_task_drops_after_it() {
+    let runtime = multi_thread(1);
+    let (begun, begins) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let writer = unblock(move || {
+            begun.send(()).expect("the test waits");
+            receiver.iter().count()
+        });
+        std::future::pending::<()>().await;
+        drop((writer, sender));
+    });
+    begins.recv_timeout(PATIENCE).expect("the closure begins");
+    ends(runtime);
+}
+
+#[test]
+fn closure_may_wait_for_what_another_task_drops() {
+    let runtime = multi_thread(1);
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = std::sync::mpsc::channel();
+    runtime.spawn(async move { unblock(move || receiver.iter().count()).await });
+    runtime.spawn(async move {
+        begun.send(()).expect("the test waits");
+        std::future::pending::<()>().await;
+        drop(sender);
+    });
+    begins.recv_timeout(PATIENCE).expect("the task begins");
+    ends(runtime);
+}
+
+#[test]
+fn read_may_wait_for_a_writer_that_its_task_drops_after_it() {
+    let runtime = multi_thread(1);
+    let (begun, begins) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        let (reader, writer) = pipe().expect("a pipe can be made");
+        let mut file = fs::File::from(OwnedFd::from(reader));
+        let mut bytes = [0; 8];
+        let mut read = std::pin::pin!(file.read(&mut bytes));
+        std::future::poll_fn(|context| {
+            assert!(read.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        begun.send(()).expect("the test waits");
+        let _ = read.await;
+        drop(writer);
+    });
+    begins.recv_timeout(PATIENCE).expect("the read begins");
+    ends(runtime);
+}
+
+/// Also if its future is not in a task.
+#[test]
+fn closures_whose_future_outlives_the_runtime_are_waited_for() {
+    for runtime in [multi_thread(1), current_thread()] {
+        let (gate, done) = (Arc::new(Gate::new()), Arc::new(AtomicBool::new(false)));
+        let closure = {
+            let (gate, done) = (Arc::clone(&gate), Arc::clone(&done));
+            move || {
+                gate.pass();
+                std::thread::sleep(Duration::from_millis(5)); // while the runtime ends
+                done.store(true, Ordering::SeqCst);
+            }
+        };
+        let future = {
+            let _context = runtime.enter();
+            unblock(closure)
+        };
+        gate.open();
+        ends(runtime);
+        assert!(done.load(Ordering::SeqCst), "the runtime ended before a closure");
+        current_thread().block_on(async { timely(future).await.expect("it does not panic") });
+    }
+}
+
+/// Closures that are away have one thread of the blocking pool together, and give it back.
+#[test]
+fn closures_away_leave_the_blocking_pool_to_others() {
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(2).build().expect("it can be built");
+    let gate = Arc::new(Gate::new());
+    runtime.block_on(async {
+        let pass = || {
+            let gate = Arc::clone(&gate);
+            unblock(move || gate.pass())
+        };
+        let away: Vec<_> = (0..8).map(|_| pass()).collect();
+        timely(tokio::task::spawn_blocking(|| ())).await.expect("it runs");
+        gate.open();
+        for closure in away {
+            timely(closure).await.expect("it does not panic");
+        }
+        let meet = Arc::new(std::sync::Barrier::new(2));
+        let two = [Arc::clone(&meet), meet].map(|meet| {
+            tokio::task::spawn_blocking(move || {
+                meet.wait();
+            })
+        });
+        for one in two {
+            timely(one).await.expect("both run at once");
+        }
+    });
 }
 
 /// The wait for closures that never end is bounded as for tokio's own.
