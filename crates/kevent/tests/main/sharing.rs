@@ -53,3 +53,18 @@ fn what_was_told_to_a_source_that_is_removed_is_told_to_another() {
     first.remove(Source::recv(&mine).key()).unwrap();
     assert_eq!(one(&second).happened(), Happened::RECV);
 }
+
+/// As one that tells the queue of each thread to end.
+#[test]
+fn a_file_that_is_no_socket_can_be_in_many_queues() {
+    let queues: Vec<_> = (0..20).map(|_| queue()).collect();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let source = Source::poll(std::os::fd::AsRawFd::as_raw_fd(&reader), libc::POLLIN as u16);
+    for queue in &queues {
+        assert_eq!(queue.add(source.with(Flags::ET)).unwrap(), None);
+    }
+    std::io::Write::write_all(&mut writer, b"!").unwrap();
+    for queue in &queues {
+        assert_eq!(one(queue).happened(), libc::POLLIN as u32);
+    }
+}

@@ -23,11 +23,11 @@ use syslet_sys::uapi::{EAGAIN, SIGSETXID, Siginfo};
 use syslet_sys::{call as kernel, descriptor, futex};
 
 use self::table::Table;
+use super::gathering::Gathering;
 use super::mail::Address;
 use super::nap::Nap;
 use super::op::Parked;
 use super::source::{Ended, Nudged, WatchId};
-use super::watch::Gathering;
 use crate::crew::{Engine, KNOCK_CODE, start_thread};
 use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
 

@@ -6,6 +6,7 @@
 mod again;
 mod bell;
 mod disk;
+mod gathering;
 mod keeper;
 mod mail;
 mod nap;

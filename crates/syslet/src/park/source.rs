@@ -22,11 +22,11 @@ use crate::sync::{AtomicU32, lock};
 
 use syslet_sys::uapi::EPERM;
 
+use super::gathering::Gathering;
 use super::keeper::Delivery;
 use super::mail;
 use super::op::{NOWHERE as NO_PLACE, hold_off_handlers};
 pub use super::timers::Clock;
-use super::watch::Gathering;
 pub use crate::complete::EventFd;
 
 /// The place of a source that is in no heap.

@@ -6,10 +6,16 @@
 //!
 //! An epoll knows what it watches by file *and* number. All files go in by one number of the keeper's, the
 //! *desk*, so that they can be named again: the file is taken again, put on the desk, and changed or taken
-//! out. Another file on the desk is another watch. A file that is watched twice goes in by a second desk, but for
-//! sockets: these have one watch with several *readers*, so that an event can be given to one of them.
+//! out. Another file on the desk is another watch. A file that is watched twice goes in by a second desk, which is
+//! made when it is needed, but for sockets: these have one watch with several *readers*, so that an event can be given
+//! to one of them.
+//!
+//! A watch whose number was closed before it could be taken out stays in the epoll for as long as the file is open
+//! elsewhere, and keeps a desk from that file. Nobody listens to it, so the next watch of the file on this desk takes
+//! its place.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Entries;
 use std::ffi::CString;
 use std::sync::Arc;
 
@@ -17,14 +23,11 @@ use syslet_sys::uapi::{
     EBADF, EEXIST, ENOENT, EPOLLET, EpollEvent, IN_IGNORED, IN_MASK_ADD, IN_Q_OVERFLOW, POLLERR,
     POLLHUP, POLLIN,
 };
-use syslet_sys::{call as kernel, descriptor, futex};
+use syslet_sys::{call as kernel, descriptor};
 
 use super::mail::Inbox;
 use super::source::{Begun, Ended, File, Order, Told, WatchId, Watched};
-use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 
-/// Numbers by which files are put into the epoll.
-const DESKS: usize = 8;
 /// In the data of an event: it is of a watch.
 const WATCH: u64 = 1 << 63;
 /// It is the inotify, the signalfd, or the inbox.
@@ -34,42 +37,6 @@ const MAIL: u64 = INODES | 2;
 /// Bytes of `struct signalfd_siginfo`; and of `struct inotify_event`, without its name.
 const SIGINFO: usize = 128;
 const INODE_EVENT: usize = 16;
-
-/// Orders, and what becomes of them.
-#[derive(Debug)]
-pub(super) struct Gathering {
-    /// Their files were sent with this ticket; 0: they are to be taken.
-    pub(super) ticket: u64,
-    orders: Mutex<Vec<Order>>,
-    begun: Mutex<Vec<Begun>>,
-    done: AtomicU32,
-    pub(super) inodes: bool,
-}
-
-impl Gathering {
-    pub(super) fn new(orders: Vec<Order>, inodes: bool, ticket: u64) -> Self {
-        let (orders, begun) = (Mutex::new(orders), Mutex::default());
-        Self { ticket, orders, begun, done: AtomicU32::new(0), inodes }
-    }
-
-    /// **Blocking**: until the keeper has done it.
-    pub(super) fn wait(&self) -> Vec<Begun> {
-        while self.done.load(Ordering::Acquire) == 0 {
-            futex::wait(&self.done, 0, None);
-        }
-        std::mem::take(&mut *lock(&self.begun))
-    }
-
-    pub(super) fn take_orders(&self) -> Vec<Order> {
-        std::mem::take(&mut *lock(&self.orders))
-    }
-
-    pub(super) fn answer(&self, begun: Vec<Begun>) {
-        *lock(&self.begun) = begun;
-        self.done.store(1, Ordering::Release);
-        futex::wake(&self.done, 1);
-    }
-}
 
 #[derive(Debug)]
 struct Reader {
@@ -104,6 +71,14 @@ pub(super) enum From {
     Sent(i32),
 }
 
+/// A number by which files are put into the epoll.
+#[derive(Debug)]
+struct Desk {
+    number: i32,
+    /// A file may lie there.
+    littered: bool,
+}
+
 /// What only the keeper's thread touches.
 #[derive(Debug)]
 pub(super) struct Watches {
@@ -112,11 +87,11 @@ pub(super) struct Watches {
     process: i32,
     /// Where files are sent to, if they cannot be taken.
     pub(super) inbox: Option<Inbox>,
-    desks: [i32; DESKS],
-    /// A file may lie there.
-    littered: [bool; DESKS],
+    desks: Vec<Desk>,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// How many entries each inode has on a desk, but for sockets. Several open files may have one inode.
+    lying: HashMap<((u64, u64), i32), u32>,
     sockets: HashMap<(u64, u64), u32>,
     inotify: i32,
     inodes: HashMap<i32, InodeReaders>,
@@ -130,16 +105,14 @@ pub(super) struct Watches {
 
 impl Watches {
     pub(super) fn new(epoll: i32, process: i32, inbox: Option<Inbox>) -> Self {
-        // The desks are names of the epoll itself while nothing lies there.
-        let desks = std::array::from_fn(|_| descriptor::duplicate(epoll) as i32);
         let watches = Self {
             epoll,
             process,
             inbox,
-            desks,
-            littered: [false; DESKS],
+            desks: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
+            lying: HashMap::new(),
             sockets: HashMap::new(),
             inotify: -1,
             inodes: HashMap::new(),
@@ -183,16 +156,30 @@ impl Watches {
 
     /// Does something to the watch of a taken file, which is closed.
     fn at_desk(&mut self, taken: i32, desk: usize, act: impl FnOnce(i32, i32) -> isize) -> isize {
-        let named = descriptor::name_as(taken, self.desks[desk]);
-        self.littered[desk] = true;
-        if named < 0 { named } else { act(self.epoll, self.desks[desk]) }
+        let desk = &mut self.desks[desk];
+        let named = descriptor::name_as(taken, desk.number);
+        desk.littered = true;
+        if named < 0 { named } else { act(self.epoll, desk.number) }
+    }
+
+    /// Makes this desk, if there is none; 0, or `-errno`.
+    fn have_desk(&mut self, desk: usize) -> isize {
+        if desk < self.desks.len() {
+            return 0;
+        }
+        // It is a name of the epoll itself while nothing lies there.
+        let number = descriptor::duplicate(self.epoll);
+        if number >= 0 {
+            self.desks.push(Desk { number: number as i32, littered: false });
+        }
+        number.min(0)
     }
 
     /// Lets go of every file that lies on a desk.
     pub(super) fn tidy(&mut self) {
-        for (desk, littered) in self.desks.iter().zip(&mut self.littered) {
-            if std::mem::take(littered) {
-                descriptor::name_as(self.epoll, *desk);
+        for desk in &mut self.desks {
+            if std::mem::take(&mut desk.littered) {
+                descriptor::name_as(self.epoll, desk.number);
             }
         }
     }
@@ -246,28 +233,35 @@ impl Watches {
         let file = Some(order.file);
         let generation = self.entries[index as usize].generation;
         let events = order.events;
-        let mut answer = -EEXIST;
-        for desk in 0..DESKS {
+        let mut desk = 0;
+        let answer = loop {
+            let made = self.have_desk(desk);
+            if made < 0 {
+                break made;
+            }
             let entry = Entry { generation, desk: desk as i32, events, file, readers: Vec::new() };
             let event = Self::event(index, &entry);
             self.entries[index as usize] = entry;
             let add = |epoll, at| descriptor::watch(epoll, at, event, false);
-            answer = self.at_desk(taken, desk, add);
-            if answer == -EEXIST && order.file.is_socket {
+            let mut answer = self.at_desk(taken, desk, add);
+            if answer == -EEXIST && !self.lying.contains_key(&(order.file.id, desk as i32)) {
                 // A watch without readers, of a number that was closed before it was taken back.
                 let change = |epoll, at| descriptor::watch(epoll, at, event, true);
                 answer = self.at_desk(taken, desk, change);
             }
             if answer != -EEXIST {
-                break;
+                break answer;
             }
-        }
+            desk += 1;
+        };
         if answer < 0 {
             self.free.push(index);
             return Err(answer);
         }
         if order.file.is_socket {
             self.sockets.insert(order.file.id, index);
+        } else {
+            *self.lying.entry((order.file.id, desk as i32)).or_default() += 1;
         }
         Ok(index)
     }
@@ -289,8 +283,18 @@ impl Watches {
         entry.generation = entry.generation.wrapping_add(1);
         let file = entry.file.take();
         let readers = std::mem::take(&mut entry.readers);
-        if let Some(file) = file.filter(|file| file.is_socket) {
-            self.sockets.remove(&file.id);
+        let desk = entry.desk;
+        match file {
+            Some(file) if file.is_socket => drop(self.sockets.remove(&file.id)),
+            Some(file) => {
+                if let Entries::Occupied(mut lying) = self.lying.entry((file.id, desk)) {
+                    *lying.get_mut() -= 1;
+                    if *lying.get() == 0 {
+                        lying.remove();
+                    }
+                }
+            }
+            None => {}
         }
         self.free.push(index);
         readers
@@ -483,3 +487,6 @@ impl Watches {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,12 @@ use crate::call::interest;
 use crate::crew::{CREW_MASK, Engine};
 use crate::park::Clock;
 use crate::park::again::{self, Went};
+use crate::park::gathering::Gathering;
 use crate::park::mail::Inbox;
 use crate::park::nap::NAPS;
 use crate::park::op::Parked;
 use crate::park::source::Ended;
-use crate::park::watch::{Gathering, Watches};
+use crate::park::watch::Watches;
 use crate::sync::{Ordering, fence, lock};
 
 /// How long a call is parked before its file is held, in nanoseconds: most are over by then, and to hold a
