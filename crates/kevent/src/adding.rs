@@ -23,15 +23,14 @@ use crate::{child, signals, sweep};
 impl Queue {
     /// Puts a source into the queue, without having anything told yet.
     fn insert(&self, source: Source, again: bool) -> io::Result<Arc<Node>> {
-        let file = match source.what {
-            What::Ready(number, _) | What::Inode(number) => {
-                let file = File::of(number);
-                Some(file.map_err(|number| error(-number as i32))?)
+        let file = match file_of(&source) {
+            Ok(file) => file,
+            // What it was to be instead of the one there is cannot be.
+            Err(_) if again && self.core.with(|state| state.remove(source.key)).is_none() => {
+                self.living()?;
+                return Err(error(libc::ENOENT));
             }
-            What::Signal(number, _) if !signals::may_be_told(number) => {
-                return Err(error(libc::EINVAL));
-            }
-            _ => None,
+            Err(number) => return Err(error(number)),
         };
         let node = Arc::new(Node::new(self.core.this(), source, file));
         self.core.with(|state| {
@@ -99,7 +98,8 @@ impl Queue {
     /// A source was added that was ready at once for `events`.
     fn entered(&self, node: &Arc<Node>, events: u32, again: bool) -> Option<Event> {
         if node.is(Flags::READY) {
-            self.core.say(node, node.source.asked | events, On::Program);
+            let happened = node.source.asked | node.in_its_words(events);
+            self.core.say(node, happened, On::Program);
             return None;
         }
         if events == 0 {
@@ -198,6 +198,17 @@ impl Queue {
 fn order(node: &Arc<Node>) -> Order {
     let (number, events) = match node.source.what {
         What::Inode(number) => (number, inode::events(node.source.asked)),
+/// The file that a source is about, if it is about one; an errno if there can be no such source.
+fn file_of(source: &Source) -> Result<Option<File>, i32> {
+    match source.what {
+        What::Ready(number, _) | What::Inode(number) => {
+            File::of(number).map(Some).map_err(|number| -number as i32)
+        }
+        What::Signal(number, _) if !signals::may_be_told(number) => Err(libc::EINVAL),
+        _ => Ok(None),
+    }
+}
+
         _ => node.readiness().unwrap_or((-1, 0)),
     };
     let file = node.file.unwrap_or(File { id: (0, 0), is_socket: false });

@@ -72,7 +72,7 @@ impl Node {
     }
 
     /// What the events of poll(2) or inotify(7) are in the words of its kind.
-    fn in_its_words(&self, events: u32) -> u32 {
+    pub(crate) fn in_its_words(&self, events: u32) -> u32 {
         let asked = self.source.asked;
         match self.source.key.kind {
             Kind::Socket | Kind::Pipe => {

@@ -126,7 +126,9 @@ impl Ring {
         }
         let lap = self.read / u64::from(self.size);
         // In the lap in which it looked, or in the next one.
-        let here = (lap - u64::from(behind)) * u64::from(self.size) + u64::from(uidx);
+        let looked = lap.checked_sub(u64::from(behind));
+        let looked = looked.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let here = looked * u64::from(self.size) + u64::from(uidx);
         let wrapped = here + u64::from(self.size);
         let to = match () {
             () if here > self.filled => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
@@ -148,6 +150,15 @@ mod tests {
         let size = (memory.len() as u32 - 1) / 5;
         // SAFETY: it lives longer than the ring.
         unsafe { Ring::new(NonNull::from(memory).cast(), size) }
+    }
+
+    #[test]
+    fn a_lap_before_the_first_is_refused() {
+        let mut memory = [0u64; 1 + 5 * 4];
+        let mut ring = ring(&mut memory);
+        ring.put(Event::default());
+        assert!(ring.commit(0, u32::MAX).is_err());
+        assert_eq!(ring.commit(1, 0).unwrap(), 1);
     }
 
     #[test]

@@ -99,6 +99,8 @@ fn made_board() -> &'static Board {
             continue;
         }
         ONLY.store(0, Ordering::SeqCst);
+        // A parent's, which it was about to hand out when it forked.
+        COUNTS.iter().for_each(|count| count.store(0, Ordering::SeqCst));
         // There is a thread for the clock, or queues have no timers either.
         let _ = source::on_ring(hand_out);
     }
@@ -341,5 +343,30 @@ fn hand_out() {
         for node in nodes {
             let _ = node.tell(Happened::DELIVERY, count, On::Clock);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_is_told_of_no_delivery_of_its_parents() {
+        drop(told());
+        const NUMBER: u32 = 64;
+        // Nothing rings, so that it is not handed out before the fork.
+        count(NUMBER);
+        // SAFETY: the child has what its parent's thread had, and leaves by `_exit`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            drop(told());
+            let left = COUNTS[NUMBER as usize].load(Ordering::SeqCst);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(left as c_int) };
+        }
+        let mut status = -1;
+        // SAFETY: writes the status.
+        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        assert_eq!(status, 0);
     }
 }

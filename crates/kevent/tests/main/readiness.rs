@@ -133,6 +133,18 @@ fn modify_asks_anew_and_remove_ends() {
     assert_eq!(queue.sources(), 0);
 }
 
+/// Its number was closed, or there is no such signal.
+#[test]
+fn a_source_that_cannot_be_as_modified_is_none_afterwards() {
+    let (queue, (mine, _theirs)) = (queue(), pair());
+    let source = Source::recv(&mine).with(Flags::ET);
+    assert_eq!(errno(queue.modify(Source::socket(-1, Happened::RECV))), libc::ENOENT);
+    queue.add(source).unwrap();
+    drop(mine);
+    assert_eq!(errno(queue.modify(source)), libc::EBADF);
+    assert_eq!(queue.sources(), 0);
+}
+
 #[test]
 fn two_thousand_sockets_are_told_each_once() {
     let queue = queue();
