@@ -33,6 +33,7 @@ impl Queue {
             Err(number) => return Err(error(number)),
         };
         let node = Arc::new(Node::new(self.core.this(), source, file));
+        let mut broke = false;
         self.core.with(|state| {
             self.living()?;
             let old = state.sources.get(&source.key);
@@ -48,15 +49,17 @@ impl Queue {
                     state.remove(source.key);
                     state.ready.push_back(Item::Event(event));
                     state.live += 1;
+                    broke = true;
                 }
                 None => {}
             }
             state.insert(Arc::clone(&node));
-            if node.readiness().is_some() {
-                state.watched.push(Arc::downgrade(&node));
-            }
-            Ok(node)
-        })
+            Ok(())
+        })?;
+        if broke {
+            self.core.rouse();
+        }
+        Ok(node)
     }
 
     /// A source that was put in cannot be one.

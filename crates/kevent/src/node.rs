@@ -1,6 +1,6 @@
 //! A source in its queue: what the engine tells events.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use syslet::source::{Clock, File, NOWHERE, Timed, Told, WatchId, Watched};
@@ -17,6 +17,8 @@ pub(crate) struct Node {
     /// The file that its descriptor meant.
     pub(crate) file: Option<File>,
     pub(crate) watch: OnceLock<WatchId>,
+    /// Where it is among the sources that the sweep goes round. Changed under the lock of the queue's state.
+    pub(crate) round: AtomicUsize,
     /// The heap's.
     place: AtomicU32,
     /// When the timer fires next.
@@ -46,6 +48,7 @@ impl Node {
             watch: OnceLock::new(),
             place: AtomicU32::new(NOWHERE),
             next: AtomicU64::new(next),
+            round: AtomicUsize::new(usize::MAX),
             happened: AtomicU32::new(0),
             count: AtomicU32::new(0),
             said: AtomicU64::new(0),

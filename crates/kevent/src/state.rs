@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use syslet::source::Ended;
@@ -78,7 +78,7 @@ pub(crate) struct State {
     /// Somebody is on the way to wake tasks and write to the eventfd.
     pub(crate) nudging: bool,
     /// Sources of descriptors, for the sweep.
-    pub(crate) watched: Vec<Weak<Node>>,
+    pub(crate) watched: Vec<Arc<Node>>,
     pub(crate) cursor: usize,
     pub(crate) sweeping: bool,
     /// Since the last sweep something was done with the queue.
@@ -106,10 +106,26 @@ impl State {
         self.active = true;
         self.sources.insert(node.source.key, node);
         self.make_room();
+        if node.readiness().is_some() {
+            node.round.store(self.watched.len(), Ordering::Relaxed);
+            self.watched.push(Arc::clone(&node));
+        }
     }
 
     fn make_room(&mut self) {
         // Removed sources leave their place behind, until it is asked for.
+    /// The sweep does not look at it any more: another takes its place.
+    fn leave_rounds(&mut self, node: &Node) {
+        let at = node.round.swap(usize::MAX, Ordering::Relaxed);
+        if at == usize::MAX {
+            return;
+        }
+        self.watched.swap_remove(at);
+        if let Some(moved) = self.watched.get(at) {
+            moved.round.store(at, Ordering::Relaxed);
+        }
+    }
+
         if self.ready.len() > 2 * self.live + 64 {
             self.ready.retain(|item| match item {
                 Item::Node(node) => !node.is_gone(),
@@ -156,6 +172,7 @@ impl State {
         node.gone.store(true, Ordering::SeqCst);
         let pass_on = node.queued.swap(false, Ordering::Relaxed);
         if pass_on {
+        self.leave_rounds(node);
             self.live -= 1;
         }
         match (node.readiness(), node.watch.get()) {

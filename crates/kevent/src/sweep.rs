@@ -54,17 +54,8 @@ impl Timed for Sweep {
                 if state.cursor >= state.watched.len() {
                     state.cursor = 0;
                 }
-                let at = state.cursor;
-                match state.watched[at].upgrade().filter(|node| !node.is_gone()) {
-                    Some(node) => {
-                        looked_at.push(node);
-                        state.cursor += 1;
-                    }
-                    None => drop(state.watched.swap_remove(at)),
-                }
-                if state.watched.is_empty() {
-                    break;
-                }
+                looked_at.push(Arc::clone(&state.watched[state.cursor]));
+                state.cursor += 1;
             }
             std::mem::take(&mut state.active)
         };
