@@ -124,7 +124,7 @@ impl Queue {
             if node.is(Flags::ONESHOT) {
                 state.remove_this(node);
             } else if node.readiness().is_some() && !node.is(Flags::ET) {
-                state.levels.push(Arc::clone(node));
+                state.look_again(node);
             }
             Some(event)
         })

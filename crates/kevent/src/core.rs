@@ -8,8 +8,6 @@
 //! back, for whatever reason, strikes a call off, and if it leaves something behind calls another: so no call is lost
 //! with a thread that left for a signal or its time.
 
-use std::collections::HashSet;
-use std::hash::BuildHasherDefault;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -20,12 +18,13 @@ use syslet::source::{self, EventFd, Nudged, Told};
 use syslet_sys::futex;
 use syslet_sys::uapi::Timespec;
 
+use crate::aside::Aside;
 use crate::completions::Completions;
 use crate::event::Event;
 use crate::level::{self, Found};
 use crate::node::Node;
 use crate::source::What;
-use crate::state::{Fold, Item, State};
+use crate::state::{Item, State};
 use crate::{child, signals};
 
 /// On which thread something happens.
@@ -290,6 +289,10 @@ impl Core {
                     Found::Nothing => continue,
                     Found::Ready(events) if !node.is_gone() => node.note(events, 1),
                     Found::Ready(_) => continue,
+                    Found::Unknown => {
+                        state.look_again(node);
+                        continue;
+                    }
                     Found::Closed => node.error.store(libc::EBADF, Ordering::Relaxed),
                 }
                 put |= state.enqueue(node);
@@ -348,23 +351,24 @@ impl Core {
         let mut state = self.lock();
         loop {
             if ready(&mut state) {
+        let mut has_looked = false;
                 return Waited::Ready;
             }
             if self.is_dead() {
                 return Waited::TimedOut;
             }
             let Some(left) = time_left(deadline) else { return Waited::TimedOut };
-            let levels = std::mem::take(&mut state.levels);
-            if !levels.is_empty() {
+            // Once before it sleeps: of some there may be no answer.
+            if !std::mem::replace(&mut has_looked, true) && !state.levels.is_empty() {
+                let levels = state.take_levels();
                 drop(state);
                 self.look_at(levels);
                 state = self.lock();
-                if ready(&mut state) {
-                    return Waited::Ready;
-                }
+                continue; // anything may have happened meanwhile
             }
             let bell = self.bell.load(Ordering::Relaxed);
             state.sleepers += 1;
+            has_looked = false;
             state.greedy += usize::from(min > 1);
             drop(state);
             source::attend();
@@ -452,24 +456,6 @@ impl Core {
                 Waited::Interrupted => return Err(io::Error::from_raw_os_error(libc::EINTR)),
             }
         }
-    }
-}
-
-/// Level-triggered sources whose events a call that waits for more has handed out: they are not looked at again
-/// before it is over, or it would hand them out twice.
-#[derive(Debug, Default)]
-struct Aside {
-    keys: HashSet<(u32, u64), BuildHasherDefault<Fold>>,
-    nodes: Vec<Arc<Node>>,
-}
-
-impl Aside {
-    fn put(&mut self, state: &mut State) {
-        let is_ours = |node: &mut Arc<Node>| {
-            let key = node.source.key;
-            self.keys.contains(&(key.kind as u32, key.id))
-        };
-        self.nodes.extend(state.levels.extract_if(.., is_ours));
     }
 }
 

@@ -13,10 +13,28 @@ fn entry(number: i32, events: u32) -> libc::pollfd {
     libc::pollfd { fd: number, events: events as u16 as i16, revents: 0 }
 }
 
-/// Asks without waiting.
-fn poll(entries: &mut [libc::pollfd]) {
+/// So many are asked about in one call: poll(2) answers `EINVAL` for more than `RLIMIT_NOFILE`, which may be less
+/// than are open.
+const MOST: usize = 256;
+
+/// Asks without waiting; false if there was no answer.
+fn poll(entries: &mut [libc::pollfd]) -> bool {
     // SAFETY: as many entries as there are.
-    unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, 0) };
+    unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, 0) >= 0 }
+}
+
+/// As [`poll`], one after the other if together they are too many; says of which there is no answer.
+fn poll_all(entries: &mut [libc::pollfd]) -> Vec<bool> {
+    let mut unknown = vec![false; entries.len()];
+    for (entries, unknown) in entries.chunks_mut(MOST).zip(unknown.chunks_mut(MOST)) {
+        if poll(entries) {
+            continue;
+        }
+        for (entry, unknown) in entries.iter_mut().zip(unknown) {
+            *unknown = !poll(std::slice::from_mut(entry));
+        }
+    }
+    unknown
 }
 
 /// Whether the number of a source still means its file.
@@ -29,6 +47,8 @@ pub(crate) fn is_same(node: &Node) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
+    /// There was no answer: to be looked at again.
+    Unknown,
     /// Ready, for these events.
     Ready(u32),
     /// The number was closed, or means another file.
@@ -41,21 +61,22 @@ pub(crate) fn look(nodes: &[Arc<Node>]) -> Vec<Found> {
         .iter()
         .map(|node| node.readiness().map_or(entry(-1, 0), |(number, events)| entry(number, events)))
         .collect();
-    poll(&mut entries);
-    let found = |(entry, node): (&libc::pollfd, &Arc<Node>)| match entry.revents {
+    let unknown = poll_all(&mut entries);
+    let found = |((entry, unknown), node): ((&libc::pollfd, bool), &Arc<Node>)| match entry.revents
+    {
+        _ if unknown => Found::Unknown,
         0 => Found::Nothing,
         events if events & libc::POLLNVAL != 0 => Found::Closed,
         // Another file may be ready.
         _ if !is_same(node) => Found::Closed,
         events => Found::Ready(u32::from(events as u16)),
     };
-    entries.iter().zip(nodes).map(found).collect()
+    entries.iter().zip(unknown).zip(nodes).map(found).collect()
 }
 
 /// Whether what a source was told still holds; `None` if that cannot be asked.
 pub(crate) fn still_holds(node: &Node) -> Option<bool> {
     let (number, events) = node.readiness()?;
     let mut entries = [entry(number, events)];
-    poll(&mut entries);
-    Some(entries[0].revents != 0)
+    poll(&mut entries).then(|| entries[0].revents != 0)
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adding;
+mod aside;
 mod batch;
 mod child;
 mod completions;

@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) said: AtomicU64,
     /// It is among the ready.
     pub(crate) queued: AtomicBool,
+    /// It is among the level-triggered ones that are to be looked at.
+    pub(crate) looked_for: AtomicBool,
     /// It is in the queue no more.
     pub(crate) gone: AtomicBool,
     /// The error number that has ended it; 0: none has.
@@ -46,13 +48,14 @@ impl Node {
             source,
             file,
             watch: OnceLock::new(),
+            round: AtomicUsize::new(usize::MAX),
             place: AtomicU32::new(NOWHERE),
             next: AtomicU64::new(next),
-            round: AtomicUsize::new(usize::MAX),
             happened: AtomicU32::new(0),
             count: AtomicU32::new(0),
             said: AtomicU64::new(0),
             queued: AtomicBool::new(false),
+            looked_for: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             error: AtomicI32::new(0),
         }

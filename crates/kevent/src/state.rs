@@ -202,7 +202,7 @@ impl State {
             self.sources.remove(&node.source.key);
             self.end(node);
         } else if node.readiness().is_some() && !node.is(Flags::ET) {
-            self.levels.push(Arc::clone(node));
+            self.look_again(node);
         }
         Some(event)
     }
@@ -273,7 +273,23 @@ impl State {
         }
         self.passed = 0;
         let room = self.levels.capacity();
-        std::mem::replace(&mut self.levels, Vec::with_capacity(room))
+        let levels = self.take_levels();
+        self.levels = Vec::with_capacity(room);
+        levels
+    }
+
+    /// All of them, to be looked at.
+    pub(crate) fn take_levels(&mut self) -> Vec<Arc<Node>> {
+        let levels = std::mem::take(&mut self.levels);
+        levels.iter().for_each(|node| node.looked_for.store(false, Ordering::Relaxed));
+        levels
+    }
+
+    /// A level-triggered source is to be looked at.
+    pub(crate) fn look_again(&mut self, node: &Arc<Node>) {
+        if !node.is_gone() && !node.looked_for.swap(true, Ordering::Relaxed) {
+            self.levels.push(Arc::clone(node));
+        }
     }
 
     /// How many threads are to be woken for something new.
