@@ -198,9 +198,6 @@ impl Queue {
     }
 }
 
-fn order(node: &Arc<Node>) -> Order {
-    let (number, events) = match node.source.what {
-        What::Inode(number) => (number, inode::events(node.source.asked)),
 /// The file that a source is about, if it is about one; an errno if there can be no such source.
 fn file_of(source: &Source) -> Result<Option<File>, i32> {
     match source.what {
@@ -212,6 +209,9 @@ fn file_of(source: &Source) -> Result<Option<File>, i32> {
     }
 }
 
+fn order(node: &Arc<Node>) -> Order {
+    let (number, events) = match node.source.what {
+        What::Inode(number) => (number, inode::events(node.source.asked)),
         _ => node.readiness().unwrap_or((-1, 0)),
     };
     let file = node.file.unwrap_or(File { id: (0, 0), is_socket: false });

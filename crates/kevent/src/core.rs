@@ -70,6 +70,8 @@ pub(crate) enum Waited {
     Ready,
     TimedOut,
     Interrupted,
+    /// Though there is nothing.
+    SentOn,
 }
 
 impl Core {
@@ -287,12 +289,12 @@ impl Core {
             for (node, found) in nodes.iter().zip(found) {
                 match found {
                     Found::Nothing => continue,
-                    Found::Ready(events) if !node.is_gone() => node.note(events, 1),
-                    Found::Ready(_) => continue,
                     Found::Unknown => {
                         state.look_again(node);
                         continue;
                     }
+                    Found::Ready(events) if !node.is_gone() => node.note(events, 1),
+                    Found::Ready(_) => continue,
                     Found::Closed => node.error.store(libc::EBADF, Ordering::Relaxed),
                 }
                 put |= state.enqueue(node);
@@ -349,9 +351,9 @@ impl Core {
         mut ready: impl FnMut(&mut State) -> bool,
     ) -> Waited {
         let mut state = self.lock();
+        let mut has_looked = false;
         loop {
             if ready(&mut state) {
-        let mut has_looked = false;
                 return Waited::Ready;
             }
             if self.is_dead() {
@@ -366,9 +368,9 @@ impl Core {
                 state = self.lock();
                 continue; // anything may have happened meanwhile
             }
+            has_looked = false;
             let bell = self.bell.load(Ordering::Relaxed);
             state.sleepers += 1;
-            has_looked = false;
             state.greedy += usize::from(min > 1);
             drop(state);
             source::attend();
@@ -385,6 +387,13 @@ impl Core {
                 self.leave(state);
                 return Waited::TimedOut;
             }
+            if state.sent_on > 0 && !ready(&mut state) {
+                state.sent_on -= 1;
+                self.leave(state);
+                return Waited::SentOn;
+            }
+            // Those who were to be sent on may have left by themselves.
+            state.sent_on = state.sent_on.min(state.sleepers);
         }
     }
 
@@ -395,6 +404,14 @@ impl Core {
         if threads > 0 {
             futex::wake(&self.bell, threads);
         }
+    }
+
+    /// Has one thread that waits go on with what there is, if there is one.
+    pub(crate) fn send_on(&self) {
+        let _ = self.put(On::Program, |state| {
+            state.sent_on = (state.sent_on + 1).min(state.sleepers);
+            true
+        });
     }
 
     /// Wakes one thread that waits, or all, though there may be nothing.
@@ -449,7 +466,7 @@ impl Core {
             match self.wait(wanted, deadline, |state| state.available() >= wanted) {
                 Waited::Ready | Waited::TimedOut if self.is_dead() => return Ok(taken),
                 Waited::Ready => {}
-                Waited::TimedOut => {
+                Waited::TimedOut | Waited::SentOn => {
                     return Ok(taken + self.take_known(|state| state.take(max - taken, each)));
                 }
                 Waited::Interrupted if taken > 0 => return Ok(taken),

@@ -18,6 +18,8 @@ mod source;
 mod state;
 mod stream;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use self::batch::Batch;
 pub use self::event::{Event, Flags, Happened, Key, Kind};

@@ -183,8 +183,8 @@ impl Queue {
         self.core.with(|state| state.remove(key)).map(|_| ()).ok_or_else(|| error(libc::ENOENT))
     }
 
-    /// Has sources be ready, whatever they are about, as if all that they ask for had happened. Without any it wakes
-    /// one thread that waits. Says of how many there is none.
+    /// Has sources be ready, whatever they are about, as if all that they ask for had happened. Without any
+    /// one thread that waits, if there is one, goes on with what there is. Says of how many there is none.
     ///
     /// # Blocking
     ///
@@ -194,7 +194,7 @@ impl Queue {
             return keys.len();
         }
         if keys.is_empty() {
-            self.core.rouse();
+            self.core.send_on();
         }
         keys.iter().filter(|key| !self.make_ready(**key)).count()
     }

@@ -72,6 +72,8 @@ pub(crate) struct State {
     pub(crate) sleepers: usize,
     pub(crate) greedy: usize,
     pub(crate) called: usize,
+    /// Threads that sleep and are to go on though there is nothing.
+    pub(crate) sent_on: usize,
     /// Tasks to be woken when something has come.
     pub(crate) tasks: Vec<Waker>,
     pub(crate) has_eventfd: bool,
@@ -104,16 +106,14 @@ impl State {
     /// Adds a source, and room for its event.
     pub(crate) fn insert(&mut self, node: Arc<Node>) {
         self.active = true;
-        self.sources.insert(node.source.key, node);
-        self.make_room();
         if node.readiness().is_some() {
             node.round.store(self.watched.len(), Ordering::Relaxed);
             self.watched.push(Arc::clone(&node));
         }
+        self.sources.insert(node.source.key, node);
+        self.make_room();
     }
 
-    fn make_room(&mut self) {
-        // Removed sources leave their place behind, until it is asked for.
     /// The sweep does not look at it any more: another takes its place.
     fn leave_rounds(&mut self, node: &Node) {
         let at = node.round.swap(usize::MAX, Ordering::Relaxed);
@@ -126,6 +126,8 @@ impl State {
         }
     }
 
+    fn make_room(&mut self) {
+        // Removed sources leave their place behind, until it is asked for.
         if self.ready.len() > 2 * self.live + 64 {
             self.ready.retain(|item| match item {
                 Item::Node(node) => !node.is_gone(),
@@ -170,9 +172,9 @@ impl State {
 
     fn end(&mut self, node: &Arc<Node>) {
         node.gone.store(true, Ordering::SeqCst);
+        self.leave_rounds(node);
         let pass_on = node.queued.swap(false, Ordering::Relaxed);
         if pass_on {
-        self.leave_rounds(node);
             self.live -= 1;
         }
         match (node.readiness(), node.watch.get()) {

@@ -1,8 +1,12 @@
+#![allow(unsafe_code, reason = "setrlimit(2)")]
+
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use syslet_kevent::{Flags, Happened, Queue, Source};
 
-use crate::util::{drain, one, pair, put, queue, within_short};
+use crate::util::child::{in_child, status};
+use crate::util::{LONG, drain, one, pair, put, queue, within_short};
 
 #[test]
 fn without_et_an_event_comes_for_as_long_as_it_holds() {
@@ -115,4 +119,31 @@ fn any_source_can_be_made_ready() {
     queue.add(Source::recv(&mine).with(Flags::ET)).unwrap();
     assert!(queue.make_ready(Source::recv(&mine).key()));
     assert_eq!(one(&queue).id, mine.as_raw_fd() as u64);
+}
+
+/// poll(2) refuses to look at more than the limit, which may be lowered below what is open.
+#[test]
+fn level_triggered_sources_are_looked_at_under_a_low_limit_of_descriptors() {
+    const COUNT: usize = 70;
+    let pid = in_child(|| {
+        let (queue, pairs) = (queue(), (0..COUNT).map(|_| pair()).collect::<Vec<_>>());
+        let sources: Vec<_> = pairs.iter().map(|(mine, _)| Source::recv(mine)).collect();
+        let added = queue.add_all(&sources).iter().all(|added| matches!(added, Ok(None)));
+        pairs.iter().for_each(|(_, theirs)| put(theirs));
+        let fetch = || queue.get_events(COUNT, COUNT, Some(Instant::now() + LONG)).unwrap().len();
+        let first = fetch();
+        let low = libc::rlimit { rlim_cur: COUNT as u64 / 2, rlim_max: COUNT as u64 / 2 };
+        // SAFETY: reads the limit.
+        let lowered = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &low) } == 0;
+        added && lowered && first == COUNT && fetch() == COUNT
+    });
+    assert_eq!(status(pid), 0);
+}
+
+#[test]
+fn what_is_ready_by_request_is_told_in_the_words_of_its_kind() {
+    let (queue, (mine, theirs)) = (queue(), pair());
+    drop(theirs); // which poll(2) tells by more bits than these sources have
+    queue.add(Source::recv(&mine).with(Flags::ET | Flags::READY)).unwrap();
+    assert_eq!(one(&queue).happened(), Happened::RECV);
 }

@@ -1,0 +1,133 @@
+//! What only shows while threads sleep in a queue, or inside of it.
+
+#![allow(unsafe_code, reason = "gives a number to another file")]
+
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use crate::{Event, Flags, Queue, Source};
+
+/// Longer than anything takes that happens.
+const LONG: Duration = Duration::from_secs(20);
+
+fn pair() -> (UnixStream, UnixStream) {
+    UnixStream::pair().expect("there are sockets")
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < LONG, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A thread that fetches without a deadline; what it gets.
+fn fetching(queue: &Arc<Queue>, min: usize) -> Receiver<Vec<Event>> {
+    let (tell, told) = channel();
+    let queue = Arc::clone(queue);
+    std::thread::spawn(move || {
+        let events = loop {
+            match queue.get_events(min, 8, None) {
+                Ok(events) => break events,
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::Interrupted),
+            }
+        };
+        tell.send(events).expect("the test waits");
+    });
+    told
+}
+
+/// As [`fetching`], when it is asleep.
+fn asleep(queue: &Arc<Queue>, min: usize) -> Receiver<Vec<Event>> {
+    let sleepers = queue.core.lock().sleepers;
+    let told = fetching(queue, min);
+    wait_until("a thread sleeps", || queue.core.lock().sleepers > sleepers);
+    told
+}
+
+#[test]
+fn sources_that_have_gone_leave_nothing_behind() {
+    let queue = Queue::new().unwrap();
+    let (stays, _other) = pair();
+    queue.add(Source::recv(&stays).with(Flags::ET)).unwrap();
+    for _ in 0..300 {
+        let (mine, _theirs) = pair();
+        let source = Source::recv(&mine).with(Flags::ET);
+        queue.add(source).unwrap();
+        queue.modify(source).unwrap();
+        let state = queue.core.lock();
+        assert_eq!(state.watched.len(), state.sources.len());
+        drop(state);
+        queue.remove(source.key()).unwrap();
+    }
+    let state = queue.core.lock();
+    assert_eq!((state.watched.len(), state.sources.len()), (1, 1));
+}
+
+/// In the moment in which it looks at level-triggered sources it holds no lock and does not sleep.
+#[test]
+fn closing_ends_a_wait_that_is_looking_at_its_sources() {
+    for _ in 0..20 {
+        let queue = Arc::new(Queue::new().unwrap());
+        let (mine, theirs) = pair();
+        queue.add(Source::recv(&mine)).unwrap();
+        std::io::Write::write_all(&mut &theirs, b"!").unwrap();
+        assert_eq!(queue.get_events(1, 1, None).unwrap().len(), 1);
+        std::io::Read::read_exact(&mut &mine, &mut [0]).unwrap();
+        // So many that looking takes long.
+        let node = Arc::clone(&queue.core.lock().levels[0]);
+        let many = vec![node; 20_000];
+        let told = {
+            // It finds them when it waits, and not when it comes.
+            let mut state = queue.core.lock();
+            state.levels.clear();
+            drop(state);
+            let told = fetching(&queue, 1);
+            wait_until("a thread sleeps", || queue.core.lock().sleepers > 0);
+            queue.core.lock().levels = many;
+            queue.core.rouse();
+            told
+        };
+        wait_until("it looks", || queue.core.lock().levels.is_empty());
+        queue.close();
+        assert_eq!(told.recv_timeout(LONG).expect("the wait ends"), []);
+    }
+}
+
+#[test]
+fn a_thread_that_sleeps_is_told_that_a_number_was_given_to_another() {
+    let queue = Arc::new(Queue::new().unwrap());
+    let (mine, _theirs) = pair();
+    let (stranger, _friend) = pair();
+    let source = Source::recv(&mine).with(Flags::ET).user_data(1);
+    queue.add(source).unwrap();
+    let told = asleep(&queue, 1);
+    // SAFETY: the number is ours, and stays so.
+    let same = unsafe { libc::dup2(stranger.as_raw_fd(), mine.as_raw_fd()) };
+    assert_eq!(same, mine.as_raw_fd());
+    queue.add(source.user_data(2)).unwrap();
+    let events = told.recv_timeout(LONG).expect("it is told");
+    assert_eq!(events[0].user_data, 1);
+    assert_eq!(events[0].error().and_then(|error| error.raw_os_error()), Some(libc::EBADF));
+}
+
+#[test]
+fn one_thread_that_waits_is_sent_on_though_there_is_nothing() {
+    let queue = Arc::new(Queue::new().unwrap());
+    queue.ready(&[]); // nobody waits: nobody is sent on later
+    let threads = [asleep(&queue, 1), asleep(&queue, 2)];
+    queue.ready(&[]);
+    wait_until("one goes on", || queue.core.lock().sleepers == 1);
+    let ended = || threads.iter().filter_map(|told| told.try_recv().ok()).collect::<Vec<_>>();
+    let begun = Instant::now();
+    let mut all = ended();
+    while all.is_empty() && begun.elapsed() < LONG {
+        all.extend(ended());
+    }
+    assert_eq!(all, [vec![]]);
+    queue.close();
+}
