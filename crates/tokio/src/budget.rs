@@ -39,10 +39,13 @@ static SLICE_TICKS: AtomicU64 = AtomicU64::new(100_000);
 static EPOCH: OnceLock<(Instant, u64)> = OnceLock::new();
 
 thread_local! {
-    /// Ticks used since the last yield.
+    /// Ticks used since the last turn that was told to yield.
     static SPENT: Cell<u64> = const { Cell::new(0) };
     /// When the last closure ended.
     static ENDED: Cell<u64> = const { Cell::new(0) };
+    /// A task was told to yield, and none has had a new budget since: time goes on being used up, so that
+    /// whatever else it polls in the same turn is told so too.
+    static YIELDS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A closure that is being timed: when it began, or nothing if it is short.
@@ -85,14 +88,26 @@ pub(crate) fn poll_proceed(context: &mut Context<'_>) -> Poll<()> {
 #[cold]
 #[inline(never)]
 fn use_up(context: &mut Context<'_>) -> Poll<()> {
-    SPENT.set(0);
+    if YIELDS.get() {
+        // Nothing of the budget is taken: `made_progress` is not said.
+        if coop::poll_proceed(context).is_pending() {
+            return Poll::Pending;
+        }
+        YIELDS.set(false);
+        SPENT.set(0);
+        return Poll::Ready(());
+    }
     measure();
     for _ in 0..COOP_MOST {
         match coop::poll_proceed(context) {
             Poll::Ready(one) => one.made_progress(),
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                YIELDS.set(true);
+                return Poll::Pending;
+            }
         }
     }
+    SPENT.set(0);
     Poll::Ready(())
 }
 

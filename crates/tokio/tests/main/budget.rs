@@ -49,6 +49,41 @@ fn task_yields_by_the_time_that_its_closures_took() {
     });
 }
 
+/// All that one turn polls has one slice, and not one each.
+#[test]
+fn futures_that_are_joined_share_the_time() {
+    if !inline_possible("the budget of inline closures") {
+        return;
+    }
+    on_worker(1, async {
+        let (run, futures) = (Arc::new(AtomicUsize::new(0)), 30);
+        let one = |_| {
+            let run = Arc::clone(&run);
+            async move {
+                for _ in 0..20 {
+                    let run = Arc::clone(&run);
+                    let closure = unblock(move || {
+                        compute(Duration::from_micros(100));
+                        run.fetch_add(1, Ordering::SeqCst);
+                    });
+                    closure.await.expect("it does not panic");
+                }
+            }
+        };
+        let mut all = pin!(futures_util::future::join_all((0..futures).map(one)));
+        let mut most = 0;
+        poll_fn(|context| {
+            let before = run.load(Ordering::SeqCst);
+            let polled = all.as_mut().poll(context);
+            most = most.max(run.load(Ordering::SeqCst) - before);
+            polled.map(drop)
+        })
+        .await;
+        // A slice is four closures long, or five; and each future has begun one.
+        assert!(most <= futures + 10, "{most} closures in one turn");
+    });
+}
+
 #[test]
 fn task_that_yields_lets_the_others_and_the_timers_run() {
     if !inline_possible("the budget of inline closures") {
