@@ -254,10 +254,18 @@ impl File {
         Ok(file)
     }
 
-    /// The file for std, after what is in progress is over.
+    /// The file for std, after what is in progress is over. If an operation of its own, like
+    /// [`read_at`](Self::read_at) or [`metadata`](Self::metadata), was given up before its end and goes on, it keeps the
+    /// descriptor, and this is a duplicate.
+    ///
+    /// # Panics
+    ///
+    /// If there has to be a duplicate and there can be none, because too many descriptors are open.
     pub async fn into_std(mut self) -> StdFile {
         self.inner.get_mut().complete_inflight().await;
-        Arc::try_unwrap(self.std).expect("nobody uses the file when nothing is in progress")
+        Arc::try_unwrap(self.std).unwrap_or_else(|in_use| {
+            in_use.try_clone().expect("a descriptor can be duplicated while few are open")
+        })
     }
 
     /// The file for std, if nothing is in progress.
