@@ -480,8 +480,13 @@ impl Inner {
 
     /// Waits for what is in progress; keeps a write's error for the next operation.
     async fn complete_inflight(&mut self) {
-        if let Err(error) = poll_fn(|context| self.poll_flush(context)).await {
-            self.last_write_err = Some(error.kind());
+        if let State::Idle(_) = self.state {
+            return;
+        }
+        let over = poll_fn(|context| self.poll_over(context)).await;
+        if let Err(error) | Ok(Operation::Write(_, Err(error))) = over {
+            // The first is told.
+            self.last_write_err.get_or_insert(error.kind());
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::io::{ErrorKind, Read, SeekFrom, Write, pipe};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -303,4 +304,69 @@ fn opening_in_vain_closes_what_was_opened() {
         gate.pass();
         timely(closed).await.expect("the reader was closed");
     });
+}
+
+/// Begins it, and gives it up while it is in progress.
+fn give_up<F: Future>(future: F) {
+    assert!(poll_once(std::pin::pin!(future)).is_pending(), "it waits");
+}
+
+/// A buffer that is there when the gate is opened.
+struct Gated(Arc<Gate>, [u8; 4]);
+
+impl AsMut<[u8]> for Gated {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.0.pass();
+        &mut self.1
+    }
+}
+
+#[test]
+fn file_goes_back_to_std_though_a_read_that_was_given_up_goes_on() {
+    let folder = Folder::new();
+    std::fs::write(folder.at("file"), "1234").expect("it can be written");
+    on_worker(1, async move {
+        let gate = Arc::new(Gate::new());
+        let file = File::open(folder.at("file")).await.expect("it is there");
+        give_up(file.read_at(Gated(Arc::clone(&gate), [0; 4]), 0));
+        let mut all = String::new();
+        timely(file.into_std()).await.read_to_string(&mut all).expect("it can be read");
+        assert_eq!(all, "1234");
+        gate.open();
+    });
+}
+
+/// The error of a write, and a read in progress: neither makes the other be forgotten.
+#[test]
+fn what_is_in_progress_is_waited_for_though_an_error_is_to_be_told() {
+    everywhere(|| async {
+        let (mine, mut theirs) = UnixStream::pair().expect("there are sockets");
+        let handle = mine.try_clone().expect("it can be duplicated");
+        handle.set_nonblocking(true).expect("it is a socket");
+        let mut file = File::from(OwnedFd::from(mine));
+        // More than it holds: a part is written, or all is acknowledged.
+        assert!(file.write(&vec![1; 2 << 20]).await.expect("there is some room") > 0);
+        file.sync_data().await.expect_err("a socket has no disk"); // and so it is over
+        handle.set_nonblocking(false).expect("it is a socket");
+        give_up(file.read(&mut [0; 4]));
+        theirs.write_all(b"read").expect("there is room");
+        timely(file.set_len(0)).await.expect_err("a socket has no length");
+        let told = file.flush().await.expect_err("it was not written to its end");
+        assert_eq!(told.kind(), ErrorKind::WouldBlock);
+    });
+}
+
+/// tokio has taken the work then, and makes it only if there is a thread some time.
+#[test]
+fn write_is_made_where_it_stands_if_the_blocking_pool_can_have_no_thread() {
+    let folder = Folder::new();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    // No stack is that large.
+    let runtime = builder.enable_all().thread_stack_size(1 << 60).build().expect("it can be built");
+    runtime.block_on(async {
+        let mut file = File::create(folder.at("file")).await.expect("it can be made");
+        file.write_all(b"made").await.expect("it can be written");
+        timely(file.flush()).await.expect("it is over");
+    });
+    assert_eq!(std::fs::read(folder.at("file")).expect("it is there"), b"made");
 }
