@@ -27,9 +27,9 @@ fn cancel(context: &Arc<Context>, address: usize, iocb: usize, event: usize) -> 
     if block.key != 0 {
         return error(libc::EINVAL);
     }
-    let found = context.state().parked.remove(&(iocb as u64));
+    let found = context.state().take_parked(iocb as u64);
     match found {
-        Some((_, late)) => {
+        Some(late) => {
             late.cancel();
             error(libc::EINPROGRESS)
         }

@@ -12,7 +12,7 @@
 
 #![allow(unsafe_code, reason = "puts a ring in place of the kernel's; tells eventfds")]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -87,8 +87,9 @@ pub(crate) struct State {
     pub(crate) draining: bool,
     /// Requests that are over, but whose eventfd is still to be told.
     pub(crate) telling: u32,
-    /// Requests that can be cancelled, by the address of the program's block, with their numbers.
-    pub(crate) parked: HashMap<u64, (u64, Arc<Late>)>,
+    /// Requests that can be cancelled, by the address of the program's block and their numbers: a block may be
+    /// submitted again while its first request waits.
+    pub(crate) parked: BTreeMap<(u64, u64), Arc<Late>>,
     /// Numbers requests that may become `parked`.
     last: u64,
 }
@@ -147,7 +148,7 @@ impl Context {
             capacity: capacity(len as u32),
             waiters: 0,
             least: u32::MAX,
-            parked: HashMap::new(),
+            parked: BTreeMap::new(),
             last: 0,
         };
         Self {
@@ -266,7 +267,7 @@ impl Context {
         state.inflight -= 1;
         state.owed -= u32::from(op.owed);
         if op.number != 0 {
-            state.forget(op);
+            state.parked.remove(&(op.obj, op.number));
         }
         if self.mode() != Mode::Dead
             && let Some(ring) = &mut state.ring
@@ -358,13 +359,11 @@ impl State {
         self.last
     }
 
-    /// The request is over and cannot be cancelled.
-    #[cold]
-    fn forget(&mut self, op: &Op) {
-        // Another request of the same block may stand there.
-        if self.parked.get(&op.obj).is_some_and(|(number, _)| *number == op.number) {
-            self.parked.remove(&op.obj);
-        }
+    /// Takes out the request of a block that can be cancelled: the oldest, as the kernel does.
+    pub(crate) fn take_parked(&mut self, obj: u64) -> Option<Arc<Late>> {
+        let (key, _) = self.parked.range((obj, 0)..=(obj, u64::MAX)).next()?;
+        let key = *key;
+        self.parked.remove(&key)
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn io_destroy(address: usize) -> isize {
     context.set_mode(Mode::Dead);
     context.move_to(0);
     context.ring_bell();
-    let parked: Vec<_> = state.parked.drain().map(|(_, (_, late))| late).collect();
+    let parked: Vec<_> = std::mem::take(&mut state.parked).into_values().collect();
     drop(state);
     drop(gate);
     context.wake(true);

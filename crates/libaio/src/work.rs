@@ -170,7 +170,7 @@ fn park(context: &Arc<Context>, op: &Op, late: Arc<Late>, over: &AtomicBool) {
         late.cancel();
         return;
     }
-    state.parked.insert(op.obj, (op.number, late));
+    state.parked.insert((op.obj, op.number), late);
 }
 
 /// Has the engine make a call; gives its answer, if it has one at once.

@@ -85,6 +85,33 @@ static void full(void) {
   CHECK(io_destroy(context) == 0);
 }
 
+/* A block that is submitted again while its first request waits: each is ended, the oldest first. */
+static void twice(void) {
+  io_context_t context = 0;
+  struct iocb read, poll;
+  struct io_event events[2];
+  struct timespec patience = {20, 0};
+  int others[2];
+  alarm(60);
+  CHECK(pipe2(others, 0) == 0 && set_up(8, &context) == 0);
+  submit_read(context, &read);
+  CHECK(io_getevents(context, 1, 1, events, NULL) == 1);
+  for (int round = 0; round < 2; round++) {
+    io_prep_poll(&poll, pipes[0], POLLIN);
+    submit(context, &poll);
+    io_prep_poll(&poll, others[0], POLLIN);
+    submit(context, &poll);
+    if (round == 1) break;
+    CHECK(io_cancel(context, &poll, events) == -EINPROGRESS);
+    CHECK(io_getevents(context, 1, 2, events, &patience) == 1 && events[0].obj == &poll && events[0].res == 0);
+    CHECK(write(others[1], "x", 1) == 1);
+    CHECK(io_getevents(context, 1, 2, events, &patience) == 1 && events[0].res & POLLIN);
+    CHECK(syscall(SYS_read, others[0], events, 1) == 1);
+  }
+  CHECK(io_destroy(context) == 0);
+  alarm(0);
+}
+
 /* A program has moved its ring, and has something else where it was, in the page of that number. */
 static void hole(int page) {
   io_context_t context = 0;
@@ -250,6 +277,7 @@ int main(int count, char **args) {
   CHECK(file >= 0 && pipe2(pipes, 0) == 0 && pwrite(file, memory, PAGE, 0) == PAGE && fsync(file) == 0);
   if (!strcmp(args[1], "told")) told();
   if (!strcmp(args[1], "full")) full();
+  if (!strcmp(args[1], "twice")) twice();
   if (!strcmp(args[1], "hole")) hole(0), hole(3);
   if (!strcmp(args[1], "minimum")) minimum();
   if (!strcmp(args[1], "deadline")) deadline();

@@ -37,6 +37,11 @@ fn an_eventfd_that_is_full_holds_nobody_up() {
 }
 
 #[test]
+fn a_block_that_is_submitted_twice_has_two_requests() {
+    run("twice", &ALL);
+}
+
+#[test]
 fn what_stands_where_a_ring_was_is_the_programs() {
     run("hole", &ALL);
 }
