@@ -18,6 +18,7 @@ use crate::desk::{self, Lane};
 use crate::event::{self, Place};
 use crate::list::Group;
 use crate::request::{Request, What};
+use crate::sigpipe::without_sigpipe;
 use crate::sync::Sync;
 
 /// Most requests that are outstanding at a time: their memory is what bounds them.
@@ -256,7 +257,8 @@ fn make(request: &Request) -> Result<isize, Pending> {
     let call = request.call();
     accepted(if request.is_stream() {
         // SAFETY: clause *call*.
-        unsafe { hand_over(call) }
+        let begin = || unsafe { hand_over(call) };
+        if request.what == What::Write { without_sigpipe(begin) } else { begin() }
     } else {
         // On a crew thread this is the plain call, which is what is wanted: it has its thread already.
         // SAFETY: clause *call*.

@@ -32,6 +32,7 @@ mod event;
 mod fork;
 mod list;
 mod request;
+mod sigpipe;
 mod sync;
 mod wait;
 

@@ -237,6 +237,37 @@ static void unused(void)
 	aio_init(&(struct aioinit){ .aio_threads = -4, .aio_num = -8 });
 }
 
+static volatile sig_atomic_t pipe_signals;
+
+static void on_pipe(int signal)
+{
+	pipe_signals += signal == SIGPIPE;
+}
+
+/* SIGPIPE is for nobody, also where it would end the program: the error says it. */
+static void unread(int fd)
+{
+	struct aiocb cb = block(fd, pattern, 16, 0), *list[] = { &cb };
+	sigset_t pipe_set, pending, old;
+	signal(SIGPIPE, SIG_DFL);
+	say("write that nobody reads", aio_write(&cb), &cb);
+	signal(SIGPIPE, on_pipe);
+	cb.aio_lio_opcode = LIO_WRITE;
+	say("write of a list that nobody reads", lio_listio(LIO_WAIT, list, 1, NULL), NULL);
+	printf("error %s, signals %d\n", name(aio_error(&cb)), (int)pipe_signals);
+	/* Nor is it left behind for when it is let in. */
+	sigemptyset(&pipe_set);
+	sigaddset(&pipe_set, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
+	say("write that nobody reads, blocked", aio_write(&cb), &cb);
+	sigpending(&pending);
+	printf("pending %d\n", sigismember(&pending, SIGPIPE));
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	printf("signals %d\n", (int)pipe_signals);
+	signal(SIGPIPE, SIG_DFL);
+	close(fd);
+}
+
 static void streams(void)
 {
 	int ends[2];
@@ -267,10 +298,10 @@ static void streams(void)
 	close(ends[0]);
 	pipe(ends);
 	close(ends[0]);
-	signal(SIGPIPE, SIG_IGN);
-	cb = block(ends[1], pattern, 16, 0);
-	say("write that nobody reads", aio_write(&cb), &cb);
-	close(ends[1]);
+	unread(ends[1]);
+	socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+	close(ends[0]);
+	unread(ends[1]);
 	/* More than fits: the write waits, and ends as a whole. */
 	pipe(ends);
 	static char large[20 * SIZE], copy[20 * SIZE];
