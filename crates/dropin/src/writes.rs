@@ -43,6 +43,8 @@ const IS_RAM: u32 = 3;
 
 struct Place {
     kind: AtomicU32,
+    /// Of the file that a read was asked about last.
+    device: AtomicU64,
     /// Slow ones in a row.
     slow: AtomicU32,
     /// Until when they are made elsewhere, in nanoseconds of CLOCK_MONOTONIC; 0: they are not.
@@ -50,7 +52,12 @@ struct Place {
 }
 
 static PLACES: [Place; NUMBERS] = [const {
-    Place { kind: AtomicU32::new(UNKNOWN), slow: AtomicU32::new(0), until: AtomicU64::new(0) }
+    Place {
+        kind: AtomicU32::new(UNKNOWN),
+        device: AtomicU64::new(0),
+        slow: AtomicU32::new(0),
+        until: AtomicU64::new(0),
+    }
 }; NUMBERS];
 
 /// A write.
@@ -74,9 +81,32 @@ fn place(descriptor: i32) -> &'static Place {
     &PLACES[descriptor as usize % NUMBERS]
 }
 
-/// True if a descriptor names a file that is nowhere but in memory.
+/// True if a descriptor names a file that is nowhere but in memory. It is asked which device the file is of: the number may
+/// have named another one before, and a guess that is wrong would have every read of a slow file wait.
 pub fn is_in_ram(descriptor: i32) -> bool {
-    place(descriptor).kind(descriptor) == IS_RAM
+    let place = place(descriptor);
+    let Some(device) = device(descriptor) else { return false };
+    if place.kind.load(Ordering::Relaxed) == UNKNOWN
+        || place.device.swap(device, Ordering::Relaxed) != device
+    {
+        place.look(descriptor);
+    }
+    place.kind.load(Ordering::Relaxed) == IS_RAM
+}
+
+/// The device that a file is of, as it is known: nobody is waited for.
+fn device(descriptor: i32) -> Option<u64> {
+    const HOW: usize = (libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC) as usize;
+    let mut about = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let (path, place) = (c"".as_ptr() as usize, about.as_mut_ptr() as usize);
+    let args = [descriptor as usize, path, HOW, 0, place, 0];
+    // SAFETY: a constant, and a structure that is live, which is written.
+    if unsafe { arch::syscall(libc::SYS_statx as usize, args) } < 0 {
+        return None;
+    }
+    // SAFETY: numbers.
+    let about = unsafe { about.assume_init() };
+    Some(u64::from(about.stx_dev_major) << 32 | u64::from(about.stx_dev_minor))
 }
 
 /// Makes a write on the spot, unless something speaks for waiting; as pwritev2(2) answers.

@@ -227,6 +227,31 @@ static void elsewhere(const char *name) {
   CHECK(io_destroy(waiter.context) == 0);
 }
 
+/* A number that has named a file in memory, and names one whose reads take long: nobody waits in io_submit. */
+static void renamed(const char *name) {
+  enum { READS = 3 };
+  io_context_t context = 0;
+  struct iocb reads[READS];
+  struct io_event events[READS];
+  int number = 0, slow = open(name, O_RDONLY);
+  CHECK(slow >= 0 && set_up(16, &context) == 0);
+  int memfd = memfd_create("memory", 0);
+  CHECK(memfd >= 0 && write(memfd, memory, PAGE) == PAGE && (number = dup2(memfd, 77)) == 77);
+  io_prep_pread(&reads[0], number, memory, PAGE, 0);
+  submit(context, &reads[0]);
+  CHECK(io_getevents(context, 1, 1, events, NULL) == 1 && events[0].res == PAGE);
+  CHECK(dup2(slow, number) == number);
+  char *pages = aligned_alloc(PAGE, READS * PAGE);
+  for (int i = 0; i < READS; i++) {
+    io_prep_pread(&reads[i], number, pages + i * PAGE, PAGE, i * 128 * 1024);
+    double begun = now();
+    submit(context, &reads[i]);
+    CHECK(now() - begun < 0.2);
+  }
+  CHECK(io_getevents(context, READS, READS, events, NULL) == READS);
+  CHECK(io_destroy(context) == 0);
+}
+
 /* Threads that submit are guests: their kernel threads are others. In a forked child too. */
 static void attached(void) {
   for (int life = 0; life < 2; life++) {
@@ -282,6 +307,7 @@ int main(int count, char **args) {
   if (!strcmp(args[1], "minimum")) minimum();
   if (!strcmp(args[1], "deadline")) deadline();
   if (!strcmp(args[1], "elsewhere")) elsewhere(args[3]);
+  if (!strcmp(args[1], "renamed")) renamed(args[3]);
   if (!strcmp(args[1], "attached")) attached();
   if (!strcmp(args[1], "bare")) bare_child(args[3]);
   return 0;

@@ -62,6 +62,11 @@ fn who_waits_hears_of_files_that_cannot_be_asked() {
 }
 
 #[test]
+fn a_number_that_named_memory_may_name_a_slow_file() {
+    run_slow("renamed", &ALL[1..]);
+}
+
+#[test]
 fn a_childs_threads_are_guests_too() {
     run("attached", &ALL[2..]);
 }
