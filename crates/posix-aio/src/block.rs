@@ -155,6 +155,12 @@ impl Block {
         &self.aiocb().error
     }
 
+    /// Where the state is, in a block that may not be there any more.
+    pub(crate) fn places(self) -> [usize; 2] {
+        let at = [std::mem::offset_of!(Aiocb, error), std::mem::offset_of!(Aiocb, answer)];
+        at.map(|at| self.0 as usize + at)
+    }
+
     /// The request is begun.
     pub(crate) fn open(self) {
         self.aiocb().error.store(libc::EINPROGRESS, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! `fork`: the child has nothing outstanding. What its parent had is cancelled in its copies of the control blocks,
-//! so that nobody waits there for what never comes.
+//! so that nobody waits there for what never comes. A block in memory that the two share has no copy: it is the
+//! parent's and is left alone, as is one that the child does not have (`MADV_DONTFORK`).
 
 #![allow(unsafe_code, reason = "atfork handlers")]
 
@@ -7,6 +8,9 @@ use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use syslet_sys::arch::syscall; // libc's functions would change errno
+use syslet_sys::memory::PAGE;
 
 use crate::begin::OUTSTANDING;
 use crate::desk::{Shard, desk};
@@ -64,9 +68,12 @@ unsafe extern "C" fn child() {
     OUTSTANDING.store(0, Ordering::Relaxed);
     HELD.with(|held| {
         let Ok(mut held) = held.try_borrow_mut() else { return };
+        let mut pages = None;
         for shard in held.drain(..) {
             for request in shard.requests() {
-                if request.decide() {
+                let pages = pages.get_or_insert_with(Pages::open);
+                let [error, answer] = request.block.places();
+                if request.decide() && pages.is_copy(error) && pages.is_copy(answer) {
                     request.block.settle(-(libc::ECANCELED as isize));
                 }
             }
@@ -74,4 +81,39 @@ unsafe extern "C" fn child() {
             std::mem::forget(shard);
         }
     });
+}
+
+/// What stands behind the pages of the process (`/proc/PID/pagemap`, Documentation/admin-guide/mm/pagemap.rst).
+struct Pages(i32);
+
+impl Pages {
+    fn open() -> Self {
+        let path = c"/proc/self/pagemap".as_ptr() as usize;
+        let (here, how) = (libc::AT_FDCWD as usize, (libc::O_RDONLY | libc::O_CLOEXEC) as usize);
+        // SAFETY: the path is a constant.
+        Self(unsafe { syscall(libc::SYS_openat as usize, [here, path, how, 0, 0, 0]) } as i32)
+    }
+
+    /// True if the page at `address` is this process' alone. A child has a page for what its parent wrote, unless that is
+    /// shared. Where it cannot be asked: false.
+    fn is_copy(&self, address: usize) -> bool {
+        const PRESENT: u64 = 1 << 63;
+        const SWAPPED: u64 = 1 << 62;
+        /// Of a file, or shared.
+        const FILE: u64 = 1 << 61;
+        let mut page = 0u64;
+        let (at, place) = (&raw mut page as usize, address / PAGE * size_of::<u64>());
+        let args = [self.0 as usize, at, size_of::<u64>(), place, 0, 0];
+        // SAFETY: eight bytes of ours.
+        let read = unsafe { syscall(libc::SYS_pread64 as usize, args) };
+        read == size_of::<u64>() as isize && page & (PRESENT | SWAPPED) != 0 && page & FILE == 0
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if self.0 >= 0 {
+            syslet_sys::call::close(self.0);
+        }
+    }
 }

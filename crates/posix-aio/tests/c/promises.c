@@ -282,6 +282,31 @@ static void forking(void)
 	CHECK(memcmp(got[2], "89ab", 4) == 0);
 }
 
+/* A block that the child shares is the parent's: it stays in progress. One that the child does not have is none. */
+static void forking_with_shared(void)
+{
+	enum { SIZE = 4096 };
+	int ends[2];
+	CHECK(pipe(ends) == 0);
+	char *shared = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char *kept = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(shared != MAP_FAILED && kept != MAP_FAILED && madvise(kept, SIZE, MADV_DONTFORK) == 0);
+	struct aiocb *cb = (struct aiocb *)shared, *hidden = (struct aiocb *)kept;
+	struct aiocb copied = block(ends[0], kept + SIZE / 2, 4, 0);
+	*cb = block(ends[0], shared + SIZE / 2, 4, 0);
+	*hidden = block(ends[0], kept + SIZE / 4, 4, 0);
+	CHECK(aio_read(cb) == 0 && aio_read(hidden) == 0 && aio_read(&copied) == 0);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(aio_error(cb) != EINPROGRESS || aio_error(&copied) != ECANCELED);
+	int status;
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	CHECK(aio_error(cb) == EINPROGRESS);
+	CHECK(write(ends[1], "0123456789ab", 12) == 12);
+	CHECK(settle(cb) == 0 && memcmp(shared + SIZE / 2, "0123", 4) == 0);
+	CHECK(settle(hidden) == 0 && settle(&copied) == 0);
+}
+
 static struct aiocb in_handler;
 static atomic_int handled;
 static int handler_answer;
@@ -751,7 +776,7 @@ static const struct {
 } promises[] = {
 	{ "cancel_one", cancel_one }, { "cancel_all", cancel_all }, { "together", together },
 	{ "joined_syncs", joined_syncs }, { "size_limit", size_limit },
-	{ "sync_order", sync_order }, { "forking", forking }, { "suspend_in_a_handler", suspend_in_a_handler },
+	{ "sync_order", sync_order }, { "forking", forking }, { "forking_with_shared", forking_with_shared }, { "suspend_in_a_handler", suspend_in_a_handler },
 	{ "thread_events", thread_events }, { "thread_id", thread_id }, { "interrupted_list", interrupted_list },
 	{ "unseen", unseen }, { "closing", closing }, { "threads", threads }, { "both_ways", both_ways },
 	{ "main_ends", main_ends },

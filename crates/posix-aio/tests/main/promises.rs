@@ -81,6 +81,11 @@ fn a_forked_child_has_nothing_outstanding() {
 }
 
 #[test]
+fn a_block_that_a_forked_child_shares_is_the_parents() {
+    holds("forking_with_shared", &WAYS);
+}
+
+#[test]
 fn a_signal_handler_may_suspend() {
     holds("suspend_in_a_handler", &WAYS[..2]);
 }
