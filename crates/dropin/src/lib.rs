@@ -9,6 +9,7 @@
 //! - [`life`]: what must be made anew in a forked child;
 //! - [`memory`]: reading and writing memory that may not be there;
 //! - [`report`]: what went through, counted in a file that outlives the program;
+//! - [`signals`]: waiting with other signals blocked;
 //! - [`writes`]: which buffered writes are made on the spot.
 
 pub mod attach;
@@ -18,4 +19,5 @@ pub mod flags;
 pub mod life;
 pub mod memory;
 pub mod report;
+pub mod signals;
 pub mod writes;

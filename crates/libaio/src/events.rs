@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use syslet_dropin::clock::now;
 use syslet_dropin::memory;
-use syslet_sys::call as sys;
+use syslet_dropin::signals::Masked;
 use syslet_sys::uapi::{IoEvent, Timespec};
 
 use crate::abi::error;
@@ -17,10 +17,6 @@ use crate::change::taken_late;
 use crate::context::{Context, Mode};
 use crate::kernel::{self, Wish};
 use crate::register;
-
-/// How long a thread sleeps at a time that waits with a signal mask, before it looks whether one of the signals has
-/// come that this lets through.
-const SLICE: u64 = 1_000_000;
 
 /// `io_getevents(2)`, or `io_pgetevents(2)` with its mask, with the error number as an answer.
 pub(crate) fn io_getevents(address: usize, wish: &Wish) -> isize {
@@ -185,13 +181,12 @@ fn of_ring(
     if wish.least < 0 || wish.least > wish.most {
         return Err(fail(libc::EINVAL));
     }
-    let mut signals = match wish.mask {
-        Some(mask) if mask != 0 => {
-            // SAFETY: the program's duties.
-            Some(Signals::new(unsafe { memory::read(mask) }.map_err(|_| fail(libc::EFAULT))?))
-        }
+    let mask: Option<u64> = match wish.mask {
+        // SAFETY: the program's duties.
+        Some(at) if at != 0 => Some(unsafe { memory::read(at) }.map_err(|_| fail(libc::EFAULT))?),
         _ => None,
     };
+    let mut signals = None;
     let (least, most) = (wish.least as usize, wish.most as usize);
     loop {
         got += take(context, wish.events + got * size_of::<IoEvent>(), most - got).map_err(
@@ -201,6 +196,12 @@ fn of_ring(
         )?;
         if got >= least && (got > 0 || most == 0 || !owes(context, limit)) {
             return Ok(got);
+        }
+        // Handlers run here, and no lock is held.
+        if let Some(mask) = mask
+            && signals.get_or_insert_with(|| Masked::begin(mask)).let_in()
+        {
+            return if got > 0 { Ok(got) } else { Err(fail(libc::EINTR)) };
         }
         let state = context.state();
         match context.mode() {
@@ -214,18 +215,11 @@ fn of_ring(
             continue;
         }
         let Some(left) = limit.left() else { return Ok(got) };
-        if signals.as_mut().is_some_and(Signals::let_in) {
-            return if got > 0 { Ok(got) } else { Err(fail(libc::EINTR)) };
-        }
-        let slice = Timespec::from_nanos(SLICE);
-        let timeout = match left {
-            Some(left) if signals.is_none() || left.as_nanos() < SLICE => Some(left),
-            _ => signals.as_ref().map(|_| slice),
-        };
+        let timeout = signals.as_ref().map_or(left, |signals| signals.slice(left));
         let wanted = least.saturating_sub(got).max(1);
         let (state, answer) = context.wait(state, wanted as u32, timeout.as_ref());
         drop(state);
-        if answer == error(libc::EINTR) {
+        if answer == error(libc::EINTR) && signals.as_ref().is_none_or(Masked::has_run) {
             got += take(context, wish.events + got * size_of::<IoEvent>(), most - got).unwrap_or(0);
             return if got > 0 { Ok(got) } else { Err(fail(libc::EINTR)) };
         }
@@ -258,29 +252,4 @@ fn take(context: &Context, place: usize, most: usize) -> Result<usize, isize> {
         taken += 1;
     }
     Ok(taken)
-}
-
-/// Signals that are blocked, but not while the call waits.
-///
-/// A futex cannot be waited for with another mask. So the mask stays as it is and the thread looks, once in a
-/// [`SLICE`], for pending signals that the other lets through. Their handlers then run with that mask, and the call
-/// ends with `EINTR`: as if they had come while it waited.
-struct Signals {
-    mask: u64,
-}
-
-impl Signals {
-    fn new(mask: u64) -> Self {
-        Self { mask }
-    }
-
-    /// Lets handlers run that may; true if there were any.
-    fn let_in(&mut self) -> bool {
-        if sys::pending_signals() & !self.mask == 0 {
-            return false;
-        }
-        let old = sys::set_signal_mask(self.mask);
-        sys::set_signal_mask(old);
-        true
-    }
 }

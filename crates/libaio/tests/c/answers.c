@@ -275,6 +275,18 @@ static void waiting(void) {
 static volatile int came;
 static void handler(int signal) { came = signal; }
 
+static pid_t waiting_thread;
+
+/* Signals the process once that thread waits. Not this one. */
+static void *signaller(void *unused) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, NULL);
+  await_wait(waiting_thread);
+  kill(getpid(), SIGUSR1);
+  return unused;
+}
+
 static void signals(void) {
   struct io_event events[1];
   struct timespec patience = {20, 0};
@@ -294,6 +306,21 @@ static void signals(void) {
   say("the handler has not run", came);
   sigprocmask(SIG_SETMASK, &old, NULL);
   say("now it has", came);
+  /* One that comes meanwhile and that only the mask blocks stays until the call returns. */
+  pthread_t thread;
+  came = 0;
+  waiting_thread = gettid();
+  pthread_create(&thread, NULL, signaller, NULL);
+  say("io_pgetevents blocks it", io_pgetevents(context, 1, 1, events, &(struct timespec){0, 300000000}, &blocked));
+  say("the handler has run after", came);
+  pthread_join(thread, NULL);
+  /* One that is ignored ends nothing. */
+  signal(SIGUSR2, SIG_IGN);
+  sigaddset(&blocked, SIGUSR2);
+  sigprocmask(SIG_BLOCK, &blocked, &old);
+  raise(SIGUSR2);
+  say("io_pgetevents with one that is ignored", io_pgetevents(context, 1, 1, events, &(struct timespec){0, 50000000}, &open));
+  sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
 static void full(void) {
@@ -311,8 +338,6 @@ static void full(void) {
   if (accepted < 90 || accepted > 127) printf("after %d\n", accepted);
   say("io_destroy with polls", io_destroy(small));
 }
-
-static pid_t waiting_thread;
 
 static void *destroyer(void *of) {
   await_wait(waiting_thread);

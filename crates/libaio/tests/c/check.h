@@ -47,7 +47,7 @@ static inline int call_of(pid_t thread) {
 static inline void await_wait(pid_t thread) {
   for (;;) {
     int call = call_of(thread);
-    if (call == SYS_io_getevents || call == SYS_futex) return;
+    if (call == SYS_io_getevents || call == SYS_io_pgetevents || call == SYS_futex) return;
     sched_yield();
   }
 }
