@@ -64,8 +64,8 @@ long acall_submit(struct acall_submission *submissions, unsigned long nr);
 /*
  * Waits until one of these calls is over: 1. An id that was never given counts as over. 0: `nr` is 0, or the time `t` (relative; NULL:
  * without limit) is over. With `m`, of `sz` bytes, those signals are blocked meanwhile, and no others. -EINVAL: no id was
- * ever given in this process, or sz is wrong; -EINTR if a signal handler has run; -EFAULT; with `m` also
- * -EMFILE: it takes a descriptor while it waits. Handlers: no.
+ * ever given in this process, or sz is wrong; -EINTR if a signal handler has run; -EFAULT. A signal that only
+ * `m` lets through is noticed within a millisecond. Handlers: no.
  */
 long acall_comp_pwait(struct acall_id *ids, unsigned long nr, struct timespec *t, const sigset_t *m,
                       size_t sz);

@@ -228,7 +228,6 @@ pub(crate) unsafe extern "C" fn acall_comp_pwait(
         Ok(Waited::Ready) => 1,
         Ok(Waited::TimedOut) => 0,
         Ok(Waited::Interrupted) => (-libc::EINTR).into(),
-        Ok(Waited::Failed(error)) => (-error).into(),
         Err(error) => error.into(),
     }
 }
@@ -262,7 +261,6 @@ pub(crate) unsafe extern "C" fn acall_ring_pwait(
         Ok(Waited::Ready) => 0,
         Ok(Waited::TimedOut) => (-libc::ETIMEDOUT).into(),
         Ok(Waited::Interrupted) => (-libc::EINTR).into(),
-        Ok(Waited::Failed(error)) => (-error).into(),
         Err(error) => error.into(),
     }
 }

@@ -114,7 +114,6 @@ pub(crate) unsafe extern "C" fn wait_for_async(
         Waited::Ready => 0,
         Waited::TimedOut => (-libc::ETIMEDOUT).into(),
         Waited::Interrupted => (-libc::EINTR).into(),
-        Waited::Failed(error) => (-error).into(),
     }
 }
 

@@ -229,6 +229,50 @@ static void masks(void)
         EQUAL(syslet_refresh(), 0);
 }
 
+static pid_t masked_waiter;
+
+static void *wait_with_a_mask(void *id)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    __atomic_store_n(&masked_waiter, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    EQUAL(acall_comp_pwait(id, 1, NULL, &none, 8), 1);
+    return NULL;
+}
+
+/* True if the thread that waits with a mask sleeps. */
+static int it_sleeps(void)
+{
+    char path[64], call[16] = "";
+    pid_t thread = __atomic_load_n(&masked_waiter, __ATOMIC_ACQUIRE);
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", thread);
+    FILE *about = thread ? fopen(path, "r") : NULL;
+    if (about == NULL)
+        return 0;
+    CHECK(fscanf(about, "%15s", call) == 1);
+    fclose(about);
+    return atoi(call) == SYS_futex || atoi(call) == SYS_ppoll;
+}
+
+/* Who waits with a mask has no descriptor, which the program might close, and open a file that gets the number. */
+static void masks_without_descriptors(void)
+{
+    struct acall_submission one = reading(10);
+    struct acall_id id;
+    pthread_t thread;
+    one.id_pointer = (uint64_t)(uintptr_t)&id;
+    EQUAL(acall_submit(&one, 1), 1);
+    int next = dup(0);
+    CHECK(close(next) == 0);
+    CHECK(pthread_create(&thread, NULL, wait_with_a_mask, &id) == 0);
+    while (!it_sleeps())
+        CHECK(sched_yield() == 0);
+    EQUAL(dup(0), next);
+    CHECK(close(next) == 0);
+    CHECK(write(ends[1], "e", 1) == 1);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 static void bad_input(void)
 {
     char *gone = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -356,6 +400,7 @@ int main(void)
     waiting();
     rings();
     masks();
+    masks_without_descriptors();
     one_ring_for_many();
     unique_ids();
     bad_input();
