@@ -19,12 +19,13 @@ pub(crate) fn io_cancel(address: usize, iocb: usize, event: usize) -> isize {
 }
 
 fn cancel(context: &Arc<Context>, address: usize, iocb: usize, event: usize) -> isize {
-    if context.mode() != Mode::Own {
+    let mode = context.mode();
+    if !matches!(mode, Mode::Own | Mode::Dead) {
         return kernel::io_cancel(address, iocb, event);
     }
     // SAFETY: the program's duties.
     let Ok(block) = (unsafe { memory::read::<Iocb>(iocb) }) else { return error(libc::EFAULT) };
-    if block.key != 0 {
+    if block.key != 0 || mode == Mode::Dead {
         return error(libc::EINVAL);
     }
     let found = context.state().take_parked(iocb as u64);

@@ -171,7 +171,7 @@ impl Context {
 
     #[inline]
     pub(crate) fn is_at(&self, address: usize) -> bool {
-        self.address() == address
+        address != 0 && self.address() == address
     }
 
     #[inline]

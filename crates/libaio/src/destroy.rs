@@ -3,19 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::abi::error;
 use crate::context::{Context, Mode};
 use crate::kernel;
 use crate::register::register;
 
 /// `io_destroy(2)`, with its error number as an answer. Cancels what can be, and waits for the rest.
+///
+/// Until it has ended the context stays entered, and dead: whoever names it meanwhile has `EINVAL`, as from the kernel, which
+/// still has a context of that name.
 pub(crate) fn io_destroy(address: usize) -> isize {
-    let register = register();
     // A moved ring is found, and entered anew.
-    crate::register::with(address, |_| ());
-    let Some(context) = register.remove(address) else { return kernel::io_destroy(address) };
+    let Some(context) = crate::register::with(address, Arc::clone) else {
+        return kernel::io_destroy(address);
+    };
     let gate = context.change();
     let mut state = context.state();
     let mode = context.mode();
+    if mode == Mode::Dead {
+        return error(libc::EINVAL);
+    }
     context.set_mode(Mode::Dead);
     context.move_to(0);
     context.ring_bell();
@@ -26,10 +33,14 @@ pub(crate) fn io_destroy(address: usize) -> isize {
     for late in parked {
         late.cancel();
     }
+    let register = register();
     if context.backed {
         register.backed.fetch_sub(1, Ordering::Relaxed);
     }
-    if mode == Mode::Own { of_own(&context, address) } else { kernel::io_destroy(address) }
+    let own = mode == Mode::Own;
+    let answer = if own { of_own(&context, address) } else { kernel::io_destroy(address) };
+    register.remove(address, &context);
+    answer
 }
 
 fn of_own(context: &Arc<Context>, address: usize) -> isize {

@@ -51,6 +51,7 @@ pub(crate) fn is_empty_poll(address: usize, wish: &Wish) -> bool {
     timeout == Timespec::default()
         && register::with(address, |context| match context.mode() {
             Mode::Own => context.state().filled() == 0,
+            Mode::Dead => false,
             // SAFETY: the program's duties: a ring's header.
             _ => unsafe { memory::read_known::<[u32; 8]>(address) }
                 .is_ok_and(|header| header[2] == header[3]),
@@ -96,6 +97,9 @@ impl Limit {
 }
 
 fn get(context: &Arc<Context>, wish: &Wish) -> isize {
+    if context.mode() == Mode::Dead {
+        return error(libc::EINVAL);
+    }
     let mut begun = None;
     let mut got = 0;
     loop {

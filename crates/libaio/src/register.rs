@@ -41,9 +41,12 @@ impl Register {
         lock(&self.contexts).insert(address, context);
     }
 
-    /// Takes it out: the address names nothing of ours any more.
-    pub(crate) fn remove(&self, address: usize) -> Option<Arc<Context>> {
-        lock(&self.contexts).remove(&address)
+    /// Takes a context out that has ended. (Another may stand at its address by now.)
+    pub(crate) fn remove(&self, address: usize, context: &Arc<Context>) {
+        let mut contexts = lock(&self.contexts);
+        if contexts.get(&address).is_some_and(|there| Arc::ptr_eq(there, context)) {
+            contexts.remove(&address);
+        }
     }
 
     fn find(&self, address: usize) -> Option<Arc<Context>> {

@@ -25,6 +25,9 @@ pub(crate) fn io_submit(address: usize, number: isize, iocbs: usize) -> isize {
 
 fn submit(context: &Arc<Context>, number: isize, iocbs: usize) -> isize {
     let Ok(number) = usize::try_from(number) else { return error(libc::EINVAL) };
+    if context.mode() == Mode::Dead {
+        return error(libc::EINVAL);
+    }
     attach_if_wanted();
     let mut done = 0;
     while done < number {

@@ -112,6 +112,16 @@ static void contexts(void) {
     say("io_cancel in no context", io_cancel(bad[i], &iocb, &event));
   }
   say("io_getevents of no context", io_getevents((io_context_t)buffer, 0, 1, &event, NULL));
+  /* Also to a thread that has just destroyed one. */
+  io_context_t made = 0;
+  say("one that is destroyed", set_up(4, &made));
+  say("  io_destroy", io_destroy(made));
+  say("io_submit of nothing to null", io_submit(NULL, 0, list));
+  say("  io_submit of nothing", io_submit(made, 0, list));
+  say("io_submit to null", io_submit(NULL, 1, list));
+  say("io_cancel in null", io_cancel(NULL, &iocb, &event));
+  say("io_getevents of null", io_getevents(NULL, 0, 1, &event, NULL));
+  say("io_destroy of null", io_destroy(NULL));
 }
 
 /* A number that has named a pipe, and names a file. Nothing else had it before: what is known of numbers is kept. */

@@ -252,6 +252,130 @@ static void renamed(const char *name) {
   CHECK(io_destroy(context) == 0);
 }
 
+static void *destroy_here(void *of) { return (void *)(long)io_destroy(of); }
+
+struct destroyer {
+  io_context_t context;
+  volatile pid_t id;
+};
+
+static void *destroy_it(void *of) {
+  struct destroyer *destroyer = of;
+  destroyer->id = gettid();
+  return destroy_here(destroyer->context);
+}
+
+/* While io_destroy waits for a read, the context is none any more, for everybody. */
+static void dying(const char *name) {
+  struct destroyer destroyer = {0, 0};
+  struct iocb read, poll, *list[] = {&poll};
+  struct io_event events[1];
+  pthread_t thread;
+  void *answer;
+  int slow = open(name, O_RDONLY);
+  CHECK(slow >= 0 && set_up(8, &destroyer.context) == 0);
+  memset(memory, 'x', PAGE);
+  io_prep_pread(&read, slow, memory, PAGE, 0);
+  submit(destroyer.context, &read);
+  CHECK(pthread_create(&thread, NULL, destroy_it, &destroyer) == 0);
+  while (!destroyer.id) sched_yield();
+  await_wait(destroyer.id);
+  io_prep_poll(&poll, pipes[0], POLLIN);
+  CHECK(io_destroy(destroyer.context) == -EINVAL);
+  CHECK(io_submit(destroyer.context, 0, list) == -EINVAL);
+  CHECK(io_submit(destroyer.context, 1, list) == -EINVAL);
+  CHECK(io_cancel(destroyer.context, &poll, events) == -EINVAL);
+  CHECK(io_getevents(destroyer.context, 0, 1, events, NULL) == -EINVAL);
+  pthread_join(thread, &answer);
+  CHECK(answer == NULL);
+  CHECK(memory[0] != 'x'); /* the read has ended */
+}
+
+static volatile int over;
+
+/* Submits to a context, and cancels, until it is gone. */
+static void *submit_until_gone(void *of) {
+  struct iocb polls[4], read;
+  struct io_event events[4];
+  static char here[PAGE]; /* a read may be under way until io_destroy returns */
+  for (int at = 0;; at = (at + 1) % 4) {
+    struct iocb *list[] = {&polls[at], &read};
+    io_prep_poll(&polls[at], pipes[0], POLLIN);
+    io_prep_pread(&read, file, here, PAGE, 0);
+    int answer = io_submit(of, 2, list);
+    if (answer == -EINVAL) break;
+    CHECK(answer == -EAGAIN || (answer >= 0 && answer <= 2));
+    answer = io_cancel(of, &polls[at], events);
+    CHECK(answer == -EINPROGRESS || answer == -EINVAL || answer == -EAGAIN);
+    answer = syscall(SYS_io_getevents, of, 0, 4, events, NULL);
+    CHECK(answer >= 0 || errno == EINVAL);
+  }
+  return NULL;
+}
+
+/* Its own contexts, of addresses that others have just given up. */
+static void *come_and_go(void *unused) {
+  while (!over) {
+    io_context_t own = 0;
+    struct iocb poll, *list[] = {&poll};
+    CHECK(set_up(8, &own) == 0);
+    io_prep_poll(&poll, pipes[0], POLLIN);
+    CHECK(io_submit(own, 1, list) == 1);
+    CHECK(io_destroy(own) == 0);
+  }
+  return unused;
+}
+
+/* Two destroy a context while two use it: one of the two has done it. */
+static void racing(void) {
+  enum { ROUNDS = 60, LONG = 8, POLLS = 2000 };
+  pthread_t threads[4], other;
+  void *answers[2];
+  alarm(120);
+  /* One whose end takes a while: there is much to cancel. */
+  for (int round = 0; round < LONG; round++) {
+    io_context_t context = 0;
+    struct iocb read, poll;
+    CHECK(set_up(POLLS, &context) == 0);
+    submit_read(context, &read);
+    for (int at = 1; at < POLLS; at++) {
+      io_prep_poll(&poll, pipes[0], POLLIN);
+      submit(context, &poll);
+    }
+    for (int at = 0; at < 2; at++) pthread_create(&threads[at], NULL, destroy_here, context);
+    for (int at = 0; at < 2; at++) pthread_join(threads[at], &answers[at]);
+    CHECK(((long)answers[0] == 0) != ((long)answers[1] == 0));
+  }
+  for (int round = 0; round < ROUNDS; round++) {
+    io_context_t context = 0;
+    struct iocb read;
+    CHECK(set_up(64, &context) == 0);
+    if (round % 2) submit_read(context, &read);
+    pthread_create(&threads[2], NULL, submit_until_gone, context);
+    pthread_create(&threads[3], NULL, submit_until_gone, context);
+    sched_yield();
+    pthread_create(&threads[0], NULL, destroy_here, context);
+    pthread_create(&threads[1], NULL, destroy_here, context);
+    for (int at = 0; at < 4; at++) pthread_join(threads[at], at < 2 ? &answers[at] : NULL);
+    CHECK(((long)answers[0] == 0) != ((long)answers[1] == 0));
+    CHECK((long)answers[0] + (long)answers[1] == -EINVAL);
+  }
+  /* And while others begin: they keep theirs. */
+  pthread_create(&other, NULL, come_and_go, NULL);
+  for (int round = 0; round < ROUNDS; round++) {
+    io_context_t context = 0;
+    struct iocb read, poll;
+    CHECK(set_up(64, &context) == 0);
+    submit_read(context, &read);
+    io_prep_poll(&poll, pipes[0], POLLIN);
+    submit(context, &poll);
+    CHECK(io_destroy(context) == 0);
+  }
+  over = 1;
+  pthread_join(other, NULL);
+  alarm(0);
+}
+
 /* Threads that submit are guests: their kernel threads are others. In a forked child too. */
 static void attached(void) {
   for (int life = 0; life < 2; life++) {
@@ -308,6 +432,8 @@ int main(int count, char **args) {
   if (!strcmp(args[1], "deadline")) deadline();
   if (!strcmp(args[1], "elsewhere")) elsewhere(args[3]);
   if (!strcmp(args[1], "renamed")) renamed(args[3]);
+  if (!strcmp(args[1], "dying")) dying(args[3]);
+  if (!strcmp(args[1], "racing")) racing();
   if (!strcmp(args[1], "attached")) attached();
   if (!strcmp(args[1], "bare")) bare_child(args[3]);
   return 0;

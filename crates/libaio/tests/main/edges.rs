@@ -67,6 +67,16 @@ fn a_number_that_named_memory_may_name_a_slow_file() {
 }
 
 #[test]
+fn a_context_that_is_being_destroyed_is_none() {
+    run_slow("dying", &ALL[1..]);
+}
+
+#[test]
+fn a_context_is_destroyed_once_and_nobody_elses() {
+    run("racing", &ALL);
+}
+
+#[test]
 fn a_childs_threads_are_guests_too() {
     run("attached", &ALL[2..]);
 }
