@@ -6,6 +6,7 @@
 //! - [`call`]: system calls whose answer is told, where it comes in, to a function;
 //! - [`clock`]: what time it is;
 //! - [`flags`]: the status flags of descriptors;
+//! - [`launch`]: work for a crew thread, where there may be none;
 //! - [`life`]: what must be made anew in a forked child;
 //! - [`memory`]: reading and writing memory that may not be there;
 //! - [`report`]: what went through, counted in a file that outlives the program;
@@ -16,6 +17,7 @@ pub mod attach;
 pub mod call;
 pub mod clock;
 pub mod flags;
+pub mod launch;
 pub mod life;
 pub mod memory;
 pub mod report;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use syslet::Builder;
+use syslet_dropin::launch;
 use syslet_sys::uapi::{IoEvent, Iocb};
 
 use crate::abi::{POLL, PREAD, PWRITE, RWF_NOWAIT, error, reads};
@@ -184,7 +184,7 @@ pub(crate) fn taken_late(context: &Context, events: u32) {
     context.wake(true);
 }
 
-/// Has a crew thread move `left` more events of the kernel's into our ring.
+/// Has a crew thread, of which there was one when the context became our own, move `left` more events of the kernel's into our ring.
 pub(crate) fn drain(context: &Arc<Context>, left: u32) {
     if left == 0 {
         return;
@@ -194,7 +194,7 @@ pub(crate) fn drain(context: &Arc<Context>, left: u32) {
     if !std::mem::replace(&mut state.draining, true) {
         let context = Arc::clone(context);
         drop(state);
-        drop(Builder::new().elsewhere().launch(move || while move_events(&context) {}));
+        launch::elsewhere(move || while move_events(&context) {});
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use syslet_dropin::attach::attach_if_wanted;
+use syslet_dropin::launch;
 use syslet_dropin::memory;
 use syslet_dropin::report::Way;
 use syslet_sys::uapi::Iocb;
@@ -52,7 +53,10 @@ fn some(context: &Arc<Context>, at: usize, most: usize) -> Result<usize, isize> 
             (Mode::Own, _) => {
                 return work::start(context, &iocb, obj, way).map(|()| 1);
             }
-            (_, Route::Buffered { .. }) => change::become_own(context, &iocb)?,
+            // Without a crew the kernel does it as well, and the program waits.
+            (_, Route::Buffered { .. }) if launch::has_crew() => {
+                change::become_own(context, &iocb)?;
+            }
             (Mode::Fresh, _) => return pass_first(context, at, &iocb),
             (Mode::Kernel, _) => {
                 let run = 1 + (1..most).take_while(|next| is_kernels(at + next * 8)).count();

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use syslet::{Builder, Call, Ret};
-use syslet_dropin::attach;
+use syslet::{Call, Ret};
+use syslet_dropin::{attach, launch};
 use syslet_dropin::call::{Late, Started, start as start_call};
 use syslet_dropin::flags::{STREAM, is_stream};
 use syslet_dropin::report::Way;
@@ -285,7 +285,7 @@ fn write_now(iocb: &Iocb, flags: i32) -> Option<isize> {
     unsafe { try_now(&write) }.filter(|answer| *answer != error(libc::ESPIPE))
 }
 
-/// A transfer past the cache, in a context that is not the kernel's any more: a crew thread makes it.
+/// A transfer past the cache, in a context that is not the kernel's any more: a crew thread makes it, if there is one.
 fn direct(context: &Arc<Context>, iocb: &Iocb, op: Op) {
     let Some(transfer) = transfer_of(iocb) else {
         return context.complete(&op, error(libc::EFAULT) as i64, Way::Inline);
@@ -304,7 +304,7 @@ fn direct(context: &Arc<Context>, iocb: &Iocb, op: Op) {
         }
         context.complete(&op, answer_of(answer) as i64, Way::Away);
     };
-    drop(Builder::new().elsewhere().launch(work));
+    launch::elsewhere(work);
 }
 
 fn sync(context: &Arc<Context>, iocb: &Iocb, op: Op) {

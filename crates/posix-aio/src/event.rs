@@ -7,6 +7,7 @@
 
 use std::ffi::{c_int, c_void};
 
+use syslet_dropin::launch;
 use syslet_sys::call;
 use syslet_sys::uapi::Siginfo;
 
@@ -26,9 +27,13 @@ pub(crate) enum Place {
     Elsewhere,
 }
 
-/// Has a thread of the crew do it.
+/// Has a thread of the crew do it; here, if there is none.
 pub(crate) fn later(deed: impl FnOnce() + Send + 'static) {
-    drop(syslet::threadlet(deed));
+    if launch::has_crew() {
+        drop(syslet::threadlet(deed));
+    } else {
+        deed();
+    }
 }
 
 /// What the program is shown instead of `answer` if it asked for a signal that there is not. As the C library.

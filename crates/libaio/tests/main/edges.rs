@@ -77,6 +77,11 @@ fn a_context_is_destroyed_once_and_nobody_elses() {
 }
 
 #[test]
+fn requests_are_made_where_no_thread_can_be() {
+    run("alone", &ALL);
+}
+
+#[test]
 fn a_childs_threads_are_guests_too() {
     run("attached", &ALL[2..]);
 }

@@ -6,20 +6,25 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -702,6 +707,49 @@ static void both_ways(void)
 	CHECK(memcmp(sent, got, sizeof sent) == 0);
 }
 
+/* From here on no thread can be made. */
+static void make_no_threads(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { sizeof code / sizeof *code, code };
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+static volatile int told_alone;
+
+static void tell_alone(union sigval value)
+{
+	told_alone += value.sival_int;
+}
+
+/* Where no thread can be made, requests are made and told of nevertheless. */
+static void alone(void)
+{
+	char path[4200], got[4] = "";
+	int ends[2];
+	snprintf(path, sizeof path, "%s/alone", folder);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
+	CHECK(fd >= 0 && pipe(ends) == 0);
+	make_no_threads();
+	struct aiocb cb = block(fd, "abcd", 4, 0), sync = block(fd, NULL, 0, 0), out = block(ends[1], "efgh", 4, 0);
+	cb.aio_sigevent.sigev_notify = SIGEV_THREAD;
+	cb.aio_sigevent.sigev_notify_function = tell_alone;
+	cb.aio_sigevent.sigev_value.sival_int = 5;
+	CHECK(aio_write(&cb) == 0 && settle(&cb) == 0 && aio_return(&cb) == 4);
+	CHECK(told_alone == 5);
+	CHECK(aio_fsync(O_SYNC, &sync) == 0 && settle(&sync) == 0);
+	CHECK(aio_write(&out) == 0 && settle(&out) == 0);
+	struct aiocb in = block(ends[0], got, 4, 0);
+	CHECK(aio_read(&in) == 0 && settle(&in) == 0 && memcmp(got, "efgh", 4) == 0);
+}
+
 static atomic_int *told;
 
 static void tell(union sigval value)
@@ -776,7 +824,7 @@ static const struct {
 } promises[] = {
 	{ "cancel_one", cancel_one }, { "cancel_all", cancel_all }, { "together", together },
 	{ "joined_syncs", joined_syncs }, { "size_limit", size_limit },
-	{ "sync_order", sync_order }, { "forking", forking }, { "forking_with_shared", forking_with_shared }, { "suspend_in_a_handler", suspend_in_a_handler },
+	{ "sync_order", sync_order }, { "alone", alone }, { "forking", forking }, { "forking_with_shared", forking_with_shared }, { "suspend_in_a_handler", suspend_in_a_handler },
 	{ "thread_events", thread_events }, { "thread_id", thread_id }, { "interrupted_list", interrupted_list },
 	{ "unseen", unseen }, { "closing", closing }, { "threads", threads }, { "both_ways", both_ways },
 	{ "main_ends", main_ends },

@@ -86,6 +86,11 @@ fn a_block_that_a_forked_child_shares_is_the_parents() {
 }
 
 #[test]
+fn requests_are_made_where_no_thread_can_be() {
+    holds("alone", &WAYS);
+}
+
+#[test]
 fn a_signal_handler_may_suspend() {
     holds("suspend_in_a_handler", &WAYS[..2]);
 }
