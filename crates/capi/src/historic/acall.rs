@@ -90,20 +90,38 @@ unsafe fn submit_one(at: usize) -> Result<(), c_int> {
         known::place(completion, COMPLETION_SIZE, 8)?;
     }
     let all = ALL.get();
-    let number = all.outstanding.new_number();
-    if id != 0 {
-        all.used_ids.store(true, Ordering::Relaxed);
-        // Before the call is made: who is told of its end knows it.
-        // SAFETY: the duty of this function.
-        unsafe { known::write(id, [mark(), number]) }?;
-    }
     let submission = Submission { cookie, ring, completion };
     let call = Call::new(nr as usize, args.map(|arg| arg as usize));
+    if id == 0 {
+        // SAFETY: the duty of this function.
+        return unsafe { make(&all.outstanding, all.outstanding.new_number(), submission, call) };
+    }
+    known::writable(id, size_of::<[u64; 2]>())?;
+    all.used_ids.store(true, Ordering::Relaxed);
+    let number = all.outstanding.begin();
+    // Before the call is made: who is told of its end knows it.
+    // SAFETY: it was looked at, and the duty of this function.
+    unsafe { known::store(id, [mark(), number]) };
+    // SAFETY: as above.
+    let made = unsafe { make(&all.outstanding, number, submission, call) };
+    all.outstanding.begun(number, || bell::ring(BELL));
+    made
+}
+
+/// # Safety
+///
+/// The header's duties.
+unsafe fn make(
+    outstanding: &'static Outstanding,
+    number: u64,
+    submission: Submission,
+    call: Call,
+) -> Result<(), c_int> {
     // SAFETY: the header's duty: what was named stays until the call has ended.
     let then = move |ret| unsafe { store(submission, ret) };
     let end = move || tell(submission);
     // SAFETY: the header's duties are those of `submit`.
-    if let Some(ret) = unsafe { all.outstanding.start(number, call, then, end) }? {
+    if let Some(ret) = unsafe { outstanding.start(number, call, then, end) }? {
         // SAFETY: as above.
         unsafe { store(submission, ret) };
         tell(submission);

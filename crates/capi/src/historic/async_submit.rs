@@ -66,17 +66,19 @@ unsafe fn start(flags: c_ulong, result: usize, nr: usize, args: usize) -> Result
     // SAFETY: the duty of this function.
     let call = unsafe { call_of(nr, args) }?;
     let all = ALL.get();
-    let cookie = all.new_number();
+    let cookie = all.begin();
     // SAFETY: it was found writable.
     let word = unsafe { known::number64(result) };
-    let before = word.swap(cookie as i64, Ordering::Relaxed);
+    // Release: who reads the cookie finds that it is beginning.
+    let before = word.swap(cookie as i64, Ordering::Release);
     let then = move |ret| match known::place(result, size, 8) {
         // SAFETY: it was looked at; the header's duty: the place stays until the call has ended.
         Ok(()) => unsafe { store(result, wants_value, ret) },
         Err(_taken_away) => lost::count(),
     };
     // SAFETY: the header's duties are those of `submit`.
-    match unsafe { all.start(cookie, call, then, move || bell::ring(cookie as usize)) } {
+    let started = unsafe { all.start(cookie, call, then, move || bell::ring(cookie as usize)) };
+    let answer = match started {
         Ok(None) => Ok(cookie as c_long),
         Ok(Some(ret)) => {
             // SAFETY: it was found writable.
@@ -87,7 +89,9 @@ unsafe fn start(flags: c_ulong, result: usize, nr: usize, args: usize) -> Result
             word.store(before, Ordering::Relaxed);
             Err(error)
         }
-    }
+    };
+    all.begun(cookie, || bell::ring(cookie as usize));
+    answer
 }
 
 /// `wait_for_async(3)`.

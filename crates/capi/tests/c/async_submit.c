@@ -125,6 +125,47 @@ static void *many(void *unused)
     return NULL;
 }
 
+static long watched[2];
+static int turn, watched_pipe[2];
+
+/* Asks for each cookie as soon as it can be read: the call may not be made yet, but is not over. */
+static void *watch(void *unused)
+{
+    struct timespec none = {0, 0};
+    (void)unused;
+    for (int round = 0; round < ROUNDS; round++) {
+        long cookie;
+        while ((cookie = state_of(watched)) <= 0)
+            ;
+        if (round % 2 == 0) {
+            EQUAL(wait_for_async(cookie, &none), -ETIMEDOUT);
+            CHECK(write(watched_pipe[1], "z", 1) == 1);
+        } else {
+            EQUAL(cancel_async(cookie), 0);
+        }
+        EQUAL(wait_for_async(cookie, NULL), 0);
+        EQUAL(state_of(watched), round % 2 == 0 ? 0 : -ECANCELED);
+        __atomic_store_n(&turn, round + 1, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+static void seen_at_once(void)
+{
+    char byte;
+    pthread_t thread;
+    CHECK(pipe(watched_pipe) == 0);
+    unsigned long args[3] = {(unsigned long)watched_pipe[0], (unsigned long)&byte, 1};
+    CHECK(pthread_create(&thread, NULL, watch, NULL) == 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        CHECK(async_submit(0, watched, SYS_read, args) >= 0);
+        while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) <= round)
+            CHECK(sched_yield() == 0);
+        __atomic_store_n(watched, 0, __ATOMIC_RELEASE);
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 int main(void)
 {
     pthread_t threads[THREADS];
@@ -137,6 +178,7 @@ int main(void)
     outstanding_calls();
     bad_input();
     read_only();
+    seen_at_once();
     for (int n = 0; n < THREADS; n++)
         CHECK(pthread_create(&threads[n], NULL, many, NULL) == 0);
     for (int n = 0; n < THREADS; n++)
