@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::{Call, Ret};
-use syslet_dropin::{attach, launch};
+use syslet_dropin::{attach, launch, memory};
 use syslet_dropin::call::{Late, Started, start as start_call};
 use syslet_dropin::flags::{STREAM, is_stream};
 use syslet_dropin::report::Way;
@@ -29,6 +29,12 @@ pub(crate) fn start(
 ) -> Result<(), isize> {
     if way == Route::Kernel {
         return refuse(context, iocb, obj, libc::EINVAL);
+    }
+    if iocb.key != 0 {
+        // As the kernel does: io_cancel asks for it.
+        let key = obj as usize + std::mem::offset_of!(Iocb, key);
+        // SAFETY: the program's duties: its block.
+        unsafe { memory::write(key, 0u32) }.map_err(|_| error(libc::EFAULT))?;
     }
     let owed = matches!(way, Route::Buffered { .. });
     context.reserve(owed)?;

@@ -277,6 +277,11 @@ static void waiting(void) {
   say("comes", io_getevents(context, 1, 1, events, NULL));
   say("with", events[0].res);
   say("is gone", io_cancel(context, &wait, events));
+  wait.key = 77; /* the kernel has a value of its own for it */
+  say("a poll with a key", io_submit(context, 1, list));
+  say("has none then", wait.key);
+  say("is cancelled", io_cancel(context, &wait, events));
+  say("comes", io_getevents(context, 1, 1, events, NULL));
   say("a request that is over", io_cancel(context, &iocb, events));
   say("a request that never was", io_cancel(context, &wait, events));
   say("a request nowhere", io_cancel(context, (struct iocb *)none, events));
