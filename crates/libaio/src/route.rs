@@ -12,7 +12,7 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use syslet_dropin::flags::status_flags;
+use syslet_dropin::flags::{STREAM, status_flags};
 use syslet_dropin::memory;
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{IoEvent, Iocb};
@@ -77,9 +77,10 @@ fn transfer(iocb: &Iocb) -> Route {
     if flags < 0 || flags & libc::O_PATH != 0 || !may(iocb, flags) || !is_sound(iocb) {
         return Route::Kernel;
     }
-    match flags & libc::O_DIRECT {
-        0 => Route::Buffered { flags },
-        _ => Route::Direct,
+    // A pipe of packets has the flag too, and no positions.
+    match flags & (libc::O_DIRECT | STREAM) {
+        libc::O_DIRECT => Route::Direct,
+        _ => Route::Buffered { flags },
     }
 }
 

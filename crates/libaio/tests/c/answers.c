@@ -195,6 +195,14 @@ static void requests(void) {
   transfer("read of a pipe", IO_CMD_PREAD, pipes[0], buffer, 100, 12345);
   flagged("read of an empty pipe without waiting", IO_CMD_PREAD, pipes[0], 100, 8);
   transfer("write to a pipe", IO_CMD_PWRITE, pipes[1], "x", 1, 99);
+  static int number = 400; /* that nothing else had before */
+  int packets[2];
+  if (pipe2(packets, O_DIRECT) || dup2(packets[0], ++number) < 0 || dup2(packets[1], ++number) < 0) exit(2);
+  transfer("write of a packet", IO_CMD_PWRITE, number, "ab", 2, 0);
+  transfer("write of another", IO_CMD_PWRITE, number, "c", 1, 0);
+  transfer("read of a packet", IO_CMD_PREAD, number - 1, buffer, 100, 0);
+  close(number - 1), close(number);
+  close(packets[0]), close(packets[1]);
   reused();
   transfer("poll of a pipe", IO_CMD_POLL, pipes[0], (void *)POLLIN, 0, 0);
   transfer("poll to write", IO_CMD_POLL, pipes[1], (void *)POLLOUT, 0, 0);
