@@ -2,10 +2,10 @@
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use syslet::{Call, CancelOutcome, Pending, hand_over};
-use syslet_dropin::call::Late;
+use syslet_dropin::call::{Late, lock};
 use syslet_dropin::report::{Begun, Kind, Way};
 
 use crate::REPORT;
@@ -77,8 +77,8 @@ pub(crate) struct Request {
     part: AtomicUsize,
     /// Its answer is decided. Who sets it publishes.
     over: AtomicBool,
-    /// The call, once the engine has it.
-    late: OnceLock<Arc<Late>>,
+    /// The call, once the engine has it; of two the second, which is made when the first has ended. Protects itself only.
+    late: Mutex<Option<Arc<Late>>>,
 }
 
 impl Request {
@@ -101,7 +101,7 @@ impl Request {
             number: AtomicU64::new(0),
             part: AtomicUsize::new(0),
             over: AtomicBool::new(false),
-            late: OnceLock::new(),
+            late: Mutex::new(None),
         })
     }
 
@@ -147,9 +147,10 @@ impl Request {
     /// The engine has the call; it says when it has ended.
     pub(crate) fn follow(self: &Arc<Self>, pending: Pending) {
         let request = Arc::clone(self);
-        let late = Late::follow(pending, move |ret| request.came(ret.raw(), Place::Elsewhere));
-        // Of two calls the first is the one that is cancelled: only what has written a part makes a second.
-        let _ = self.late.set(late);
+        let late = Late::new(pending, move |ret| request.came(ret.raw(), Place::Elsewhere));
+        // Before it is looked at: when it has ended another may stand there.
+        *lock(&self.late) = Some(Arc::clone(&late));
+        late.look();
     }
 
     /// A part of a write is done: a thread does the rest.
@@ -234,6 +235,8 @@ impl Request {
 
     /// Asks its call to end. None: there is no call yet, or no more.
     pub(crate) fn ask_to_end(&self) -> Option<CancelOutcome> {
-        Some(self.late.get()?.cancel())
+        // The lock is not held while the call is told: it may end on the spot.
+        let late = lock(&self.late).clone()?;
+        Some(late.cancel())
     }
 }

@@ -707,6 +707,21 @@ static void both_ways(void)
 	CHECK(memcmp(sent, got, sizeof sent) == 0);
 }
 
+/* A pipe of packets has O_DIRECT, as files that are read elsewhere: what waits there is parked, and cancelled, too. */
+static void cancel_packet(void)
+{
+	int ends[2];
+	char got[4];
+	CHECK(pipe2(ends, O_DIRECT) == 0);
+	ends[0] = fcntl(ends[0], F_DUPFD, 700); /* a number of which nothing is known */
+	CHECK(ends[0] >= 700);
+	struct aiocb cb = block(ends[0], got, 4, 0);
+	CHECK(aio_read(&cb) == 0);
+	CHECK(aio_cancel(ends[0], &cb) == AIO_CANCELED && aio_error(&cb) == ECANCELED);
+	CHECK(write(ends[1], "abcd", 4) == 4);
+	CHECK(aio_read(&cb) == 0 && settle(&cb) == 0 && aio_return(&cb) == 4);
+}
+
 /* From here on no thread can be made. */
 static void make_no_threads(void)
 {
@@ -824,7 +839,7 @@ static const struct {
 } promises[] = {
 	{ "cancel_one", cancel_one }, { "cancel_all", cancel_all }, { "together", together },
 	{ "joined_syncs", joined_syncs }, { "size_limit", size_limit },
-	{ "sync_order", sync_order }, { "alone", alone }, { "forking", forking }, { "forking_with_shared", forking_with_shared }, { "suspend_in_a_handler", suspend_in_a_handler },
+	{ "sync_order", sync_order }, { "alone", alone }, { "cancel_packet", cancel_packet }, { "forking", forking }, { "forking_with_shared", forking_with_shared }, { "suspend_in_a_handler", suspend_in_a_handler },
 	{ "thread_events", thread_events }, { "thread_id", thread_id }, { "interrupted_list", interrupted_list },
 	{ "unseen", unseen }, { "closing", closing }, { "threads", threads }, { "both_ways", both_ways },
 	{ "main_ends", main_ends },

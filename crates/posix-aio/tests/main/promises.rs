@@ -86,6 +86,11 @@ fn a_block_that_a_forked_child_shares_is_the_parents() {
 }
 
 #[test]
+fn a_read_of_packets_that_waits_is_cancelled_at_once() {
+    holds("cancel_packet", &WAYS);
+}
+
+#[test]
 fn requests_are_made_where_no_thread_can_be() {
     holds("alone", &WAYS);
 }
