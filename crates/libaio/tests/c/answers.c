@@ -1,6 +1,7 @@
 /* What the library answers to what it is given, good and bad, one line each. Run with the system's library and with
  * ours; the lines are compared. The first argument is a folder for files, of a file system with O_DIRECT. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libaio.h>
@@ -346,6 +347,40 @@ static void signals(void) {
   sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
+static void call_back(io_context_t of, struct iocb *iocb, long res, long res2) {
+  printf("called back: context %d fd %d res %ld res2 %ld\n", of == context, iocb->aio_fildes == file, res, res2);
+}
+
+/* The functions of the first version of the interface, by that version. */
+static void old_versions(void) {
+  int (*old_cancel)(io_context_t, struct iocb *) = dlvsym(RTLD_DEFAULT, "io_cancel", "LIBAIO_0.1");
+  int (*old_getevents)(io_context_t, long, struct io_event *, const struct timespec *) =
+      dlvsym(RTLD_DEFAULT, "io_getevents", "LIBAIO_0.1");
+  int (*old_wait)(io_context_t, struct timespec *) = dlvsym(RTLD_DEFAULT, "io_queue_wait", "LIBAIO_0.1");
+  struct iocb poll = made(IO_CMD_POLL, pipes[0], (void *)POLLIN, 0, 0), *list[] = {&poll};
+  struct io_event events[4];
+  struct timespec now = {0, 0}, soon = {0, 20000000};
+  if (!old_cancel || !old_getevents || !old_wait) exit(3);
+  while (read(pipes[0], buffer, 1) > 0) {}
+  say("old io_getevents of nothing", old_getevents(context, 4, events, &now));
+  say("old io_getevents of nothing, soon", old_getevents(context, 4, events, &soon));
+  say("a poll", io_submit(context, 1, list));
+  say("old io_queue_wait", old_wait(context, &now));
+  say("old io_cancel", old_cancel(context, &poll));
+  say("old io_getevents", old_getevents(context, 4, events, NULL));
+  printf("of the poll %d with %ld data %ld\n", events[0].obj == &poll, (long)events[0].res, (long)events[0].data);
+  say("old io_cancel of what is gone", old_cancel(context, &poll));
+  say("old io_cancel nowhere", old_cancel(context, (struct iocb *)none));
+  struct iocb one = made(IO_CMD_PREAD, file, buffer, PAGE, 0);
+  list[0] = &one;
+  say("a read", io_submit(context, 1, list));
+  say("old io_getevents", old_getevents(context, 4, events, NULL));
+  io_set_callback(&one, call_back);
+  say("a read that calls back", io_submit(context, 1, list));
+  while (old_wait(context, &now) == 0 && ((struct ring *)context)->head == ((struct ring *)context)->tail) usleep(1000);
+  say("io_queue_run", io_queue_run(context));
+}
+
 static void full(void) {
   io_context_t small = 0;
   struct iocb polls[400];
@@ -461,6 +496,7 @@ int main(int count, char **args) {
     if (round == 1) transfer("first", IO_CMD_PREAD, file, buffer, PAGE, 0);
     requests();
     waiting();
+    old_versions();
     signals();
     others();
     limits();
