@@ -4,7 +4,7 @@
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use syslet_dropin::launch;
@@ -60,14 +60,20 @@ impl Traffic {
     }
 }
 
-/// The block of the requests that wake threads out of the kernel. Its address is in their events.
+/// The block of the requests that wake threads out of the kernel, whose address is in their events; and whether there were
+/// any.
 #[derive(Debug, Default)]
-pub(crate) struct Kick(UnsafeCell<Iocb>);
+pub(crate) struct Kick(UnsafeCell<Iocb>, AtomicBool);
 
 // SAFETY: it is used under its context's gate, held for writing.
 unsafe impl Sync for Kick {}
 
 impl Kick {
+    /// True if there were any: their events may come also if the context has stayed the kernel's.
+    pub(crate) fn is_used(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+
     /// True for the event of a kick, which is none of the program's.
     pub(crate) fn is_of(&self, event: &IoEvent) -> bool {
         event.obj == self.0.get() as u64
@@ -141,6 +147,7 @@ fn fetch_waiters(context: &Context, first: &Iocb) {
 /// Gives the kernel a request of ours, some times at once: a thread may wait for several events.
 fn kick(context: &Context, request: Iocb) -> bool {
     const AT_ONCE: usize = 8;
+    context.kick.1.store(true, Ordering::Relaxed); // they come by the kernel, after this
     let place = context.kick.0.get();
     // SAFETY: the gate is held for writing, so nobody else uses it.
     unsafe { place.write(request) };

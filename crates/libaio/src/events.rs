@@ -125,7 +125,7 @@ fn get(context: &Arc<Context>, wish: &Wish) -> isize {
 enum Came {
     /// This is the answer.
     Answer(isize),
-    /// The context has become our own, and fewer events than are wanted are in the program's memory.
+    /// The context has become our own, or was going to, and fewer events than are wanted are in the program's memory.
     Changed(usize),
 }
 
@@ -138,7 +138,9 @@ fn of_kernel(context: &Context, wish: &Wish) -> Came {
     if context.traffic.leave(events as u64) && events > 0 {
         taken_late(context, events as u32);
     }
-    if asked && (answer < 0 || context.mode() == Mode::Kernel) {
+    // If it was going to change, and could not, there are kicks among its events nevertheless.
+    let is_kernels = context.mode() == Mode::Kernel && (answer == 0 || !context.kick.is_used());
+    if asked && (answer < 0 || is_kernels) {
         return Came::Answer(answer);
     }
     let kept = without_kicks(context, wish.events, events);

@@ -147,7 +147,7 @@ static void hole(int page) {
 /* A thread that waits. */
 struct waiter {
   io_context_t context;
-  int least;
+  int least, most; /* of 0: 8 */
   struct timespec patience;
   volatile pid_t id;
   int came;
@@ -160,7 +160,7 @@ static void *wait_there(void *of) {
   struct waiter *waiter = of;
   double begun = now();
   waiter->id = gettid();
-  waiter->came = io_getevents(waiter->context, waiter->least, 8, waiter->events, &waiter->patience);
+  waiter->came = io_getevents(waiter->context, waiter->least, waiter->most ? waiter->most : 8, waiter->events, &waiter->patience);
   waiter->took = now() - begun;
   return NULL;
 }
@@ -295,6 +295,22 @@ static void alone(void) {
     CHECK(io_getevents(context, 1, 1, events, NULL) == 1 && events[0].res == PAGE);
     CHECK(io_destroy(context) == 0);
   }
+}
+
+/* A context that cannot become our own stays the kernel's, and who waits there hears of nothing. */
+static void stays(void) {
+  struct iocb poll, read;
+  struct waiter waiter = {.context = kernels(&poll), .least = 1, .most = 1, .patience = {60, 0}};
+  start(&waiter);
+  forbid(SYS_mremap, SYS_mremap, ENOMEM);
+  io_prep_pread(&read, file, memory, PAGE, 0);
+  struct iocb *list[] = {&read};
+  CHECK(io_submit(waiter.context, 1, list) == -ENOMEM);
+  io_prep_fdsync(&read, file);
+  submit(waiter.context, &read);
+  pthread_join(waiter.thread, NULL);
+  CHECK(waiter.came == 1 && waiter.events[0].obj == &read);
+  CHECK(io_destroy(waiter.context) == 0);
 }
 
 static void *destroy_here(void *of) { return (void *)(long)io_destroy(of); }
@@ -479,6 +495,7 @@ int main(int count, char **args) {
   if (!strcmp(args[1], "renamed")) renamed(args[3]);
   if (!strcmp(args[1], "dying")) dying(args[3]);
   if (!strcmp(args[1], "alone")) alone();
+  if (!strcmp(args[1], "stays")) stays();
   if (!strcmp(args[1], "racing")) racing();
   if (!strcmp(args[1], "attached")) attached();
   if (!strcmp(args[1], "bare")) bare_child(args[3]);

@@ -82,6 +82,11 @@ fn requests_are_made_where_no_thread_can_be() {
 }
 
 #[test]
+fn a_context_that_cannot_change_tells_nobody_so() {
+    run("stays", &ALL[1..]);
+}
+
+#[test]
 fn a_childs_threads_are_guests_too() {
     run("attached", &ALL[2..]);
 }
