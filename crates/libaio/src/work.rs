@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::{Call, Ret};
-use syslet_dropin::{attach, launch, memory};
 use syslet_dropin::call::{Late, Started, start as start_call};
 use syslet_dropin::flags::{STREAM, is_stream};
 use syslet_dropin::report::Way;
 use syslet_dropin::writes::{Write, is_in_ram, try_now};
+use syslet_dropin::{attach, launch, memory};
 use syslet_sys::uapi::{Iocb, nr};
 
 use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, error, reads};
