@@ -9,7 +9,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
@@ -37,20 +37,24 @@ pub(super) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     let ignored = ignored();
     let wanted = PASSED_ON.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let mut signals = SignalsInfo::<WithOrigin>::new(wanted)?;
-    let mut child = command.spawn()?;
     // The program's number may be another's once it was waited for: nothing is passed on after that.
     static OVER: OnceLock<()> = OnceLock::new();
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let (tell, started) = mpsc::sync_channel(1);
     let pass_on = move || {
+        let Ok(Some(pid)) = started.recv() else { return }; // it could not be started
         for origin in signals.forever() {
-            if let (Some(pid), Some(signal)) = (pid, passed_on(&origin))
+            if let Some(signal) = passed_on(&origin)
                 && OVER.get().is_none()
             {
                 let _ = kill_process(pid, signal); // it has just ended
             }
         }
     };
+    // The thread first: nobody would wait for a program that runs already.
     thread::Builder::new().name("signals".to_owned()).spawn(pass_on)?;
+    let mut child = command.spawn()?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let _ = tell.send(pid); // the thread waits for it
     if let Some(pid) = pid {
         wait_unreaped(pid)?;
     }
