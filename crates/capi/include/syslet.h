@@ -10,9 +10,10 @@
  * Answers. Functions that return int give a negative error number (-EINVAL ...) if they have failed; what a
  * system call has answered is never mixed with that. Nothing here is told by errno.
  *
- * Pointers. NULL and what no address of a program can be is answered -EFAULT. Memory that is not mapped is
- * found by syslet_submit only as far as the kernel finds it; a structure of this header that is not
- * mapped faults in the library as it would in the program.
+ * Pointers. NULL and what no address of a program can be is answered -EFAULT, but by what is inline here:
+ * syslet_queue_pop uses what it is given. Memory that is not mapped is found by syslet_submit only as far as
+ * the kernel finds it; a structure of this header that is not mapped faults in the library as it would in the
+ * program.
  *
  * Memory that a call uses (buffers, paths, structures that its arguments point to) belongs to the call until
  * it has ended: it must stay valid and, where the kernel writes, unused by others. Freeing a handle or a
