@@ -4,7 +4,8 @@
 //! bell's number, (3) looks at the memory, (4) sleeps while the number is what it was. Who changes the
 //! memory (1) does so, (2) raises the number, (3) wakes if somebody is counted in. All are sequentially
 //! consistent, so one of the two sees the other. Who waits with a signal mask of its own does the same in
-//! slices (`syslet_dropin::signals`), and needs no descriptor: the program may close it and have the number name a file.
+//! slices (`syslet_dropin::signals`), and needs no descriptor: the program may close it and have the number name a
+//! file.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! Calls whose answer is stored where it comes in, by number.
 //!
-//! Programs see the number of a call before it is made, so others may ask for it while it is tried: it is *beginning* then,
-//! in a slot that needs no lock. Who waits for such a number, or cancels it, leaves a mark there, which is seen to once
-//! the call is over or entered.
+//! Programs see the number of a call before it is made, so others may ask for it while it is tried: it is *beginning*
+//! then, in a slot that needs no lock. Who waits for such a number, or cancels it, leaves a mark there, which is seen
+//! to once the call is over or entered.
 
 #![allow(unsafe_code, reason = "passes calls on to `submit`")]
 
@@ -62,7 +62,8 @@ impl Outstanding {
         &self.beginning[number as usize % SLOTS]
     }
 
-    /// A number of a call that begins: it is outstanding from here until [`begun`](Self::begun), and then if its call is.
+    /// A number of a call that begins: it is outstanding from here until [`begun`](Self::begun), and then if its call
+    /// is.
     pub(crate) fn begin(&self) -> u64 {
         let number = self.new_number();
         // AcqRel: the number is there before the program shows it to anybody.

@@ -1,5 +1,5 @@
-//! Work for a crew thread, where there may be none: no thread can be made (RLIMIT_NPROC, pids.max, a sandbox). Launching panics
-//! then, and a panic in a function that C programs call ends them.
+//! Work for a crew thread, where there may be none: no thread can be made (RLIMIT_NPROC, pids.max, a sandbox).
+//! Launching panics then, and a panic in a function that C programs call ends them.
 
 use syslet::Builder;
 

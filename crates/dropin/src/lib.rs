@@ -1,6 +1,6 @@
-//! What the drop-in libraries share, and in part the C library. They stand in front of a library that a program was built for, so all of it
-//! must do without what only a program could give: no thread of its is attached, no descriptor appears in
-//! its table, and pointers may be bad.
+//! What the drop-in libraries share, and in part the C library. They stand in front of a library that a program was
+//! built for, so all of it must do without what only a program could give: no thread of its is attached, no
+//! descriptor appears in its table, and pointers may be bad.
 //!
 //! - [`attach`]: making a program's threads guests, where that is asked for;
 //! - [`call`]: system calls whose answer is told, where it comes in, to a function;

@@ -44,7 +44,8 @@ impl Masked {
         }
     }
 
-    /// Lets signals in that have come and that only the mask lets through. True if a handler has run, which had the mask.
+    /// Lets signals in that have come and that only the mask lets through. True if a handler has run, which had the
+    /// mask.
     pub fn let_in(&self) -> bool {
         if self.wanted() == 0 || call::pending_signals() & self.wanted() == 0 {
             return false;
@@ -57,8 +58,8 @@ impl Masked {
         answer == -(libc::EINTR as isize)
     }
 
-    /// After a sleep that the kernel ended with `EINTR`: whether a handler has run. What a guest blocks only now is brought
-    /// to it by its home, which ends a sleep, and is pending then.
+    /// After a sleep that the kernel ended with `EINTR`: whether a handler has run. What a guest blocks only now is
+    /// brought to it by its home, which ends a sleep, and is pending then.
     pub fn has_run(&self) -> bool {
         let held = call::pending_signals();
         let before = self.held.replace(held);

@@ -81,8 +81,8 @@ fn place(descriptor: i32) -> &'static Place {
     &PLACES[descriptor as usize % NUMBERS]
 }
 
-/// True if a descriptor names a file that is nowhere but in memory. It is asked which device the file is of: the number may
-/// have named another one before, and a guess that is wrong would have every read of a slow file wait.
+/// True if a descriptor names a file that is nowhere but in memory. It is asked which device the file is of: the
+/// number may have named another one before, and a guess that is wrong would have every read of a slow file wait.
 pub fn is_in_ram(descriptor: i32) -> bool {
     let place = place(descriptor);
     let Some(device) = device(descriptor) else { return false };

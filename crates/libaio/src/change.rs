@@ -60,8 +60,8 @@ impl Traffic {
     }
 }
 
-/// The block of the requests that wake threads out of the kernel, whose address is in their events; and whether there were
-/// any.
+/// The block of the requests that wake threads out of the kernel, whose address is in their events; and whether there
+/// were any.
 #[derive(Debug, Default)]
 pub(crate) struct Kick(UnsafeCell<Iocb>, AtomicBool);
 
@@ -191,7 +191,8 @@ pub(crate) fn taken_late(context: &Context, events: u32) {
     context.wake(true);
 }
 
-/// Has a crew thread, of which there was one when the context became our own, move `left` more events of the kernel's into our ring.
+/// Has a crew thread, of which there was one when the context became our own, move `left` more events of the kernel's
+/// into our ring.
 pub(crate) fn drain(context: &Arc<Context>, left: u32) {
     if left == 0 {
         return;

@@ -3,12 +3,13 @@
 //! | mode | the ring is | requests go | until |
 //! |---|---|---|---|
 //! | `FRESH` | the kernel's | nowhere yet | the first request says which of the next two it is |
-//! | `KERNEL` | the kernel's | to the kernel, as they are | a request comes that the kernel would not do asynchronously |
+//! | `KERNEL` | the kernel's | to the kernel, as they are | a request comes that the kernel would not do
+//! asynchronously |
 //! | `OWN` | ours, at the same address | to the engine | io_destroy |
 //! | `DEAD` | gone | nowhere | |
 //!
-//! `gate` is held for reading while requests are passed to the kernel, and for writing by who changes the mode. README.md
-//! has the argument for what happens to requests that the kernel has when a context becomes our own.
+//! `gate` is held for reading while requests are passed to the kernel, and for writing by who changes the mode.
+//! README.md has the argument for what happens to requests that the kernel has when a context becomes our own.
 
 #![allow(unsafe_code, reason = "puts a ring in place of the kernel's; tells eventfds")]
 

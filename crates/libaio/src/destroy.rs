@@ -10,8 +10,8 @@ use crate::register::register;
 
 /// `io_destroy(2)`, with its error number as an answer. Cancels what can be, and waits for the rest.
 ///
-/// Until it has ended the context stays entered, and dead: whoever names it meanwhile has `EINVAL`, as from the kernel, which
-/// still has a context of that name.
+/// Until it has ended the context stays entered, and dead: whoever names it meanwhile has `EINVAL`, as from the
+/// kernel, which still has a context of that name.
 pub(crate) fn io_destroy(address: usize) -> isize {
     // A moved ring is found, and entered anew.
     let Some(context) = crate::register::with(address, Arc::clone) else {

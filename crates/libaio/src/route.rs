@@ -4,9 +4,9 @@
 //! cannot judge. So what is looked at here must be at least all that makes a request of a transfer one that
 //! the kernel accepts.
 //!
-//! The status flags of descriptors may be old. That costs time only: a buffered request goes where the program waits for
-//! it, as it would without us, or has its error from the kernel. But whether a descriptor has no positions is asked again
-//! before it is relied on.
+//! The status flags of descriptors may be old. That costs time only: a buffered request goes where the program waits
+//! for it, as it would without us, or has its error from the kernel. But whether a descriptor has no positions is
+//! asked again before it is relied on.
 
 #![allow(unsafe_code, reason = "looks at a program's memory, behind a look whether it is there")]
 

@@ -94,8 +94,8 @@ impl Pages {
         Self(unsafe { syscall(libc::SYS_openat as usize, [here, path, how, 0, 0, 0]) } as i32)
     }
 
-    /// True if the page at `address` is this process' alone. A child has a page for what its parent wrote, unless that is
-    /// shared. Where it cannot be asked: false.
+    /// True if the page at `address` is this process' alone. A child has a page for what its parent wrote, unless
+    /// that is shared. Where it cannot be asked: false.
     fn is_copy(&self, address: usize) -> bool {
         const PRESENT: u64 = 1 << 63;
         const SWAPPED: u64 = 1 << 62;

@@ -77,7 +77,8 @@ pub(crate) struct Request {
     part: AtomicUsize,
     /// Its answer is decided. Who sets it publishes.
     over: AtomicBool,
-    /// The call, once the engine has it; of two the second, which is made when the first has ended. Protects itself only.
+    /// The call, once the engine has it; of two the second, which is made when the first has ended. Protects itself
+    /// only.
     late: Mutex<Option<Arc<Late>>>,
 }
 
