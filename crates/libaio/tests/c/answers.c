@@ -343,7 +343,8 @@ static void signals(void) {
   sigaddset(&blocked, SIGUSR2);
   sigprocmask(SIG_BLOCK, &blocked, &old);
   raise(SIGUSR2);
-  say("io_pgetevents with one that is ignored", io_pgetevents(context, 1, 1, events, &(struct timespec){0, 50000000}, &open));
+  say("io_pgetevents with one that is ignored",
+      io_pgetevents(context, 1, 1, events, &(struct timespec){0, 50000000}, &open));
   sigprocmask(SIG_SETMASK, &old, NULL);
 }
 

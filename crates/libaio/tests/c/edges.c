@@ -160,7 +160,8 @@ static void *wait_there(void *of) {
   struct waiter *waiter = of;
   double begun = now();
   waiter->id = gettid();
-  waiter->came = io_getevents(waiter->context, waiter->least, waiter->most ? waiter->most : 8, waiter->events, &waiter->patience);
+  int most = waiter->most ? waiter->most : 8;
+  waiter->came = io_getevents(waiter->context, waiter->least, most, waiter->events, &waiter->patience);
   waiter->took = now() - begun;
   return NULL;
 }

@@ -839,7 +839,8 @@ static const struct {
 } promises[] = {
 	{ "cancel_one", cancel_one }, { "cancel_all", cancel_all }, { "together", together },
 	{ "joined_syncs", joined_syncs }, { "size_limit", size_limit },
-	{ "sync_order", sync_order }, { "alone", alone }, { "cancel_packet", cancel_packet }, { "forking", forking }, { "forking_with_shared", forking_with_shared }, { "suspend_in_a_handler", suspend_in_a_handler },
+	{ "sync_order", sync_order }, { "alone", alone }, { "cancel_packet", cancel_packet }, { "forking", forking },
+	{ "forking_with_shared", forking_with_shared }, { "suspend_in_a_handler", suspend_in_a_handler },
 	{ "thread_events", thread_events }, { "thread_id", thread_id }, { "interrupted_list", interrupted_list },
 	{ "unseen", unseen }, { "closing", closing }, { "threads", threads }, { "both_ways", both_ways },
 	{ "main_ends", main_ends },
