@@ -27,7 +27,14 @@ fn b3sum_accepts_the_manifest() {
     if Command::new("b3sum").arg("--version").output().is_err() {
         return skipped("b3sum is not installed");
     }
-    let (tree, out) = (Tree::sample(), Tree::new());
+    let (mut tree, out) = (Tree::sample(), Tree::new());
+    // Older ones neither write nor read this escape.
+    let name = tree.path().join("d0/return\r");
+    if !stdout(&Command::new("b3sum").arg(&name).output().unwrap()).contains("return\\r") {
+        skipped("a name with a carriage return: this b3sum does not escape it");
+        fs::remove_file(&name).unwrap();
+        tree.files.retain(|(path, _)| *path != name);
+    }
     let manifest = out.path().join("manifest");
     let mut scan = syslet();
     assert_code(
