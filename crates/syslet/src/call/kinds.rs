@@ -1,8 +1,10 @@
 //! What is remembered of descriptors, so that most calls need not ask.
 //!
-//! A number may name another file at any time, so everything here is a guess, and a wrong one costs
+//! A number may name another file at any time, so everything here is a guess, and a wrong one must cost
 //! time only: what is run as if it were a regular file and waits after all is handed off, and what is
-//! tried without waiting says itself that it cannot be.
+//! tried without waiting says itself that it cannot be. Where an answer means one thing for a file and
+//! another for the rest, the guess does not do: a read that is short goes on only if the kernel says, then,
+//! that it is a file ([`Kind::is_storage_now`]).
 
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{S_IFBLK, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK, Stat};
@@ -83,12 +85,20 @@ impl Kind {
     /// name something else by now, which the next call should not take a thread for.
     #[cold]
     pub(crate) fn doubt(descriptor: usize) {
-        if Self::guess(descriptor).is_storage()
-            && let Ok(stat) = descriptor::stat(descriptor as i32)
-            && !Self::of(&stat).is_storage()
-        {
-            Self::of(&stat).remember(descriptor);
+        if Self::guess(descriptor).is_storage() {
+            Self::is_storage_now(descriptor);
         }
+    }
+
+    /// Asks the kernel whether `descriptor` is storage. A guess that says otherwise is corrected.
+    #[cold]
+    pub(crate) fn is_storage_now(descriptor: usize) -> bool {
+        let Ok(stat) = descriptor::stat(descriptor as i32) else { return false };
+        let kind = Self::of(&stat);
+        if kind.is_storage() != Self::guess(descriptor).is_storage() {
+            kind.remember(descriptor);
+        }
+        kind.is_storage()
     }
 
     /// Remembers it.

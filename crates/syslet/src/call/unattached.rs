@@ -82,7 +82,8 @@ fn done(answer: isize) -> Submitted {
     Submitted::Done(Ret::new(answer))
 }
 
-/// The attempt has an answer. If it is short, that may be so only because the rest was not in memory.
+/// The attempt has an answer. If it is short, that may be so, with a file, only because the rest was not in
+/// memory.
 ///
 /// # Safety
 ///
@@ -103,6 +104,10 @@ unsafe fn finished(call: &Call, answer: isize) -> Option<Submitted> {
     let transfer = Transfer::of(call)?;
     if transfer.has_position() {
         return Some(done(answer)); // a short write at a position is an answer
+    }
+    // Of a pipe or a socket, whose number may have been a file's, what is there is the answer.
+    if transfer.reads && !Kind::is_storage_now(call.args()[0]) {
+        return Some(done(answer));
     }
     if transfer.has_vectors {
         return Some(finish_away(*call, part)); // a thread finds the rest, or the end of the file

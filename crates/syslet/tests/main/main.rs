@@ -42,6 +42,8 @@ mod interruption;
 mod limits;
 /// Threadlets and calls inside threadlets.
 mod nesting;
+/// A number that was a file's names something else by now.
+mod numbers;
 /// What closures print is not lost.
 mod output;
 /// A stack overflow is reported and ends the process.
