@@ -1,16 +1,18 @@
-//! One byte per call number: what the library asks before every call, without touching the table.
+//! Two bytes per call number: what the library asks before every call, without touching the table.
 
 use crate::entry::{Entry, Makes, Runs, Twin, Waits};
+use crate::kind::{Arg, Kind};
 use crate::lookup::ENTRIES;
 
-const KNOWN: u8 = 1;
-const MOVABLE: u8 = 1 << 1;
-const MAY_WAIT: u8 = 1 << 2;
-const RELATIVE: u8 = 1 << 3;
-const MAY_PARK: u8 = 1 << 4;
-const WRITES: u8 = 1 << 5;
-const DISK: u8 = 1 << 6;
-const STORES: u8 = 1 << 7;
+const KNOWN: u16 = 1;
+const MOVABLE: u16 = 1 << 1;
+const MAY_WAIT: u16 = 1 << 2;
+const RELATIVE: u16 = 1 << 3;
+const MAY_PARK: u16 = 1 << 4;
+const WRITES: u16 = 1 << 5;
+const DISK: u16 = 1 << 6;
+const STORES: u16 = 1 << 7;
+const ON_DESCRIPTOR: u16 = 1 << 8;
 
 /// `write`, `pwrite64`, `writev`, `pwritev`, `pwritev2`.
 const WRITERS: [u32; 5] = [1, 18, 20, 296, 328];
@@ -22,7 +24,7 @@ const PARKED: [u32; 5] = [7, 271, 23, 270, 42];
 /// Numbers from 512 on belong to the x32 calls, which are not in the table.
 const NUMBERS: usize = 512;
 
-static CLASSES: [u8; NUMBERS] = {
+static CLASSES: [u16; NUMBERS] = {
     let mut classes = [0; NUMBERS];
     let mut i = 0;
     while i < ENTRIES.len() {
@@ -34,7 +36,7 @@ static CLASSES: [u8; NUMBERS] = {
 
 /// The facts about a call that decide how it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Class(u8);
+pub struct Class(u16);
 
 impl Class {
     /// Whether the table has a row for the number.
@@ -61,6 +63,13 @@ impl Class {
     #[inline(always)]
     pub const fn may_park(self) -> bool {
         self.0 & MAY_PARK != 0
+    }
+
+    /// Whether the call [may be parked](Self::may_park), and its first argument is a descriptor: what that is tells
+    /// whether it will be. Of the others it is a clock, a process, or an address.
+    #[inline(always)]
+    pub const fn parks_on_descriptor(self) -> bool {
+        self.0 & ON_DESCRIPTOR != 0
     }
 
     /// Whether the call writes to the file of its first argument.
@@ -106,7 +115,7 @@ const fn contains(numbers: &[u32], nr: u32) -> bool {
     false
 }
 
-const fn bits(entry: &Entry) -> u8 {
+const fn bits(entry: &Entry) -> u16 {
     let mut bits = KNOWN;
     if matches!(entry.runs, Runs::Anywhere) {
         bits |= MOVABLE;
@@ -118,6 +127,9 @@ const fn bits(entry: &Entry) -> u8 {
     let reads_storage = matches!((entry.waits, entry.twin), (Waits::Disk, Some(Twin::RwfNowait)));
     if waits || reads_storage || contains(&PARKED, entry.nr) {
         bits |= MAY_PARK;
+        if matches!(entry.args, [Arg { kind: Kind::Fd, .. }, ..]) {
+            bits |= ON_DESCRIPTOR;
+        }
     }
     if contains(&WRITERS, entry.nr) {
         bits |= WRITES;

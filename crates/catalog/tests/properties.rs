@@ -177,6 +177,24 @@ fn the_class_says_what_the_row_says() {
         assert_eq!(class.stores_descriptors(), stores, "{}", entry.name);
         let relative = !matches!(entry.timeout, Timeout::None | Timeout::AbsTimespec { .. });
         assert_eq!(class.has_relative_timeout(), relative, "{}", entry.name);
+        let of_descriptor = entry.arg(0).is_some_and(|arg| arg.kind == Kind::Fd);
+        let parks_so = class.may_park() && of_descriptor;
+        assert_eq!(class.parks_on_descriptor(), parks_so, "{}", entry.name);
+    }
+}
+
+#[test]
+fn what_waits_for_no_descriptor_is_not_judged_by_one() {
+    let class_of = |name: &&str| class(by_name(name).expect("a call").nr);
+    let others =
+        ["clock_nanosleep", "nanosleep", "wait4", "waitid", "poll", "ppoll", "select", "pselect6"];
+    for name in &others {
+        assert!(class_of(name).may_park() && !class_of(name).parks_on_descriptor(), "{name}");
+    }
+    for name in
+        &["read", "pread64", "preadv2", "write", "recvmsg", "accept4", "connect", "epoll_wait"]
+    {
+        assert!(class_of(name).parks_on_descriptor(), "{name}");
     }
 }
 
@@ -189,5 +207,6 @@ fn of_an_unknown_number_nothing_is_true() {
         assert!(!class.known() && !class.movable(), "{nr}");
         assert!(!class.may_wait() && !class.waits_for_disk(), "{nr}");
         assert!(!class.stores_descriptors() && !class.has_relative_timeout(), "{nr}");
+        assert!(!class.may_park() && !class.parks_on_descriptor(), "{nr}");
     }
 }

@@ -54,8 +54,11 @@ pub unsafe fn hand_over(call: Call) -> Result<Submitted, SubmitError<Call>> {
     }
     // SAFETY: null, or a record, which is never freed.
     let guest = unsafe { current_guest().as_ref() };
+    // (A read at a position does not wait for anything else: there it is an error.)
+    let is_storage =
+        || Kind::guess(call.0[1]).is_storage() && (is_read_at(&call) || !Kind::doubt(call.0[1]));
     if class.may_park()
-        && !Kind::guess(call.0[1]).is_storage()
+        && !(class.parks_on_descriptor() && is_storage())
         // SAFETY: the caller's duties.
         && let Some(routed) = unsafe { submit_waiting(&call, guest, false) }
     {

@@ -81,13 +81,12 @@ impl Kind {
         }
     }
 
-    /// A call of `descriptor`, which was made as it is because that should be storage, went away: the number may
-    /// name something else by now, which the next call should not take a thread for.
+    /// A call of `descriptor`, which is made as it is because that should be storage, needs a thread: the number may
+    /// name something else by now, which should not take a thread for each call. True: so it is, and what is
+    /// remembered now is right.
     #[cold]
-    pub(crate) fn doubt(descriptor: usize) {
-        if Self::guess(descriptor).is_storage() {
-            Self::is_storage_now(descriptor);
-        }
+    pub(crate) fn doubt(descriptor: usize) -> bool {
+        Self::guess(descriptor).is_storage() && !Self::is_storage_now(descriptor)
     }
 
     /// Asks the kernel whether `descriptor` is storage. A guess that says otherwise is corrected.

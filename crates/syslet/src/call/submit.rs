@@ -129,7 +129,11 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
     // SAFETY: null, or a record, which is never freed.
     let guest = unsafe { current_guest().as_ref() };
     // A guest runs what is on storage as it is: if it sleeps somebody takes over.
-    if class.may_park() && (guest.is_none() || !Kind::guess(call.0[1]).is_warm_storage()) {
+    if class.may_park()
+        && (guest.is_none()
+            || !class.parks_on_descriptor()
+            || !Kind::guess(call.0[1]).is_warm_storage())
+    {
         // SAFETY: the caller's duties.
         if let Some(routed) = unsafe { route(&call, guest, or_busy) } {
             return routed;
@@ -192,8 +196,8 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
     match unsafe { guest.cross(room, run, frame.cast(), |value| value as isize) } {
         Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
         Crossing::Away(slot) => {
-            if class.may_park() {
-                Kind::doubt(call.0[1]);
+            if class.parks_on_descriptor() {
+                let _ = Kind::doubt(call.0[1]); // for the next one
             }
             if class.writes() {
                 engine_of_guest().writers.enter(call.0[1]);
@@ -426,6 +430,13 @@ unsafe fn submit_unattached(call: Call, or_busy: bool) -> Result<Submitted, Subm
     // SAFETY: the duties of `submit`.
     if let Some(submitted) = unsafe { try_unattached(&call) } {
         return Ok(submitted);
+    }
+    if syslet_catalog::class(call.nr() as u32).parks_on_descriptor()
+        && Kind::doubt(call.0[1])
+        // SAFETY: the duties of `submit`.
+        && let Some(routed) = unsafe { route(&call, None, or_busy) }
+    {
+        return routed;
     }
     let Ok(engine) = start(Settings::default()) else {
         // No thread can be made at all.

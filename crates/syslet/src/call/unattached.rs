@@ -56,10 +56,7 @@ unsafe fn transfer(call: &Call) -> Option<Submitted> {
         // SAFETY: as above.
         Answer::Final => unsafe { finished(call, answer) },
         Answer::WouldWait if is_read_at(call) => fetch(call),
-        Answer::WouldWait => {
-            Kind::doubt(descriptor);
-            None
-        }
+        Answer::WouldWait => None,
         Answer::NoTwin => {
             has_no_twin(descriptor, writes);
             None

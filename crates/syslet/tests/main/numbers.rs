@@ -7,12 +7,14 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
-use syslet::{Call, Submitted};
+use syslet::{Call, Pending, Submitted, stats};
 
-use crate::util::calls::{Block, Landing, go, number_call, read_call};
+use crate::util::calls::{
+    Block, Landing, go, hand_over, number_call, pending, read_call, sleep_call,
+};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
-use crate::util::{LIMIT, bounded, late};
+use crate::util::{LIMIT, attached, bounded, late, within};
 
 /// A number that the library knows as a file's, and that names the file of `other` by now. It is never closed.
 fn was_a_files(other: RawFd) -> RawFd {
@@ -62,6 +64,66 @@ fn a_read_that_is_short_because_there_is_no_more_is_over() {
                     let number = was_a_files(other);
                     assert_eq!(answer(go(reads(number)[which])), 10, "read {which} of {other}");
                 }
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_clock_and_a_kind_of_children_are_no_descriptors() {
+    let path = "numbers::a_clock_and_a_kind_of_children_are_no_descriptors";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            // CLOCK_MONOTONIC, and P_PID: number 1, which is a file's now.
+            let file = File::open("/proc/self/exe").expect("it is there");
+            // SAFETY: both are open.
+            let out = unsafe { libc::dup(1) };
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 1) }, 1);
+            assert_eq!(answer(go(read_call(1, Landing::leak()))), 1);
+            let long = sleep_call(LIMIT).args()[0];
+            let clock = libc::CLOCK_MONOTONIC as usize;
+            let sleep = number_call(libc::SYS_clock_nanosleep, [clock, 0, long, 0]);
+            for how in [go, hand_over] {
+                let sleeping = parked(sleep, how);
+                let _ = sleeping.cancel();
+                assert!(sleeping.wait().is_cancelled());
+            }
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::dup2(out, 1) }, 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+/// The call, parked without having had a thread before.
+fn parked(call: Call, how: fn(Call) -> Submitted) -> Pending {
+    let before = stats().parked_in_all;
+    let submitted = pending(how(call));
+    assert!(within(LIMIT / 6, || stats().parked_in_all > before), "{call:?} has a thread");
+    submitted
+}
+
+#[test]
+fn a_message_on_what_was_a_files_number_waits_without_a_thread() {
+    let path = "numbers::a_message_on_what_was_a_files_number_waits_without_a_thread";
+    let ended = Child::new().run(path, || {
+        bounded(LIMIT, || {
+            for how in [go, hand_over] {
+                let (socket, mut peer) = UnixStream::pair().expect("a pair");
+                let number = was_a_files(socket.as_raw_fd()) as usize;
+                let args = [number, Block::leak().address(), 4096, 0, 0, 0];
+                let receiving = parked(number_call(libc::SYS_recvfrom, args), how);
+                peer.write_all(&[7; 10]).expect("there is room");
+                assert_eq!(receiving.wait().raw(), 10);
+            }
+            for how in [go, hand_over] {
+                let pipe = Pipe::new();
+                let number = was_a_files(pipe.read_end());
+                let reading = parked(reads(number)[0], how);
+                pipe.put(1);
+                assert_eq!(reading.wait().raw(), 1);
             }
         });
     });
