@@ -4,17 +4,36 @@
 
 use crate::arch::syscall;
 use crate::uapi::{
-    CLOSE_RANGE_UNSHARE, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent,
-    F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IN_CLOEXEC_NONBLOCK, O_CLOEXEC, SFD_CLOEXEC_NONBLOCK,
-    SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET, Stat, Timeval, nr,
+    AT_EMPTY_PATH, AT_STATX_DONT_SYNC, CLOSE_RANGE_UNSHARE, EBADF, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL,
+    IN_CLOEXEC_NONBLOCK, O_CLOEXEC, SFD_CLOEXEC_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE,
+    SOCK_STREAM, SOL_SOCKET, STATX_INO, STATX_TYPE, Stat, Statx, Timeval, nr,
 };
 
-/// What kind of file `descriptor` is, and which: fstat(2).
+/// What kind of file `descriptor` is, and which: statx(2).
+///
+/// A server of the file (of FUSE, of NFS) is not asked, as fstat(2) would ask it: neither of the two changes, and it
+/// may answer late. Where statx(2) is forbidden it is fstat(2) all the same.
 ///
 /// # Errors
 ///
 /// `-errno`.
 pub fn stat(descriptor: i32) -> Result<Stat, isize> {
+    const HOW: usize = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+    let mut found = Statx::default();
+    let (path, at) = (c"".as_ptr() as usize, &raw mut found as usize);
+    let args = [descriptor as usize, path, HOW, STATX_TYPE | STATX_INO, at, 0];
+    // SAFETY: the kernel reads the path, which is static, and writes the structure, which is live.
+    let answer = unsafe { syscall(nr::STATX, args) };
+    match answer {
+        0.. => Ok(found.into()),
+        answer if answer == -EBADF => Err(answer),
+        _ => stat_by_asking(descriptor),
+    }
+}
+
+#[cold]
+fn stat_by_asking(descriptor: i32) -> Result<Stat, isize> {
     let mut stat = Stat::default();
     let args = [descriptor as usize, &raw mut stat as usize, 0, 0, 0, 0];
     // SAFETY: the kernel writes the structure, which is live.

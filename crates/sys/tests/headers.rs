@@ -78,6 +78,7 @@ fn every_number_and_size_is_that_of_the_headers() {
     line("sizeof_io_event", "sizeof(struct io_event)", size_of::<uapi::IoEvent>() as i64);
     line("sizeof_epoll_event", "sizeof(struct epoll_event)", size_of::<uapi::EpollEvent>() as i64);
     line("sizeof_stat", "sizeof(struct stat)", size_of::<uapi::Stat>() as i64);
+    line("sizeof_statx", "sizeof(struct statx)", size_of::<uapi::Statx>() as i64);
     line("st_mode", "offsetof(struct stat, st_mode)", 24);
     line("sizeof_sqe", "sizeof(struct io_uring_sqe)", size_of::<uapi::RingRequest>() as i64);
     line("sqe_off", "offsetof(struct io_uring_sqe, off)", 8);

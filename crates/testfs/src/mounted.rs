@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fuser::{BackgroundSession, Config, MountOption, Session};
@@ -87,6 +87,11 @@ impl TestFs {
         self.gate.open();
     }
 
+    /// What the kernel is told of names and attributes from now on it does not remember.
+    pub fn be_forgotten(&self) {
+        self.counters.forgotten.store(true, Ordering::Relaxed);
+    }
+
     /// How many answers are held.
     pub fn held(&self) -> usize {
         self.gate.kept()
@@ -118,9 +123,11 @@ pub struct Counts {
     pub opens: u64,
     /// Reads that were asked for.
     pub reads: u64,
-    /// Of both, those that were delayed.
+    /// Attributes that were asked for by themselves.
+    pub attributes: u64,
+    /// Of openings and reads, those that were delayed.
     pub delayed: u64,
-    /// Of both, those that failed.
+    /// Of openings and reads, those that failed.
     pub failed: u64,
     /// Reads that were too short.
     pub shorter: u64,
@@ -136,7 +143,10 @@ pub(crate) struct Counters {
     delayed: AtomicU64,
     failed: AtomicU64,
     shorter: AtomicU64,
+    pub(crate) attributes: AtomicU64,
     pub(crate) open: AtomicU64,
+    /// Nothing is to be remembered.
+    pub(crate) forgotten: AtomicBool,
 }
 
 impl Counters {
@@ -161,6 +171,7 @@ impl Counters {
         Counts {
             opens: get(&self.opens),
             reads: get(&self.reads),
+            attributes: get(&self.attributes),
             delayed: get(&self.delayed),
             failed: get(&self.failed),
             shorter: get(&self.shorter),

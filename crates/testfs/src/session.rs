@@ -17,7 +17,7 @@ use crate::faults::{Answer, Fault, Request};
 use crate::gate::Gate;
 use crate::mounted::{Counters, File};
 
-/// How long the kernel may remember names and sizes: they never change.
+/// How long the kernel may remember names and sizes, if it may: they never change.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
 /// Number of the inode of the first file; 1 is the root's.
@@ -40,6 +40,12 @@ impl Served {
     fn file(&self, inode: INodeNo) -> Option<(usize, &File)> {
         let number = usize::try_from(inode.0.checked_sub(FIRST)?).ok()?;
         Some((number, self.files.get(number)?))
+    }
+
+    /// How long the kernel may remember what it is told.
+    fn remember(&self) -> Duration {
+        let forgotten = self.counters.forgotten.load(Ordering::Relaxed);
+        if forgotten { Duration::ZERO } else { REMEMBER }
     }
 
     fn attributes(&self, inode: INodeNo) -> Option<FileAttr> {
@@ -90,14 +96,15 @@ impl Filesystem for Served {
         let at = self.files.iter().position(|file| OsStr::new(&file.name) == name);
         let inode = at.map(|at| INodeNo(FIRST + at as u64)).filter(|_| parent == INodeNo::ROOT);
         match inode.and_then(|inode| self.attributes(inode)) {
-            Some(attributes) => reply.entry(&REMEMBER, &attributes, Generation(0)),
+            Some(attributes) => reply.entry(&self.remember(), &attributes, Generation(0)),
             None => reply.error(Errno::ENOENT),
         }
     }
 
     fn getattr(&self, _: &fuser::Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.counters.attributes.fetch_add(1, Ordering::Relaxed);
         match self.attributes(ino) {
-            Some(attributes) => reply.attr(&REMEMBER, &attributes),
+            Some(attributes) => reply.attr(&self.remember(), &attributes),
             None => reply.error(Errno::ENOENT),
         }
     }

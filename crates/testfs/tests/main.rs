@@ -140,3 +140,16 @@ fn reads_are_held_until_they_are_let_go() {
     assert_eq!(mounted.held(), 0);
     assert_eq!(file.read_at(&mut [0; 64], 0).unwrap(), 64, "nothing is held any more");
 }
+
+#[test]
+fn attributes_are_asked_for_again_once_they_are_forgotten() {
+    let place = tempfile::tempdir().unwrap();
+    let Some(mounted) = mount(place.path(), &[10], |_| Answer::NOW) else { return };
+    mounted.be_forgotten();
+    let file = fs::File::open(mounted.path().join("file-0")).unwrap();
+    let before = mounted.counts().attributes;
+    for times in 1..4 {
+        assert_eq!(file.metadata().unwrap().len(), 10);
+        assert_eq!(mounted.counts().attributes, before + times);
+    }
+}

@@ -174,6 +174,14 @@ constants! {
     O_CLOEXEC: usize = 0x8_0000, "fcntl.h", "O_CLOEXEC";
     /// One event, then silence.
     EPOLLONESHOT: u32 = 1 << 30, "sys/epoll.h", "EPOLLONESHOT";
+    /// The descriptor itself, without a path.
+    AT_EMPTY_PATH: usize = 0x1000, "fcntl.h", "AT_EMPTY_PATH";
+    /// What is known of the file: its server is not asked.
+    AT_STATX_DONT_SYNC: usize = 0x4000, "fcntl.h", "AT_STATX_DONT_SYNC";
+    /// The type of the file.
+    STATX_TYPE: usize = 1, "sys/stat.h", "STATX_TYPE";
+    /// The number of its inode.
+    STATX_INO: usize = 0x100, "sys/stat.h", "STATX_INO";
     /// Type bits of a mode.
     S_IFMT: u32 = 0o17_0000, "sys/stat.h", "S_IFMT";
     /// A regular file.

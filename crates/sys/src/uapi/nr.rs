@@ -95,6 +95,7 @@ numbers! {
     MEMBARRIER = 324,
     PREADV2 = 327,
     PWRITEV2 = 328,
+    STATX = 332,
     RSEQ = 334,
     IO_URING_SETUP = 425,
     IO_URING_ENTER = 426,

@@ -235,6 +235,40 @@ pub struct Stat {
     _rest: [u32; 29],
 }
 
+impl From<Statx> for Stat {
+    fn from(found: Statx) -> Self {
+        let (major, minor) = (u64::from(found.dev_major), u64::from(found.dev_minor));
+        // The kernel's new_encode_dev, which fstat(2) answers.
+        let dev = (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12);
+        let (nlink, mode) = (u64::from(found.nlink), u32::from(found.mode));
+        Self { dev, ino: found.ino, nlink, mode, _rest: [0; 29] }
+    }
+}
+
+/// `struct statx`, of which some fields are named.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Statx {
+    /// STATX_* of what was found.
+    pub mask: u32,
+    _block_size: u32,
+    _attributes: u64,
+    /// Links.
+    pub nlink: u32,
+    _owner: [u32; 2],
+    /// Type and permissions.
+    pub mode: u16,
+    _spare: u16,
+    /// Inode.
+    pub ino: u64,
+    _sizes_and_times: [u64; 12],
+    /// The device's major number.
+    pub dev_major: u32,
+    /// And its minor one.
+    pub dev_minor: u32,
+    _rest: [u64; 14],
+}
+
 /// `struct io_uring_sqe`: a request, with the names of a read's fields.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -341,6 +375,10 @@ const _: () = {
     assert!(size_of::<Timeval>() == 16);
     assert!(size_of::<Stat>() == 144);
     assert!(core::mem::offset_of!(Stat, mode) == 24);
+    assert!(size_of::<Statx>() == 256);
+    assert!(core::mem::offset_of!(Statx, mode) == 28);
+    assert!(core::mem::offset_of!(Statx, ino) == 32);
+    assert!(core::mem::offset_of!(Statx, dev_major) == 136);
     assert!(size_of::<Timespec>() == 16);
     assert!(size_of::<KernelSigaction>() == 32);
     assert!(size_of::<Siginfo>() == 128);

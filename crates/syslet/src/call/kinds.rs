@@ -165,7 +165,7 @@ pub(crate) fn has_no_twin(descriptor: usize, writes: bool) {
 ///
 /// # Errors
 ///
-/// `-errno` of fstat(2).
+/// `-errno` of statx(2).
 #[cold]
 pub(crate) fn look(descriptor: usize) -> Result<(Kind, Stat), isize> {
     let stat = descriptor::stat(descriptor as i32)?;

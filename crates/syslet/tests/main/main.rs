@@ -83,6 +83,8 @@ mod sandboxes;
 mod sanitizer;
 /// Scopes wait for closures.
 mod scopes;
+/// Files whose server does not answer.
+mod servers;
 /// Waiting for several descriptors.
 mod several;
 /// Alternate signal stacks, handlers, pending signals.
