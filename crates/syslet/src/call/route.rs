@@ -60,11 +60,18 @@ pub(crate) fn interest(call: &Call) -> Option<(i32, u32)> {
     }
 }
 
-/// True if `call` may bring new descriptors: it is answered where the program's are.
-pub(crate) fn brings_descriptors(call: &Call) -> bool {
+/// True if `call` may bring new descriptors, or names more than the one that it waits for: it is made where the
+/// program's are.
+pub(crate) fn needs_descriptors(call: &Call) -> bool {
+    if matches!(call.nr(), nr::SENDMSG | nr::RECVMSG) {
+        // A message has descriptors in its control data only.
+        let message = call.args()[1] as *const [usize; 7]; // struct msghdr
+        // SAFETY: the call's memory, under the duties of `submit`; the kernel has read it when it was tried.
+        let [.., control_len, _flags] = unsafe { message.read_unaligned() };
+        return control_len != 0;
+    }
     let entry = syslet_catalog::lookup(call.nr() as u32);
-    // A message may carry some.
-    call.nr() == nr::RECVMSG || entry.is_none_or(|entry| entry.makes != Makes::Nothing)
+    entry.is_none_or(|entry| entry.makes != Makes::Nothing)
 }
 
 /// The child that a `wait4` or `waitid` waits for, if it is one.

@@ -9,7 +9,7 @@ use syslet_sys::uapi::{EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, SIGPIPE, Sigin
 use syslet_sys::{arch, descriptor};
 
 use super::op::{Parked, Way};
-use crate::call::{Answer, Attempt, Call, Clockwork, Progress, ask, brings_descriptors, interest};
+use crate::call::{Answer, Attempt, Call, Clockwork, Progress, ask, interest, needs_descriptors};
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job};
 
@@ -115,7 +115,7 @@ fn says_ready(call: &Call) -> bool {
 }
 
 /// True if the call must be gone on with where the program's descriptors are: because it brings new
-/// ones, is made by a thread, or is answered there.
+/// ones, sends some, is made by a thread, or is answered there.
 pub(super) fn needs_program_table(call: &Parked) -> bool {
     match call.way {
         Way::Thread
@@ -125,7 +125,7 @@ pub(super) fn needs_program_table(call: &Parked) -> bool {
         | Way::Child
         | Way::Sleep
         | Way::Disk => true,
-        Way::Nowait | Way::Message | Way::Zero => brings_descriptors(&call.call()),
+        Way::Nowait | Way::Message | Way::Zero => needs_descriptors(&call.call()),
     }
 }
 

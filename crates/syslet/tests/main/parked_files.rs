@@ -14,6 +14,7 @@ use syslet::stats;
 use crate::container::sandbox;
 use crate::util::calls::{Landing, go, limit, number_call, pending, read_call, sleep_call};
 use crate::util::child::Child;
+use crate::util::message::Message;
 use crate::util::parking::{eventually_held, parked, skip_without_pidfd_getfd};
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually, late, skip};
@@ -177,6 +178,35 @@ fn counters_that_change_numbers_are_told_apart_once_held() {
             // SAFETY: live.
             let got = unsafe { libc::read(other, std::ptr::from_mut(&mut left).cast(), 8) };
             assert_eq!((got, left), (8, 5));
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn messages_whose_number_is_closed_bring_no_descriptors_to_another_table() {
+    if skip_without_pidfd_getfd() {
+        return;
+    }
+    let path =
+        "parked_files::messages_whose_number_is_closed_bring_no_descriptors_to_another_table";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            for (message, answer) in
+                [(Message::leak(), -(libc::EBADF as isize)), (Message::plain(), 1)]
+            {
+                let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
+                let receive = parked(message.receiving(mine.as_raw_fd()));
+                if !eventually_held(1) {
+                    return;
+                }
+                drop(mine);
+                let pipe = Pipe::new();
+                // Once the call is over the socket may be gone.
+                assert_eq!(Message::with(pipe.write_end()).send(theirs.as_raw_fd()), 1);
+                assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), answer);
+                assert!(eventually(|| stats().held == 0));
+            }
         });
     });
     ended.expect("this is the parent").expect_done();

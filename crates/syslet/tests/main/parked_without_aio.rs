@@ -2,14 +2,15 @@
 
 #![allow(unsafe_code, reason = "system calls; see `util::calls`")]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use syslet::{CancelOutcome, stats};
 
-use crate::util::calls::{Landing, limit, number_call, read_call};
+use crate::util::calls::{Landing, limit, read_call};
 use crate::util::child::Child;
+use crate::util::message::Message;
 use crate::util::parking::{eventually_held, parked, skip_without_pidfd_getfd};
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually, late};
@@ -89,28 +90,6 @@ fn without_kernel_aio_connections_are_accepted_in_the_programs_table() {
     ended.expect("this is the parent").expect_done();
 }
 
-/// A message of one byte, with room for one descriptor.
-struct Message {
-    header: libc::msghdr,
-    vector: libc::iovec,
-    byte: u8,
-    /// `struct cmsghdr`, and the descriptor in half of the last word.
-    control: [u64; 3],
-}
-
-impl Message {
-    fn leak() -> &'static mut Self {
-        // SAFETY: all zeros is a value.
-        let message: &'static mut Self = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
-        message.vector = libc::iovec { iov_base: (&raw mut message.byte).cast(), iov_len: 1 };
-        message.header.msg_iov = &raw mut message.vector;
-        message.header.msg_iovlen = 1;
-        message.header.msg_control = (&raw mut message.control).cast();
-        message.header.msg_controllen = size_of_val(&message.control);
-        message
-    }
-}
-
 #[test]
 fn without_kernel_aio_descriptors_are_received_in_the_programs_table() {
     let path =
@@ -121,21 +100,38 @@ fn without_kernel_aio_descriptors_are_received_in_the_programs_table() {
             let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
             let pipe = Pipe::new();
             let got = Message::leak();
-            let at = &raw const got.header as usize;
-            let receive =
-                parked(number_call(libc::SYS_recvmsg, [mine.as_raw_fd() as usize, at, 0]));
-            let sent = Message::leak();
-            let rights = (libc::SCM_RIGHTS as u64) << 32 | libc::SOL_SOCKET as u64;
-            sent.control = [20, rights, pipe.write_end() as u64]; // CMSG_LEN of one
-            // SAFETY: leaked.
-            assert_eq!(unsafe { libc::sendmsg(theirs.as_raw_fd(), &sent.header, 0) }, 1);
+            let receive = parked(got.receiving(mine.as_raw_fd()));
+            let sent = Message::with(pipe.write_end());
+            assert_eq!(sent.send(theirs.as_raw_fd()), 1);
             assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 1);
-            // SAFETY: leaked; the call has ended.
-            let control = unsafe { std::ptr::read_volatile(&raw const got.control) };
-            assert_eq!(control[..2], [20, rights]);
-            // SAFETY: a number, and one byte that is live.
-            let put = unsafe { libc::write(control[2] as i32, [9u8].as_ptr().cast(), 1) };
-            assert_eq!((put, pipe.get()), (1, 9), "the descriptor is the pipe's");
+            got.expect_end_of(&pipe);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn without_kernel_aio_descriptors_are_sent_from_the_programs_table() {
+    let path =
+        "parked_without_aio::without_kernel_aio_descriptors_are_sent_from_the_programs_table";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            use_up_aio();
+            let (mine, mut theirs) = UnixStream::pair().expect("a pair can be made");
+            mine.set_nonblocking(true).expect("it can be set");
+            let mut filled = 0;
+            while let Ok(count) = (&mine).write(&[1; 4096]) {
+                filled += count;
+            }
+            mine.set_nonblocking(false).expect("it can be set");
+            let pipe = Pipe::new();
+            let sent = Message::with(pipe.write_end());
+            let send = parked(sent.sending(mine.as_raw_fd()));
+            theirs.read_exact(&mut vec![0; filled]).expect("all is there");
+            assert_eq!(send.wait_deadline(late()).expect("it ends").raw(), 1);
+            let got = Message::leak();
+            assert_eq!(got.receive(theirs.as_raw_fd()), 1);
+            got.expect_end_of(&pipe);
         });
     });
     ended.expect("this is the parent").expect_done();

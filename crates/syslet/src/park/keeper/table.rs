@@ -6,7 +6,7 @@ use syslet_sys::uapi::{EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, Times
 use syslet_sys::{call as kernel, descriptor, futex};
 
 use super::{DONE, Delivery, IMPOSSIBLE, Keeper, NOT_DONE, Request, TAKES_NOTHING, WORKS, answer};
-use crate::call::interest;
+use crate::call::{interest, needs_descriptors};
 use crate::crew::{CREW_MASK, Engine};
 use crate::park::Clock;
 use crate::park::again::{self, Went};
@@ -328,6 +328,10 @@ impl Table {
 
     /// The owned call's descriptor is gone: its file is here.
     fn go_on_with_held(&mut self, call: &Arc<Parked>) {
+        if needs_descriptors(&call.call()) {
+            // Made here it would take this table's for the program's.
+            return self.engine.deliver(Delivery::Finish(Arc::clone(call), -EBADF));
+        }
         let place = call.kept_at().unwrap_or(u32::MAX);
         self.try_held(call, place);
     }

@@ -4,6 +4,7 @@ pub(crate) mod calls;
 pub(crate) mod chain;
 pub(crate) mod child;
 mod hang;
+pub(crate) mod message;
 pub(crate) mod parking;
 pub(crate) mod pipe;
 pub(crate) mod queue;
