@@ -138,6 +138,10 @@ constants! {
     AF_INET: u16 = 2, "sys/socket.h", "AF_INET";
     /// Addresses of IPv6.
     AF_INET6: u16 = 10, "sys/socket.h", "AF_INET6";
+    /// Out-of-band data.
+    MSG_OOB: usize = 1, "sys/socket.h", "MSG_OOB";
+    /// Errors that the socket has queued.
+    MSG_ERRQUEUE: usize = 0x2000, "sys/socket.h", "MSG_ERRQUEUE";
     /// Leave what is received where it is.
     MSG_PEEK: usize = 2, "sys/socket.h", "MSG_PEEK";
     /// Set the status flags.

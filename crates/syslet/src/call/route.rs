@@ -6,7 +6,8 @@
 use syslet_catalog::{Entry, Events, Makes, Twin, Waits};
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{
-    MSG_DONTWAIT, MSG_FASTOPEN, MSG_PEEK, MSG_WAITALL, POLLIN, POLLOUT, RWF_NOWAIT, nr,
+    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_FASTOPEN, MSG_OOB, MSG_PEEK, MSG_WAITALL, POLLIN, POLLOUT,
+    RWF_NOWAIT, nr,
 };
 
 use super::attempt::{Tried, try_as_guest};
@@ -180,7 +181,9 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
             };
             // Without waiting it would begin a connection, and send nothing.
             let connects = flags & MSG_FASTOPEN != 0 && Progress::writes(call);
-            let whole = several || connects || (all && !divisible());
+            // These do not wait, and are not what readiness is of.
+            let aside = flags & (MSG_ERRQUEUE | MSG_OOB) != 0 && !Progress::writes(call);
+            let whole = several || connects || aside || (all && !divisible());
             let tried = flags & MSG_DONTWAIT == 0 && !whole;
             tried.then_some(Way::Message)
         }

@@ -8,11 +8,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use syslet::Call;
+use syslet::{Call, Submitted};
 
 use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain, set_nonblocking};
 use crate::util::parking::parked;
-use crate::util::{attached, eventually};
+use crate::util::{attached, eventually, soon};
 
 /// A socket that is not connected.
 fn socket() -> OwnedFd {
@@ -216,5 +216,28 @@ fn who_sent_is_told_of_the_first_part() {
         drop(writer);
         assert_eq!(wait.wait().raw(), 10);
         assert_eq!((from.bytes()[0], len.get(0)), (libc::AF_UNIX as u8, 8));
+    });
+}
+
+#[test]
+fn what_is_received_aside_is_not_waited_for() {
+    attached(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
+        let address = listener.local_addr().expect("it is bound");
+        let client = TcpStream::connect(address).expect("somebody listens");
+        let socket = client.as_raw_fd() as usize;
+        for flag in [libc::MSG_ERRQUEUE, libc::MSG_OOB] {
+            let args = [socket, Block::leak().address(), 10, flag as usize, 0, 0];
+            let plain = plain(libc::SYS_recvfrom as usize, args);
+            assert!(plain < 0, "there is nothing");
+            let call = number_call(libc::SYS_recvfrom, args);
+            let ret = match go(call) {
+                Submitted::Done(ret) => ret,
+                Submitted::Pending(pending) => {
+                    pending.wait_deadline(soon(10_000)).expect("it does not wait")
+                }
+            };
+            assert_eq!(ret.raw(), plain);
+        }
     });
 }
