@@ -27,10 +27,11 @@ impl Limits {
         }
     }
 
-    /// Most calls that wait without a thread, at a time.
+    /// Most calls that wait without a thread, at a time; at least 1, which is what 0 is taken for: else nothing
+    /// that waits could ever begin.
     #[must_use]
     pub const fn parked(mut self, calls: usize) -> Self {
-        self.parked = calls;
+        self.parked = if calls == 0 { 1 } else { calls };
         self
     }
 

@@ -147,3 +147,19 @@ fn a_waker_that_parks_a_call_does_not_wait_for_room_that_it_makes() {
     });
     ended.expect("this is the parent").expect_done();
 }
+
+#[test]
+fn a_limit_of_no_calls_is_one_of_one() {
+    let path = "parked_limits::a_limit_of_no_calls_is_one_of_one";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            syslet::set_limits(syslet::Limits::new().parked(0));
+            let pipe = Pipe::new();
+            let read = try_go(read_call(pipe.read_end(), Landing::leak()));
+            let read = pending(read.expect("there is room for one"));
+            pipe.put(1);
+            assert_eq!(read.wait().raw(), 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
