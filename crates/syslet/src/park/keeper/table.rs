@@ -296,8 +296,7 @@ impl Table {
 
     fn watch_child(&mut self, call: Arc<Parked>, pid: i32) {
         if let Some(kept) = call.kept_at() {
-            self.arm(kept, POLLIN);
-            return;
+            return self.arm_child(&call, kept);
         }
         let child = descriptor::open_process(pid) as i32;
         if child < 0 {
@@ -307,8 +306,15 @@ impl Table {
             }
             return;
         }
-        if self.keep(call, child) {
-            self.arm(child as u32, POLLIN);
+        if self.keep(Arc::clone(&call), child) {
+            self.arm_child(&call, child as u32);
+        }
+    }
+
+    /// A call that nobody could tell of its child gets a thread.
+    fn arm_child(&mut self, call: &Arc<Parked>, place: u32) {
+        if !self.arm(place, POLLIN) && call.claim() {
+            self.engine.deliver(Delivery::Thread(Arc::clone(call)));
         }
     }
 
