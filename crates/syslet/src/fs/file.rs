@@ -127,12 +127,13 @@ impl File {
         self.on(move |file| file.set_times(times))
     }
 
-    /// Locks it against all others (flock(2)). Dropped early, it gives the attempt up.
+    /// Locks it against all others (flock(2)). Dropped early, it gives the attempt up; if it has the lock by then, that
+    /// stays until it is [released](Self::unlock) or the file closed.
     pub fn lock(&self) -> Operation<io::Result<()>> {
         Operation::of_task(Lock::new(self.share(), libc::LOCK_EX))
     }
 
-    /// Locks it against those who [`lock`](Self::lock) it. Dropped early, it gives the attempt up.
+    /// Locks it against those who [`lock`](Self::lock) it. Dropped early, it is as `lock`.
     pub fn lock_shared(&self) -> Operation<io::Result<()>> {
         Operation::of_task(Lock::new(self.share(), libc::LOCK_SH))
     }
