@@ -144,6 +144,7 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
         return unsafe { submit_unattached(call, or_busy) };
     };
     if class.writes() && engine_of_guest().writers.full(call.0[1]) {
+        let _busy = guest.keep_busy(); // a handler would find locks held
         // SAFETY: the caller's duties.
         return unsafe { enqueue(engine_of_guest(), call, or_busy) };
     }
@@ -411,6 +412,7 @@ unsafe fn submit_unprotected(
         return Err(SubmitError::Busy(call));
     }
     guest.counters.queued.add(1);
+    let _busy = guest.keep_busy(); // a handler would find locks held
     // SAFETY: the duties of `submit`.
     unsafe { enqueue(engine_of_guest(), call, or_busy) }
 }

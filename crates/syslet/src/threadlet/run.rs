@@ -322,6 +322,9 @@ where
     // after which nothing borrowed is touched (see `scope`).
     let work: Box<dyn FnOnce(&'static Crew) + Send + 'static> =
         unsafe { std::mem::transmute(work) };
+    // SAFETY: null, or a record, which is never freed.
+    let guest = unsafe { current_guest().as_ref() };
+    let _busy = guest.map(Guest::keep_busy); // a handler that submits would find locks held
     engine.enqueue(Job::new(work));
     Ok(slot)
 }

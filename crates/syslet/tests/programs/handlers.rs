@@ -8,12 +8,13 @@ use syslet::Submitted;
 
 use crate::runner::{ALL, GUESTS, Scenario};
 use crate::sys;
-use crate::work::{attach, away_reads, finish_all, make};
+use crate::work::{attach, away_reads, finish_all, make, settings};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_handler_may_submit_between_any_two_instructions", GUESTS, quick),
     Scenario::new("a_call_of_a_handler_may_go_away_between_any_two_instructions", GUESTS, slow),
     Scenario::new("a_call_of_a_handler_may_wait_while_the_guest_parks", GUESTS, parks),
+    Scenario::new("a_handler_may_submit_while_the_guest_queues_a_call", GUESTS, queues),
     Scenario::new("a_handoff_in_a_handler_mixes_up_no_signal_stacks", GUESTS, stacks),
     Scenario::new("a_handler_may_submit_while_the_guest_comes_and_goes", GUESTS, come_and_go),
     Scenario::new("a_program_that_hangs_in_a_handler_ends_by_another_thread", ALL, hung),
@@ -63,6 +64,24 @@ static PARKED_TIME: [u64; 2] = [0, 20_000];
 extern "C" fn submit_parked(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     if syslet::is_attached() {
         std::mem::forget(make(libc::SYS_nanosleep, [PARKED_TIME.as_ptr() as usize, 0, 0, 0, 0, 0]));
+    }
+    HITS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Waits for the word of its own, which is `expected` or not.
+fn wait_for_word(expected: usize) -> Submitted {
+    make(libc::SYS_futex, [&raw const GATE as usize, libc::FUTEX_WAIT as usize, expected, 0, 0, 0])
+}
+
+/// The guest does nothing but queue calls: it allocates nowhere else, where a handler must not.
+static QUEUES: AtomicBool = AtomicBool::new(false);
+/// 0 until the crew is to be free again.
+static GATE: AtomicU32 = AtomicU32::new(0);
+
+/// A call that is queued, and ends at once when its turn comes. Its handle is leaked, as above.
+extern "C" fn submit_queued(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    if QUEUES.load(Ordering::SeqCst) {
+        std::mem::forget(wait_for_word(2));
     }
     HITS.fetch_add(1, Ordering::SeqCst);
 }
@@ -151,6 +170,31 @@ fn parks() {
     });
     STOP.store(true, Ordering::SeqCst);
     disturber.join().expect("ends well");
+    drop(guard);
+}
+
+/// As [`parks`], with a crew that is used up: all of it waits.
+fn queues() {
+    sys::handle_without_stack(libc::SIGUSR1, submit_queued);
+    let guard = settings().max_crew(3).attach().expect("the thread can be attached");
+    (0..3).for_each(|_| std::mem::forget(wait_for_word(0)));
+    let disturber = disturb();
+    let mut handled = until_handled(2_000);
+    QUEUES.store(true, Ordering::SeqCst);
+    sys::spin_until("the signals are handled", || {
+        for _ in 0..20 {
+            TARGET.store(sys::gettid(), Ordering::SeqCst);
+            std::mem::forget(wait_for_word(2));
+        }
+        handled()
+    });
+    QUEUES.store(false, Ordering::SeqCst);
+    STOP.store(true, Ordering::SeqCst);
+    disturber.join().expect("ends well");
+    GATE.store(1, Ordering::SeqCst);
+    let all = i32::MAX as usize;
+    let wake = [&raw const GATE as usize, libc::FUTEX_WAKE as usize, all, 0];
+    sys::number_call(libc::SYS_futex, wake);
     drop(guard);
 }
 

@@ -226,6 +226,7 @@ unsafe fn submit_unprotected(
         return Err(SubmitError::Busy(chain));
     }
     guest.counters.queued.add(1);
+    let _busy = guest.keep_busy(); // a handler would find locks held
     // SAFETY: the duties of `submit_chain`.
     Ok(unsafe { enqueue(engine_of_guest(), chain) })
 }
