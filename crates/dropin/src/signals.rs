@@ -1,7 +1,7 @@
 //! Waiting with other signals blocked, as ppoll(2) does it, for what a futex cannot: it takes no mask.
 //!
 //! What the mask blocks is blocked besides while a [`Masked`] lives. What the thread blocks and the mask lets through
-//! the thread looks for, once in a [`SLICE`]; it needs no descriptor.
+//! the thread looks for, once in a `SLICE`; it needs no descriptor.
 
 #![allow(unsafe_code, reason = "ppoll(2) with a mask of its own")]
 
