@@ -93,7 +93,7 @@ pub fn poll(descriptor: i32, events: u16, millis: i32) -> isize {
     if answer <= 0 { answer } else { (entry[1] >> 16) as isize }
 }
 
-/// Gives the running thread a descriptor table of its own, an empty one. Linux 5.9.
+/// Gives the running task, which shares its descriptor table, one of its own, an empty one. Linux 5.9.
 pub fn own_table() -> isize {
     let all = u32::MAX as usize;
     // SAFETY: what this thread's descriptors name is held by the program's own table.

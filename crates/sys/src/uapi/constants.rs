@@ -52,6 +52,8 @@ constants! {
     SCHED_IDLE: u32 = 5, "linux/sched.h", "SCHED_IDLE";
     /// Share the memory.
     CLONE_VM: usize = 0x100, "linux/sched.h", "CLONE_VM";
+    /// The new task uses the descriptor table of its maker.
+    CLONE_FILES: usize = 0x400, "linux/sched.h", "CLONE_FILES";
     /// Set the thread pointer of the child.
     CLONE_SETTLS: usize = 0x8_0000, "linux/sched.h", "CLONE_SETTLS";
     /// Write the child's id into the parent's memory.

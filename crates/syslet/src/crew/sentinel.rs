@@ -1,9 +1,9 @@
 //! The sentinel: runs when its CPU has nothing better to do, that is, when a guest's call sleeps.
 //!
 //! One per CPU, `SCHED_IDLE`, pinned. It shares the memory of the process but is a process of its own
-//! to the kernel (`CLONE_VM` alone), because `exit`, `exec` and `setuid` wait for every *thread*, and
+//! to the kernel (no `CLONE_THREAD`), because `exit`, `exec` and `setuid` wait for every *thread*, and
 //! on a busy CPU a `SCHED_IDLE` thread may not run for a third of a second. Being outside the process
-//! must not be a way out of a sandbox: it closes its copies of the descriptors and seals itself by a
+//! must not be a way out of a sandbox: it leaves the table of descriptors and seals itself by a
 //! seccomp filter that lets it sleep, wake, yield and end, and nothing else.
 //!
 //! It has no thread-locals, takes no lock, and owes nothing to anybody while it is preempted. It
@@ -12,10 +12,11 @@
 #![allow(unsafe_code, reason = "a task without thread-locals, made by hand")]
 
 use syslet_sys::uapi::{
-    self, AUDIT_ARCH, CLONE_CHILD_CLEARTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM,
-    SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, SchedAttr, SockFilter, SockFprog, Timespec, nr,
+    self, AUDIT_ARCH, CLONE_CHILD_CLEARTID, CLONE_FILES, CLONE_PARENT_SETTID, CLONE_SETTLS,
+    CLONE_VM, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, SchedAttr, SockFilter, SockFprog,
+    Timespec, nr,
 };
-use syslet_sys::{arch, call, futex};
+use syslet_sys::{arch, call, descriptor, futex};
 
 use super::affinity::CpuSet;
 use super::engine::{Cpu, Engine};
@@ -125,7 +126,9 @@ fn start(engine: &'static Engine, cpu: usize) -> Result<&'static Orders, Unsuppo
     };
     orders.state.store(0, Ordering::Relaxed);
     orders.error.store(0, Ordering::Relaxed);
-    let flags = CLONE_VM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    // With a copy of the program's descriptors, what the program closes would stay open until the sentinel has run,
+    // which on a busy CPU is late: a peer would write to nobody meanwhile.
+    let flags = CLONE_VM | CLONE_FILES | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
     let data = std::ptr::from_ref(orders) as usize;
     // SAFETY: nobody else is on the stack, by the duty: the kernel clears `sentinel` when the one before has left its
     // memory; it is never unmapped. `run` uses no thread-locals and does not return.
@@ -197,8 +200,8 @@ fn prepare(orders: &Orders) -> Result<(), isize> {
     let orphan = call::getppid() != orders.engine.pid;
     check(if orphan { -(libc::ESRCH as isize) } else { 0 })?;
     begin(2);
-    // Its own copies of the descriptors: the program's would never be closed otherwise.
-    check(close_all())?;
+    // What is sealed has nothing of the program's. The kernel need not copy what is to be closed at once.
+    check(descriptor::own_table())?;
     begin(0);
     check(orders.affinity.apply_raw())?;
     begin(3);
@@ -206,11 +209,6 @@ fn prepare(orders: &Orders) -> Result<(), isize> {
     check(unsafe { call::prctl(uapi::PR_SET_NO_NEW_PRIVS, 1) })?;
     begin(4);
     check(seal())
-}
-
-fn close_all() -> isize {
-    // SAFETY: this task has a descriptor table of its own (no CLONE_FILES).
-    unsafe { arch::syscall(nr::CLOSE_RANGE, [0, u32::MAX as usize, 0, 0, 0, 0]) }
 }
 
 /// The calls that a sealed sentinel may make.
