@@ -24,8 +24,9 @@ suite() { bash ci/again.sh cargo test --quiet -p syslet "$@"; }
 suite --test main
 SYSLET_TEST_MODE=pool SYSLET_FORCE_POOL=1 suite --test main
 # The C library's programs, compiled with the sanitizers: what they and the library do on the heap, and the headers'
-# inline functions, each program in each way. (The library itself is not instrumented: rustc's runtime and the C compiler's
-# are two. valgrind is no way: it knows neither `lsl` nor `wrfsbase`, and takes a stack for its kernel thread's.)
+# inline functions, each program in each way. (The library itself is not instrumented: rustc's runtime and the C
+# compiler's are two. valgrind is no way: it knows neither `lsl` nor `wrfsbase`, and takes a stack for its kernel
+# thread's.)
 unset RUSTC_BOOTSTRAP RUSTFLAGS CARGO_BUILD_TARGET
 CARGO_TARGET_DIR="${CARGO_TARGET_DIR%/asan}"
 export CARGO_TARGET_DIR

@@ -1,9 +1,10 @@
 //! The C library as C programs have it: what calls cost beside plain ones, and the example servers, one of threadlets
 //! and one on epoll, under the same load.
 //!
-//! The library is installed into a folder and the programs of `crates/capi/examples` are compiled against it. The costs are
-//! taken by `cost.c`, which prints the figures of each round. For the servers, threads of this process ask for a
-//! file on a connection of its own each time, and compare what comes; segments of the servers take turns.
+//! The library is installed into a folder and the programs of `crates/capi/examples` are compiled against it.
+//! The costs are taken by `cost.c`, which prints the figures of each round. For the servers, threads of this
+//! process ask for a file on a connection of its own each time, and compare what comes; segments of the servers
+//! take turns.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};

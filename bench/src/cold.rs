@@ -1,10 +1,10 @@
 //! Cold reads: 4 KiB at random places of a file that is not in the page cache, so many at once.
 //!
-//! A guest's cold reads go to a ring of io_uring that the library has, if they may; if not, each keeps a
-//! crew thread. Both are compared with a pool of threads and with a ring of the bench's own. Every way hands reads over from one thread,
-//! because a program does; segments of the ways take turns, each with the cache emptied before it. What
-//! really came from the disk is counted by the kernel, and a segment that was served from the cache is a
-//! fault. Ratios are of reads in a second, to those of the guest.
+//! A guest's cold reads go to a ring of io_uring that the library has, if they may; if not, each keeps a crew
+//! thread. Both are compared with a pool of threads and with a ring of the bench's own. Every way hands reads
+//! over from one thread, because a program does; segments of the ways take turns, each with the cache emptied
+//! before it. What really came from the disk is counted by the kernel, and a segment that was served from the
+//! cache is a fault. Ratios are of reads in a second, to those of the guest.
 
 mod file;
 mod guest;

@@ -1,8 +1,9 @@
 /* The works as libuv does them: its functions for files, which its threads carry out.
  *
- * libuv FILE LISTED DEPTH: then, for each line "WORK COUNT" that is read, WORK is done COUNT times, DEPTH at a time, and
- * the nanoseconds of all are written on a line, or "error: ..." if one failed. The files at which slot N makes something
- * are beside FILE: new-N, moving-N and other-N. */
+ * libuv FILE LISTED DEPTH: then, for each line "WORK COUNT" that is read, WORK is done COUNT times, DEPTH at a time,
+ * and
+ * the nanoseconds of all are written on a line, or "error: ..." if one failed. The files at which slot N makes
+ * something are beside FILE: new-N, moving-N and other-N. */
 
 #include <stdio.h>
 #include <stdlib.h>

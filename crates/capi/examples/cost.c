@@ -1,6 +1,6 @@
 /*
- * cost [ROUNDS [raw]] - what calls through the library cost over plain ones, everything cached: the median over rounds in
- * which both are made in turn. `raw`: the nanoseconds of both in each round instead.
+ * cost [ROUNDS [raw]] - what calls through the library cost over plain ones, everything cached: the median over rounds
+ * in which both are made in turn. `raw`: the nanoseconds of both in each round instead.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

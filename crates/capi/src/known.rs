@@ -1,8 +1,8 @@
 //! Memory that C programs name in structures of the historic interfaces: looked at before it is used.
 //!
-//! The kernel's own copies find memory that is not there; here it is asked (`syslet_sys::memory`). What
-//! another thread unmaps after that faults as it does in the program's own code. [`Known`] is for where there is no time for that: it looks once for each page
-//! and thread.
+//! The kernel's own copies find memory that is not there; here it is asked (`syslet_sys::memory`). What another
+//! thread unmaps after that faults as it does in the program's own code. [`Known`] is for where there is no
+//! time for that: it looks once for each page and thread.
 //!
 //! # Safety
 //!

@@ -1,8 +1,9 @@
 //! The `syslet` command.
 //!
 //! `scan` works on real trees, `probe` says what the machine allows, `calls` prints the catalogue, `run` runs
-//! programs with the drop-in libraries in front, `top` shows what a program does, `completions` and the hidden `manual` are for who installs it.
-//! Each subcommand is a module with a `run` that takes a checked plan and answers with an [`Exit`].
+//! programs with the drop-in libraries in front, `top` shows what a program does, `completions` and the hidden
+//! `manual` are for who installs it. Each subcommand is a module with a `run` that takes a checked plan and
+//! answers with an [`Exit`].
 #![forbid(unsafe_code)]
 
 mod args;

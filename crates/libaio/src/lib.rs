@@ -3,8 +3,8 @@
 //!
 //! - A context begins as one of the kernel's (`context.rs`). As long as it is given only what the kernel does
 //!   asynchronously, `O_DIRECT`, fsync and polls, it stays one, and calls are passed on (`kernel.rs`).
-//! - At its first buffered request (`change.rs`) its ring is replaced by one of ours at the same address (`ring.rs`); from then on
-//!   requests are tried on the spot, and what would wait is the engine's (`work.rs`).
+//! - At its first buffered request (`change.rs`) its ring is replaced by one of ours at the same address
+//!   (`ring.rs`); from then on requests are tried on the spot, and what would wait is the engine's (`work.rs`).
 //!
 //! # Safety
 //!

@@ -192,8 +192,8 @@ impl Ring {
         events.wrapping_add(at as usize)
     }
 
-    /// Takes our mapping away, and of the program's at `address` what is there, unless that is `gone`: it may have moved
-    /// or unmapped pages of it, and have something else there by now.
+    /// Takes our mapping away, and of the program's at `address` what is there, unless that is `gone`: it may
+    /// have moved or unmapped pages of it, and have something else there by now.
     pub(crate) fn free(self, address: usize, gone: bool) {
         match self.shared {
             Some(at) if at == address && self.is_at(0, address) => {

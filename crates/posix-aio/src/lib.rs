@@ -10,8 +10,9 @@
 //!    before `aio_read` returns, and nothing else is known of it.
 //! 2. Else it is a `Request`, entered under its descriptor (`desk.rs`), so that it can be cancelled and that
 //!    what must come after it can wait: an `aio_fsync`, a write that appends, the next read of a stream.
-//! 3. The thread that ends the call publishes (`block.rs`) the answer, takes the request off the desk, tells the program
-//!    (`event.rs`), and has a crew thread begin what waited for it. That one goes on with what waited for that.
+//! 3. The thread that ends the call publishes (`block.rs`) the answer, takes the request off the desk, tells
+//!    the program (`event.rs`), and has a crew thread begin what waited for it. That one goes on with what
+//!    waited for that.
 //!
 //! # Safety
 //!

@@ -51,8 +51,8 @@ struct acall_completion_ring {
 };
 
 /*
- * Submits `nr` calls, one after the other; says how many were accepted: fewer if one is bad. Those that did not sleep are
- * completed already. Below 0, why the first was not:
+ * Submits `nr` calls, one after the other; says how many were accepted: fewer if one is bad. Those that did not sleep
+ * are completed already. Below 0, why the first was not:
  *   -EINVAL  unknown flags, a completion or ring that is not aligned
  *   -EFAULT  something cannot be read or written
  *   -EPERM   the call is about the thread that makes it
@@ -62,23 +62,25 @@ struct acall_completion_ring {
 long acall_submit(struct acall_submission *submissions, unsigned long nr);
 
 /*
- * Waits until one of these calls is over: 1. An id that was never given counts as over. 0: `nr` is 0, or the time `t` (relative; NULL:
- * without limit) is over. With `m`, of `sz` bytes, those signals are blocked meanwhile, and no others. -EINVAL: no id was
- * ever given in this process, or sz is wrong; -EINTR if a signal handler has run; -EFAULT. A signal that only
+ * Waits until one of these calls is over: 1. An id that was never given counts as over. 0: `nr` is 0, or the time `t`
+ * (relative; NULL:
+ * without limit) is over. With `m`, of `sz` bytes, those signals are blocked meanwhile, and no others. -EINVAL: no id
+ * was ever given in this process, or sz is wrong; -EINTR if a signal handler has run; -EFAULT. A signal that only
  * `m` lets through is noticed within a millisecond. Handlers: no.
  */
 long acall_comp_pwait(struct acall_id *ids, unsigned long nr, struct timespec *t, const sigset_t *m,
                       size_t sz);
 
 /*
- * Waits until `min` completions came to the ring after the first `tail`: 0. Else as acall_comp_pwait, but -ETIMEDOUT if the time
- * is over. Handlers: no.
+ * Waits until `min` completions came to the ring after the first `tail`: 0. Else as acall_comp_pwait, but -ETIMEDOUT
+ * if the time is over. Handlers: no.
  */
 long acall_ring_pwait(struct acall_completion_ring *r, uint32_t tail, uint32_t min,
                       struct timespec *t, const sigset_t *m, size_t sz);
 
 /*
- * Asks a call to end: 0; it completes all the same, with -ECANCELED or its own answer. -EAGAIN: it is over. -EFAULT. Handlers: no.
+ * Asks a call to end: 0; it completes all the same, with -ECANCELED or its own answer. -EAGAIN: it is over. -EFAULT.
+ * Handlers: no.
  */
 long acall_cancel(struct acall_id *id);
 

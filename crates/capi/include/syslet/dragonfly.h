@@ -1,8 +1,8 @@
 /*
  * syslet/dragonfly.h - system calls as messages: sendsys2 and waitsys2 of DragonFly BSD (2003 to 2006).
  *
- * A message is a struct lwkt_msg and after it the call's arguments, each a long. Numbers of calls and errors are those of
- * this system. Attach the thread first (syslet_attach): else every call that may wait goes to a pool. A message, and
+ * A message is a struct lwkt_msg and after it the call's arguments, each a long. Numbers of calls and errors are those
+ * of this system. Attach the thread first (syslet_attach): else every call that may wait goes to a pool. A message, and
  * memory that its call uses, belong to the call until its cookie was fetched.
  */
 #ifndef SYSLET_DRAGONFLY_H
@@ -66,7 +66,8 @@ union usrmsg {
 };
 
 /*
- * Makes the call of message `msg` of `msgsize` bytes; `port` is NULL. 0: it is over, ms_error is 0 and u has its result. An
+ * Makes the call of message `msg` of `msgsize` bytes; `port` is NULL. 0: it is over, ms_error is 0 and u has its
+ * result. An
  * error number: it has failed with that, ms_error has it and u is -1. With MSGF_ASYNC, if it sleeps: ms_error is
  * EASYNC, and the answer a cookie, 4096 or more, for waitsys2. Without, the caller waits. Or nothing was run:
  *   ENOSYS   msgsize is too small or too large, or there is no such call
@@ -80,7 +81,8 @@ union usrmsg {
 int sendsys2(void *port, void *msg, int msgsize);
 
 /*
- * With a cookie as `msg`: that cookie if its call is over, 0 if it is not (it does not wait); ENOENT if there is none such. With
+ * With a cookie as `msg`: that cookie if its call is over, 0 if it is not (it does not wait); ENOENT if there is none
+ * such. With
  * NULL: the cookie of a call that is over; `how` is 0 to wait for one, -1 to look; 0 if there is none, ENOSYS for
  * another `how`. Ends of calls are fetched so, once each: only then the message has its result. EINTR if
  * a signal handler has run, ENOTSUP if port is not NULL. Handlers: no.

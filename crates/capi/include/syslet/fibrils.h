@@ -1,8 +1,8 @@
 /*
  * syslet/fibrils.h - the calls of Zach Brown's fibrils (2007).
  *
- * The names and types are recalled from the patch and could not be confirmed; what was not said is chosen here. Attach the
- * thread first (syslet_attach): else every call that may wait goes to a pool. Memory that a call uses belongs to it
+ * The names and types are recalled from the patch and could not be confirmed; what was not said is chosen here. Attach
+ * the thread first (syslet_attach): else every call that may wait goes to a pool. Memory that a call uses belongs to it
  * until it was awaited. Calls belong to the thread that submits them: it alone awaits them. Functions answer -errno.
  */
 #ifndef SYSLET_FIBRILS_H
@@ -25,15 +25,15 @@ struct asys_completion {
 };
 
 /*
- * Submits calls, one after the other, each beginning at once; says how many were accepted: fewer if one is bad. Below 0, why the
- * first was not: -EINVAL for too many arguments, -EFAULT, -EPERM, -ENOSYS; -EDEADLK in a signal handler.
+ * Submits calls, one after the other, each beginning at once; says how many were accepted: fewer if one is bad. Below
+ * 0, why the first was not: -EINVAL for too many arguments, -EFAULT, -EPERM, -ENOSYS; -EDEADLK in a signal handler.
  * Each that was accepted completes once. Handlers: no.
  */
 int asys_submit(struct asys_input *requests, unsigned long nr_requests);
 
 /*
- * Waits for the next of this thread's calls to be over, in the order in which they are: 0, and *comp has it. -ENOENT: none is outstanding.
- * -EFAULT. Handlers: no.
+ * Waits for the next of this thread's calls to be over, in the order in which they are: 0, and *comp has it. -ENOENT:
+ * none is outstanding. -EFAULT. Handlers: no.
  */
 int asys_await_completion(struct asys_completion *comp);
 

@@ -3,7 +3,8 @@
  * of fixed size, is in syslet/syslets6.h; a source file includes one of them.
  *
  * Attach the thread first (syslet_attach): else every list goes to a pool. Atoms, arguments, results, head and ring
- * belong to the list until its last atom is in the ring and async_exec has returned. Functions answer as libc's system calls do: -1, and why
+ * belong to the list until its last atom is in the ring and async_exec has returned. Functions answer as libc's system
+ * calls do: -1, and why
  * in errno. Memory that is not mapped is found when a thread uses its page for the first time: EFAULT.
  *
  * Atoms form loops as they did; a list that never ends keeps its crew thread for ever.
@@ -69,14 +70,15 @@ struct async_head_user {
  *   EFAULT  something cannot be read or written
  *   EAGAIN  no thread can be made
  * Atoms before the bad one were made. A list that finds a bad atom when it is away ends there, and that atom is in
- * the ring. What a refused or unknown call answers is -EPERM or -ENOSYS, in *ret_ptr. A call of a list that has gone away is made again, with the time that is left, if a
+ * the ring. What a refused or unknown call answers is -EPERM or -ENOSYS, in *ret_ptr. A call of a list that has gone
+ * away is made again, with the time that is left, if a
  * handler on its thread breaks it off; before that its answer is -EINTR. Handlers: no.
  */
 struct syslet_uatom *async_exec(struct syslet_uatom *atom, struct async_head_user *head);
 
 /*
- * Waits until `min_wait_events` completions are in the ring from index `user_ring_idx` on: 0. EINVAL if there is no room
- * for so many, EINTR if a signal handler has run, EFAULT. What has found the ring full comes into it
+ * Waits until `min_wait_events` completions are in the ring from index `user_ring_idx` on: 0. EINVAL if there is no
+ * room for so many, EINTR if a signal handler has run, EFAULT. What has found the ring full comes into it
  * here, and with every other completion. Handlers: no.
  */
 long async_wait(unsigned long min_wait_events, unsigned long user_ring_idx,

@@ -14,8 +14,8 @@ extern "C" {
 struct async_head_user;
 
 /*
- * Calls `fn(stack)`. Not 0: it has finished. 0: it has slept, and goes on beside the caller; how it tells its end is its
- * own affair (a futex, a pipe, async_thread). Functions run on the stack of a crew thread, so `stack` is not
+ * Calls `fn(stack)`. Not 0: it has finished. 0: it has slept, and goes on beside the caller; how it tells its end is
+ * its own affair (a futex, a pipe, async_thread). Functions run on the stack of a crew thread, so `stack` is not
  * used as one: it is a pointer for the function. `head` is not looked at. -1 and errno: EFAULT without a
  * function, EAGAIN if no thread can be made. Handlers: no.
  */

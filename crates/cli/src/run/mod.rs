@@ -22,7 +22,8 @@ use crate::exit::{Exit, Trouble};
 
 /// The environment variable that has the drop-ins attach the program's threads.
 const ATTACH: &str = "SYSLET_ATTACH";
-/// Statuses of env(1), timeout(1) and their kin: the command itself has failed, the program cannot be run, there is none.
+/// Statuses of env(1), timeout(1) and their kin: the command itself has failed, the program cannot be run,
+/// there is none.
 const OWN_TROUBLE: u8 = 125;
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;

@@ -1,10 +1,10 @@
 //! The home: the kernel thread that the guest was born on, parked.
 //!
-//! It runs on a small stack of its own (the guest uses the thread's), with every signal blocked, and
-//! sleeps in `rt_sigtimedwait` for those that the guest lets through. The kernel looks for a thread that *wants* a signal,
-//! and one that waits for it does; so signals for the process, and those sent to the guest's thread
-//! by its old id (`pthread_kill`), come to the home, which passes them to the kernel thread that
-//! carries the guest. Crew threads that are asleep in a call are left alone.
+//! It runs on a small stack of its own (the guest uses the thread's), with every signal blocked, and sleeps in
+//! `rt_sigtimedwait` for those that the guest lets through. The kernel looks for a thread that *wants* a
+//! signal, and one that waits for it does; so signals for the process, and those sent to the guest's thread by
+//! its old id (`pthread_kill`), come to the home, which passes them to the kernel thread that carries the
+//! guest. Crew threads that are asleep in a call are left alone.
 //!
 //! The home keeps the guest's thread pointer but uses no thread-locals.
 

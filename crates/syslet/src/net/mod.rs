@@ -36,8 +36,9 @@
 //!
 //! **Dropped**, an operation is asked to end. What it had received by then is lost.
 //!
-//! **Blocking**: no, but at the bound [`Limits::parked`](crate::Limits::parked). What waits is parked, without a thread, where that is possible; a Unix socket that
-//! waits for room in a listener's queue keeps a crew thread, and is queued if none is left.
+//! **Blocking**: no, but at the bound [`Limits::parked`](crate::Limits::parked). What waits is parked, without
+//! a thread, where that is possible; a Unix socket that waits for room in a listener's queue keeps a crew
+//! thread, and is queued if none is left.
 
 mod accept;
 mod address;

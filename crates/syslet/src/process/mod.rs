@@ -10,8 +10,8 @@
 //! [`wait()`] is for std's [`Child`](std::process::Child), whose status std keeps; [`wait_pid`] for
 //! children that were made by other means.
 //!
-//! **Blocking**: no, but at the bound [`Limits::parked`](crate::Limits::parked). Making a child is `Command::spawn` in a [`threadlet`](crate::threadlet()) where that
-//! takes too long.
+//! **Blocking**: no, but at the bound [`Limits::parked`](crate::Limits::parked). Making a child is
+//! `Command::spawn` in a [`threadlet`](crate::threadlet()) where that takes too long.
 
 mod wait;
 

@@ -255,8 +255,8 @@ impl File {
     }
 
     /// The file for std, after what is in progress is over. If an operation of its own, like
-    /// [`read_at`](Self::read_at) or [`metadata`](Self::metadata), was given up before its end and goes on, it keeps the
-    /// descriptor, and this is a duplicate.
+    /// [`read_at`](Self::read_at) or [`metadata`](Self::metadata), was given up before its end and goes on, it
+    /// keeps the descriptor, and this is a duplicate.
     ///
     /// # Panics
     ///

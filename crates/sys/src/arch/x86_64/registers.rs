@@ -11,8 +11,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 /// The thread pointer of the running thread, which has thread-locals.
 ///
-/// Its first word is its own address (System V ABI for x86-64, thread-local storage). So it can be read where FSGSBASE is
-/// not to be had and the crew is a pool: on old machines, and under valgrind.
+/// Its first word is its own address (System V ABI for x86-64, thread-local storage). So it can be read where
+/// FSGSBASE is not to be had and the crew is a pool: on old machines, and under valgrind.
 #[inline(always)]
 pub fn thread_pointer() -> usize {
     let value;
