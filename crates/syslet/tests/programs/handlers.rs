@@ -7,8 +7,8 @@ use std::time::Instant;
 use syslet::Submitted;
 
 use crate::runner::{ALL, GUESTS, Scenario};
-use crate::sys;
 use crate::work::{attach, away_reads, finish_all, make, settings};
+use crate::{proc, sys};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_handler_may_submit_between_any_two_instructions", GUESTS, quick),
@@ -273,6 +273,9 @@ fn blocked() {
         let _guard = attach();
         let reads = away_reads(3);
         sys::block(&[libc::SIGTERM]);
+        // In the moment before a home waits the kernel gives a signal to whoever lets it through (PLATFORM.md).
+        let waits = || !syslet::is_attached() || !sys::blocks(sys::getpid(), libc::SIGTERM);
+        sys::eventually("the home waits for signals", waits);
         assert!(sys::kill(sys::getpid(), libc::SIGTERM));
         sys::eventually("it has come to the guest", || sys::is_pending(libc::SIGTERM));
         // The watchdog looks for another thread before it makes any, which it is asked for here.
@@ -282,6 +285,17 @@ fn blocked() {
         });
         another.join().expect("ends well");
         finish_all(reads);
+        // What waits for the guest is sent to the process when the guest is detached. A crew thread that is just
+        // coming out of a call would let it through (PLATFORM.md).
+        let lets_through = |tid: &i32| !sys::blocks(*tid, libc::SIGTERM);
+        let home = if syslet::is_attached() { sys::getpid() } else { 0 };
+        sys::eventually("crew threads rest", || {
+            proc::threads()
+                .iter()
+                .filter(|tid| **tid != home)
+                .find(|tid| lets_through(tid))
+                .is_none()
+        });
         0
     });
     assert_eq!(child.end(), 0);

@@ -411,6 +411,13 @@ pub(crate) fn is_pending(signal: i32) -> bool {
     bits_of(&pending) & 1 << (signal - 1) != 0
 }
 
+/// True if a thread of this process blocks the signal, or has ended; false while it waits for it by sigtimedwait(2).
+pub(crate) fn blocks(tid: i32, signal: i32) -> bool {
+    let mask =
+        crate::proc::field(tid, "SigBlk").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    mask.is_none_or(|mask| mask & 1 << (signal - 1) != 0)
+}
+
 pub(crate) fn block(signals: &[i32]) {
     let set = set_of(signals);
     // SAFETY: clause B.
