@@ -473,6 +473,9 @@ pub(crate) fn limit(resource: u32, value: u64) -> u64 {
 /// Has the process map a mebibyte for its heap and keep it, so that small allocations need no more address
 /// space, on threads that begin too.
 pub(crate) fn keep_heap() {
+    if cfg!(asan) {
+        return; // its allocator has its memory already, and no such options
+    }
     const SLACK: libc::c_int = 1 << 20;
     for (option, value) in [
         (libc::M_ARENA_MAX, 1),
