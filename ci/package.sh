@@ -5,12 +5,12 @@ cd "$(dirname "$0")/.."
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 
-# Cargo keeps what it has unpacked of the packages of a run before, and does not look whether they have changed
-# since. (A registry that is a directory, as theirs is, has no host in its name.)
+# Cargo takes a package of this name and version for what it was in a run before, both what it has unpacked (a registry
+# that is a directory, as theirs is, has no host in its name) and what it has built. So it begins anew.
 rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/syslet-*
 
 unpublished=(bench guide xtask file-server syslet-testfs)
-cargo package --quiet --workspace --allow-dirty "${unpublished[@]/#/--exclude=}"
+cargo package --quiet --workspace --allow-dirty --target-dir "$folder/target" "${unpublished[@]/#/--exclude=}"
 
 cargo install --quiet --locked --path crates/cli --root "$folder/root"
 "$folder/root/bin/syslet" calls statx >/dev/null
