@@ -20,7 +20,8 @@ if ! command -v dh >/dev/null || ! command -v dpkg-deb >/dev/null; then
   exit 0
 fi
 mkdir "$folder/debs"
-DEB_BUILD_OPTIONS=noautodbgsym PACKAGES="$folder/debs" debian/rules binary >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+DEB_BUILD_OPTIONS=noautodbgsym PACKAGES="$folder/debs" debian/rules binary >"$folder/log" 2>&1 ||
+  { cat "$folder/log"; exit 1; }
 debian/rules clean >/dev/null
 if [ "$(id -u)" -ne 0 ]; then
   echo "package: not root: Debian's packages are built, and not installed"
@@ -43,7 +44,8 @@ for engine in libaio posixaio; do
 done
 # From the packages, not from the system: images of containers often leave out manual pages.
 for page in syslet:man1/syslet.1.gz libsyslet-dev:man3/syslet_submit.3.gz; do
-  dpkg-deb --fsys-tarfile "$folder"/debs/"${page%%:*}"_*.deb | tar -xO "./usr/share/man/${page#*:}" | gzip -d >"$folder/page"
+  dpkg-deb --fsys-tarfile "$folder"/debs/"${page%%:*}"_*.deb |
+    tar -xO "./usr/share/man/${page#*:}" | gzip -d >"$folder/page"
   groff -man -ww -z "$folder/page"
 done
 test -s /usr/share/bash-completion/completions/syslet

@@ -67,9 +67,9 @@ union usrmsg {
 
 /*
  * Makes the call of message `msg` of `msgsize` bytes; `port` is NULL. 0: it is over, ms_error is 0 and u has its
- * result. An
- * error number: it has failed with that, ms_error has it and u is -1. With MSGF_ASYNC, if it sleeps: ms_error is
- * EASYNC, and the answer a cookie, 4096 or more, for waitsys2. Without, the caller waits. Or nothing was run:
+ * result. An error number: it has failed with that, ms_error has it and u is -1. With MSGF_ASYNC, if it sleeps:
+ * ms_error is EASYNC, and the answer a cookie, 4096 or more, for waitsys2. Without, the caller waits. Or nothing was
+ * run:
  *   ENOSYS   msgsize is too small or too large, or there is no such call
  *   ENOTSUP  port is not NULL; call 0 without arguments
  *   EPERM    the call is about the thread that makes it
@@ -92,7 +92,9 @@ int waitsys2(void *port, void *msg, int how);
 /* Asks the call of a cookie to end: 0; its end is fetched all the same, ECANCELED or its own. ENOENT. Handlers: no. */
 int abortsys2(int cookie);
 
-/* kern.max_sysmsg: most cookies that may be out; 0: any number. Answers what it was; below 0 asks only. Handlers: yes. */
+/*
+ * kern.max_sysmsg: most cookies that may be out; 0: any number. Answers what it was; below 0 asks only. Handlers: yes.
+ */
 int sysmsg_limit(int most);
 
 #ifdef __cplusplus

@@ -17,7 +17,9 @@ extern "C" {
 /* indirect() answers -ESYSLETPENDING if the call went away. (Today's ERFKILL has the same number.) */
 #define ESYSLETPENDING 132
 
-/* Both 0; or a function, void (*)(void *), and what it is called with once the completion is stored, on a crew thread. */
+/*
+ * Both 0; or a function, void (*)(void *), and what it is called with once the completion is stored, on a crew thread.
+ */
 struct syslet_frame {
     uint64_t ip;
     uint64_t sp;

@@ -4,8 +4,8 @@
  *
  * Attach the thread first (syslet_attach): else every list goes to a pool. Atoms, arguments, results, head and ring
  * belong to the list until its last atom is in the ring and async_exec has returned. Functions answer as libc's system
- * calls do: -1, and why
- * in errno. Memory that is not mapped is found when a thread uses its page for the first time: EFAULT.
+ * calls do: -1, and why in errno. Memory that is not mapped is found when a thread uses its page for the first time:
+ * EFAULT.
  *
  * Atoms form loops as they did; a list that never ends keeps its crew thread for ever.
  */
@@ -71,8 +71,8 @@ struct async_head_user {
  *   EAGAIN  no thread can be made
  * Atoms before the bad one were made. A list that finds a bad atom when it is away ends there, and that atom is in
  * the ring. What a refused or unknown call answers is -EPERM or -ENOSYS, in *ret_ptr. A call of a list that has gone
- * away is made again, with the time that is left, if a
- * handler on its thread breaks it off; before that its answer is -EINTR. Handlers: no.
+ * away is made again, with the time that is left, if a handler on its thread breaks it off; before that its answer is
+ * -EINTR. Handlers: no.
  */
 struct syslet_uatom *async_exec(struct syslet_uatom *atom, struct async_head_user *head);
 
