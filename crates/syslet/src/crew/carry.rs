@@ -13,7 +13,7 @@ use super::affinity::CpuSet;
 use super::engine::{Engine, LOW_WATER};
 use super::guest::Guest;
 use super::member::Crew;
-use super::signals::{CREW_MASK, OURS};
+use super::signals::{CREW_MASK, MARK_CODE, OURS, bit};
 use super::transfer::lasting_difference;
 use crate::sync::Ordering;
 
@@ -208,28 +208,49 @@ fn end_if_other(left: &Crew) {
     }
 }
 
+/// The kernel's first real-time signal (asm-generic/signal.h; the C library keeps two to itself).
+const FIRST_REAL_TIME: i32 = 32;
+
+/// Signals that, when they are sent, take back others: signal(7).
+const JOB_CONTROL: [i32; 4] = [libc::SIGCONT, libc::SIGTSTP, SIGTTIN, SIGTTOU];
+
 /// Takes what is pending for this thread alone: it came for a call that is over.
 ///
 /// What the kernel sends for the call itself (SIGPIPE and the like) has no receiver any more: the
 /// result says it. Anything else was meant for the program, and is queued to the process again.
 fn drain_signals(pid: i32) {
+    // This tells what is pending for the process too, which is left for whoever lets it through.
     let pending = call::pending_signals() & CREW_MASK;
-    if pending == 0 {
-        return;
+    for signal in (1..=64).filter(|signal| pending & bit(*signal) != 0) {
+        drain_signal(pid, signal);
     }
-    let now = Timespec::default();
+}
+
+/// Takes `signal` as often as it is pending for this thread alone.
+///
+/// The kernel gives a thread its own signals first and then, in the same call, those of the process. Taken, such a one
+/// would be lost: no thread but the main one may queue a signal with the information of the kernel or another sender.
+/// So a mark is queued behind the thread's own. Below the real-time signals only one can be pending: if it is there,
+/// the mark is not queued, and the end of what is the thread's own is known without it.
+fn drain_signal(pid: i32, signal: i32) {
+    let mark = Siginfo::queued(signal, MARK_CODE, pid, 0, 0);
+    // One of job control, sent, would take back others: it is taken without a mark, whoever's it is.
+    if !JOB_CONTROL.contains(&signal) && call::queue_to_thread(pid, call::gettid(), &mark) < 0 {
+        return; // The queue is full: they stay until the next time.
+    }
     let mut info = Siginfo::queued(0, 0, 0, 0, 0);
-    // As many as there are signals, so that a stream of new ones cannot keep us here.
-    for _ in 0..64 {
-        let signal = call::wait_signal(pending, &mut info, Some(&now)) as i32;
-        if signal <= 0 {
-            break;
+    while call::wait_signal(bit(signal), &mut info, Some(&Timespec::default())) > 0 {
+        if info.code == MARK_CODE && info.pid == pid {
+            return;
         }
         let of_the_call = [SIGPIPE, SIGXFSZ, SIGTTOU, SIGTTIN].contains(&signal)
             && (info.pid == pid || info.pid == 0);
         // Only the main thread may queue a signal with another's sender in it.
         if !of_the_call && call::queue_to_process(pid, &info) < 0 {
             call::kill(pid, signal);
+        }
+        if signal < FIRST_REAL_TIME {
+            return;
         }
     }
 }

@@ -30,6 +30,9 @@ pub(super) const LETTER_CODE: i32 = -7_332;
 /// `si_code` of a knock at the keeper's door: it only interrupts.
 pub(crate) const KNOCK_CODE: i32 = -7_333;
 
+/// `si_code` of what a crew thread puts behind its own pending signals, and takes again.
+pub(super) const MARK_CODE: i32 = -7_335;
+
 /// Signals that a crew thread blocks unless it carries a guest: all but ours and those of faults.
 pub(crate) const CREW_MASK: u64 = !(OURS | SYNCHRONOUS);
 

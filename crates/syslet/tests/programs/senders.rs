@@ -12,6 +12,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_signal_like_the_one_for_homes_keeps_no_guest_from_its_own", GUESTS, urgent),
     Scenario::new("the_program_sees_no_signal_for_homes", GUESTS, unseen),
     Scenario::new("the_child_of_a_sigchld_is_told", ALL, sigchld),
+    Scenario::new("who_has_sent_a_signal_that_waits_for_the_process_is_told", ALL, waiting),
     Scenario::new("a_sigchld_disturbs_no_call_of_the_thread_that_forked", ALL, sigchld_away),
 ];
 
@@ -146,4 +147,25 @@ fn sigchld_away() {
         finish_all(reads);
         assert_eq!(child.end(), 5);
     }
+}
+
+/// Signals that the program blocks wait for it, whatever threads of the library do meanwhile.
+fn waiting() {
+    let signals =
+        [libc::SIGUSR1, libc::SIGCHLD, libc::SIGRTMIN(), libc::SIGRTMIN(), libc::SIGRTMAX()];
+    sys::block(&signals);
+    let _guard = attach();
+    let parent = sys::getpid();
+    let child =
+        sys::fork(move || i32::from(!signals.iter().all(|signal| sys::kill(parent, *signal))));
+    let pid = child.0;
+    assert_eq!(child.end(), 0);
+    for _ in 0..20 {
+        finish_all(away_reads(3));
+        hand_off();
+    }
+    let told: Vec<_> = std::iter::from_fn(|| sys::take_signal(&signals)).collect();
+    let mut sent = signals.map(|signal| (signal, pid, libc::SI_USER));
+    sent.sort_unstable();
+    assert_eq!(told, sent, "number, sender and code of each");
 }

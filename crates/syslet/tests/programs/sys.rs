@@ -439,6 +439,18 @@ pub(crate) fn wait_signal(signals: &[i32], limit: Duration) -> Option<i32> {
     (got > 0).then_some(got)
 }
 
+/// Takes one of `signals` that is pending: its number, sender and code.
+pub(crate) fn take_signal(signals: &[i32]) -> Option<(i32, i32, i32)> {
+    let set = set_of(signals);
+    let time = timespec(Duration::ZERO);
+    // SAFETY: plain data.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: clause B.
+    let got = unsafe { libc::sigtimedwait(&raw const set, &raw mut info, &raw const time) };
+    let (pid, code) = sender(&raw mut info);
+    (got > 0).then_some((got, pid, code))
+}
+
 /// A descriptor that becomes readable when one of `signals` is pending.
 pub(crate) fn signal_descriptor(signals: &[i32]) -> OwnedFd {
     let set = set_of(signals);
