@@ -219,10 +219,12 @@ fn a_cancelled_read_that_the_disk_has_ends_when_the_disk_answers() {
         "slow_reads::a_cancelled_read_that_the_disk_has_ends_when_the_disk_answers",
         16,
         |disk: &Disk| {
-            disk.leave_cache();
-            disk.read(WARM * PAGE, PAGE).check();
+            // Of the page cache the disk can be asked for a read that no thread of the kernel's has begun.
+            let direct = Control::open(libc::O_DIRECT);
             disk.control.hold();
-            let read = disk.read_by_the_ring(10);
+            let before = stats().ring_reads;
+            let read = Read::of(direct.as_raw_fd(), 10 * PAGE, PAGE, hand_over);
+            assert!(stats().ring_reads > before, "not by the ring");
             assert!(eventually(|| disk.control.held() > 0), "the disk was not asked");
             assert_eq!(read.pending().cancel(), CancelOutcome::Asked);
             disk.wait_for_the_ring();
