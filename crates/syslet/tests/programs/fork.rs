@@ -1,5 +1,6 @@
 //! `fork`: parent and child both go on working.
 
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -340,10 +341,16 @@ fn grandchildren() {
 }
 
 fn storm() {
-    let end = Instant::now() + Duration::from_secs(3);
-    let threads: Vec<_> = (0..4)
+    const THREADS: usize = 4;
+    // std locks a table where a thread of its own begins and ends. A child that is forked meanwhile has the table
+    // locked for good, and can make no thread.
+    let all = Arc::new(Barrier::new(THREADS));
+    let threads: Vec<_> = (0..THREADS)
         .map(|number| {
+            let all = Arc::clone(&all);
             thread::spawn(move || {
+                all.wait();
+                let end = Instant::now() + Duration::from_secs(3);
                 while Instant::now() < end {
                     let guard = attach();
                     let reads = away_reads(2);
@@ -357,6 +364,7 @@ fn storm() {
                     finish_all(reads);
                     drop(guard);
                 }
+                all.wait();
             })
         })
         .collect();
