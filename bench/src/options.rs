@@ -198,7 +198,7 @@ pub(crate) struct KeventOptions {
     /// Sockets that become ready in a round
     #[arg(long)]
     sockets: Option<usize>,
-    /// Connections of the servers, most of them idle; may be given several times [default: 10, 100, 1000, 9000]
+    /// Connections of the servers, most of them idle; may be given several times [default: 10, 100, 1000, 10000]
     #[arg(long = "connections")]
     connections: Vec<usize>,
     /// Connections of these that ask without a pause
@@ -298,7 +298,7 @@ impl KeventOptions {
         match (self.connections.is_empty(), self.common.quick) {
             (false, _) => &self.connections,
             (true, true) => &[20],
-            (true, false) => &[10, 100, 1000, 9000],
+            (true, false) => &[10, 100, 1000, 10000],
         }
     }
 }

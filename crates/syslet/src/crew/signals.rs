@@ -19,7 +19,7 @@ use super::engine::{Engine, engine};
 use super::home::LETTERS;
 use super::identity::Ids;
 use super::member::Crew;
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// `si_code` of a cancel; negative, as for every signal that a process sends, and of nobody else's.
 pub(crate) const CANCEL_CODE: i32 = -7_331;
@@ -54,14 +54,12 @@ pub(super) const fn bit(signal: i32) -> u64 {
 
 /// glibc's own handler; 0 until [`install`] has found it.
 static THEIRS: AtomicUsize = AtomicUsize::new(0);
-static INSTALLING: Mutex<()> = Mutex::new(());
 
 type Handler = extern "C" fn(i32, *mut Siginfo, *mut UContext);
 
 /// Puts our handler before glibc's. glibc installs its own with the first thread that it makes, so
-/// this comes after that.
+/// this comes after that. Duty: one engine is started at a time.
 pub(super) fn install() {
-    let _installing = lock(&INSTALLING);
     let Ok(mut action) = call::signal_action(SIGSETXID) else { return };
     let ours = handle as Handler as usize;
     if action.handler == ours {
