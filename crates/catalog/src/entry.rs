@@ -29,7 +29,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether Linux 6.18 has the call at all. The others answer `ENOSYS`.
+    /// Whether Linux 6.19 has the call at all. The others answer `ENOSYS`.
     pub fn implemented(&self) -> bool {
         self.since != "never" && !self.since.starts_with("until")
     }

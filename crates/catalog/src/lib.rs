@@ -1,7 +1,7 @@
 //! Every system call of the x86-64 kernel table: how it waits, what its arguments are, where it may
 //! run.
 //!
-//! One [`Entry`] per call, from `read` to the newest of Linux 6.18; the x32 numbers are not included.
+//! One [`Entry`] per call, from `read` to the newest of Linux 6.19; the x32 numbers are not included.
 //! Everything that has to know something about a call derives it from here: the library asks
 //! [`class()`] on its hot path and [`lookup()`] off it, the command prints the rows. The columns are
 //! explained at the types and, for whoever edits a row, at the top of `table/mod.rs`.

@@ -31,6 +31,7 @@ const NEWER: &[(u32, &str)] = &[
     (467, "open_tree_attr"),
     (468, "file_getattr"),
     (469, "file_setattr"),
+    (470, "listns"),
 ];
 
 /// Types that came after Linux 6.1.

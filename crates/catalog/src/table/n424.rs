@@ -1,4 +1,4 @@
-//! Calls 424 to 469, the newest of Linux 6.18.
+//! Calls 424 to 470, the newest of Linux 6.19.
 
 use super::ctype::*;
 use super::reason;
@@ -292,4 +292,10 @@ pub(super) const ROWS: &[Entry] = &[
     )
     .disk()
     .since("6.17"),
+    row(
+        470,
+        "listns",
+        &[buf("req", In, Header), out_many("ns_ids", U64, 2), count("nr_ns_ids"), flags("flags")],
+    )
+    .since("6.19"),
 ];

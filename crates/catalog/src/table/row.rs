@@ -22,7 +22,7 @@ pub(super) const fn row(nr: u32, name: &'static str, args: &'static [Arg]) -> En
     }
 }
 
-/// A number that Linux 6.18 answers with `ENOSYS`; `when` is the `since` column.
+/// A number that Linux 6.19 answers with `ENOSYS`; `when` is the `since` column.
 pub(super) const fn gone(nr: u32, name: &'static str, when: &'static str) -> Entry {
     row(nr, name, &[]).since(when)
 }

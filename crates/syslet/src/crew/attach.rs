@@ -3,18 +3,17 @@
 #![allow(unsafe_code, reason = "guest records are handed out by raw pointers")]
 
 use std::cell::Cell;
-use std::fmt;
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 
 use syslet_sys::{arch, call};
 
 use super::affinity::CpuSet;
 use super::engine::{DEFAULT_STACK, Engine, MAX_CREW, MIN_CREW, Settings, engine, start};
+use super::guard::AttachGuard;
 use super::guest::Guest;
 use super::mechanism::{self, Unsupported};
 use super::transfer::{acquire_crew, detach, go, lasting_difference};
-use super::{fork, identity, local};
+use super::{identity, local};
 use crate::AttachError;
 use crate::sync::Ordering;
 
@@ -255,7 +254,7 @@ fn try_on(cpu: usize) -> std::io::Result<CpuSet> {
 }
 
 /// Reads mask, policy and the like of the running kernel thread. Duty: the caller has the guest.
-fn read_manners(guest: &Guest, affinity: CpuSet) -> Result<(), AttachError> {
+pub(super) fn read_manners(guest: &Guest, affinity: CpuSet) -> Result<(), AttachError> {
     let scheduling = call::scheduling(0).map_err(|answer| {
         AttachError::Io("sched_getattr", std::io::Error::from_raw_os_error(-answer as i32))
     })?;
@@ -296,15 +295,15 @@ pub enum Mode {
 }
 
 /// What the thread knows of its attachment.
-struct Attachment {
-    depth: Cell<usize>,
+pub(super) struct Attachment {
+    pub(super) depth: Cell<usize>,
     /// Without a destructor: guards may be dropped, and threads fork, while the thread-locals are
     /// being destroyed.
-    mode: ManuallyDrop<Cell<Option<Mode>>>,
+    pub(super) mode: ManuallyDrop<Cell<Option<Mode>>>,
 }
 
 impl Attachment {
-    fn with<R>(f: impl FnOnce(&Self) -> R) -> R {
+    pub(super) fn with<R>(f: impl FnOnce(&Self) -> R) -> R {
         thread_local! {
             static ATTACHMENT: Attachment =
                 const {
@@ -344,90 +343,6 @@ pub(super) fn detach_now() {
         && !guest.is_busy()
     {
         detach(engine, guest);
-    }
-}
-
-/// Keeps the thread attached; detaches when the last one of the thread is dropped.
-///
-/// Neither `Send` nor `Sync`: it speaks for the thread that made it.
-#[must_use = "the thread is detached when the guard is dropped"]
-pub struct AttachGuard {
-    mode: Mode,
-    generation: u32,
-    _thread: PhantomData<*mut ()>,
-}
-
-impl AttachGuard {
-    fn new(mode: Mode) -> Self {
-        Self { mode, generation: fork::generation(), _thread: PhantomData }
-    }
-
-    /// How the thread works: attached, or by the pool and why.
-    pub fn mode(&self) -> &Mode {
-        &self.mode
-    }
-
-    /// Reads signal mask, nice value, policy, timer slack and affinity of the running kernel thread
-    /// again: what the program has changed since it attached is taken over by those who carry it
-    /// from now on. Does nothing in pool mode.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel refuses to say.
-    pub fn refresh(&self) -> Result<(), AttachError> {
-        let Some(guest) = self.guest() else { return Ok(()) };
-        let affinity = CpuSet::of_this_thread()
-            .map_err(|error| AttachError::Io("sched_getaffinity", error))?;
-        read_manners(guest, affinity)?;
-        guest.home.remask(call::getpid(), guest.manners().signal_mask);
-        Ok(())
-    }
-
-    /// Restricts the guest, and the threads that carry it, to these CPUs. On its return home the
-    /// thread has the affinity that it had.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel refuses the set.
-    pub fn set_affinity(&self, cpus: &CpuSet) -> std::io::Result<()> {
-        cpus.apply(0)?;
-        if let Some(guest) = self.guest() {
-            guest.change_manners(|manners| manners.affinity = *cpus);
-        }
-        Ok(())
-    }
-
-    fn guest(&self) -> Option<&'static Guest> {
-        if self.generation != fork::generation() {
-            return None;
-        }
-        // SAFETY: null, or a record, which is never freed.
-        unsafe { local::current_guest().as_ref() }
-    }
-}
-
-impl fmt::Debug for AttachGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttachGuard").field("mode", &self.mode).finish_non_exhaustive()
-    }
-}
-
-impl Drop for AttachGuard {
-    fn drop(&mut self) {
-        if self.generation != fork::generation() {
-            return;
-        }
-        let last = Attachment::with(|attachment| {
-            let depth = attachment.depth.get().saturating_sub(1);
-            attachment.depth.set(depth);
-            if depth == 0 {
-                attachment.mode.take();
-            }
-            depth == 0
-        });
-        if last {
-            detach_now();
-        }
     }
 }
 

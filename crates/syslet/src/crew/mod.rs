@@ -19,6 +19,8 @@ mod fences;
 #[cfg(not(loom))]
 mod fork;
 #[cfg(not(loom))]
+mod guard;
+#[cfg(not(loom))]
 mod guest;
 #[cfg(not(loom))]
 mod home;
@@ -59,13 +61,15 @@ pub use affinity::CpuSet;
 #[cfg(not(loom))]
 pub(crate) use attach::current_mode;
 #[cfg(not(loom))]
-pub use attach::{Attach, AttachGuard, Mode, Placement, attach, is_attached, with_attached};
+pub use attach::{Attach, Mode, Placement, attach, is_attached, with_attached};
 #[cfg(all(test, not(loom)))]
 pub(crate) use engine::MAX_CREW;
 #[cfg(not(loom))]
 pub(crate) use engine::{Engine, MAX_GUESTS, Settings, engine, engine_of_guest, start};
 #[cfg(not(loom))]
 pub(crate) use fork::{generation, install as watch_forks};
+#[cfg(not(loom))]
+pub use guard::AttachGuard;
 #[cfg(not(loom))]
 pub(crate) use guest::{Busy, Crossing, Guest, Lost};
 #[cfg(not(loom))]

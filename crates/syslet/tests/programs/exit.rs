@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use syslet::{AttachError, AttachGuard};
 
 use crate::proc;
-use crate::runner::{ALL, FOLLOW, GUESTS, Scenario, skip};
+use crate::runner::{ALL, GUESTS, Scenario, skip};
 use crate::sys::{self, Hogs};
 use crate::work::{AwayRead, attach, away_reads, away_threadlet, finish_all, hand_off};
 
@@ -25,7 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_cancelled_guest_is_joined", ALL, cancelled),
     Scenario::new("a_guest_cancelled_while_it_blocks_is_joined", ALL, cancelled_blocked),
     Scenario::new("a_closure_that_cancels_its_thread_runs_to_its_end", ALL, cancels_itself),
-    Scenario::new("exit_exec_and_setgid_are_quick_on_busy_cpus", FOLLOW, busy).extra(60),
+    Scenario::new("exit_exec_and_setgid_are_quick_on_busy_cpus", GUESTS, busy).extra(60),
 ];
 
 fn leaked() {

@@ -29,7 +29,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_thread_with_other_ids_is_not_attached_to_roots_crew", GUESTS, privileged),
     Scenario::new("a_thread_in_another_place_is_not_attached_elsewhere", GUESTS, elsewhere),
     Scenario::new("without_kcmp_neither_is_a_thread_in_another_place", FOLLOW, elsewhere_unseen),
-    Scenario::new("a_sandbox_made_before_attach_holds_after_handoffs", FOLLOW, before),
+    Scenario::new("a_sandbox_made_before_attach_holds_after_handoffs", GUESTS, before),
     Scenario::new(
         "a_thread_of_more_groups_than_a_home_can_take_over_is_not_attached",
         GUESTS,

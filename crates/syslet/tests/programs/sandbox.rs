@@ -16,10 +16,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("without_scheduler_calls_the_pool_says_why", FOLLOW, no_scheduler),
     Scenario::new("a_used_gs_base_leads_to_the_pool", FOLLOW, gs_base),
     Scenario::new("a_shadow_stack_leads_to_the_pool", FOLLOW, shadow_stack),
-    Scenario::new("a_sandbox_without_membarrier_is_no_obstacle", FOLLOW, no_membarrier),
+    Scenario::new("a_sandbox_without_membarrier_is_no_obstacle", GUESTS, no_membarrier),
     Scenario::new(
         "a_sandbox_that_takes_membarrier_away_later_holds_no_guest_up",
-        FOLLOW,
+        GUESTS,
         membarrier_goes,
     ),
     Scenario::new("a_cpu_on_which_nothing_may_run_is_no_placement", FOLLOW, forbidden_cpu),
@@ -28,7 +28,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_sandbox_without_close_range_or_seccomp_is_answered", FOLLOW, no_seal),
     Scenario::new("a_kernel_without_epoll_pwait2_is_no_obstacle", crate::runner::ALL, no_pwait2),
     Scenario::new("a_sentinel_that_the_sandbox_kills_leads_to_the_pool", FOLLOW, killed_sentinel),
-    Scenario::new("without_threads_attach_is_an_error_and_no_panic", FOLLOW, no_threads),
+    Scenario::new("without_threads_attach_is_an_error_and_no_panic", GUESTS, no_threads),
     Scenario::new("calls_bound_to_their_thread_are_refused_and_not_run", crate::runner::ALL, bound),
 ];
 

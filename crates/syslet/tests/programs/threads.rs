@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::thread;
 
 use crate::container::scheduling_is_denied;
-use crate::runner::{ALL, FOLLOW, GUESTS, Mode, Scenario, skip};
+use crate::runner::{ALL, GUESTS, Mode, Scenario, skip};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off};
 
@@ -12,9 +12,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("threads_and_children_inherit_what_the_guest_has", ALL, inherit),
     Scenario::new("what_refresh_saw_is_inherited_after_handoffs", ALL, inherit_refreshed),
     Scenario::new("timer_slack_alone_is_taken_over_by_the_next_carrier", GUESTS, slack_alone),
-    Scenario::new("the_nice_value_of_one_guest_does_not_stick_to_another", FOLLOW, nice_leak),
-    Scenario::new("the_affinity_of_one_guest_does_not_stick_to_another", FOLLOW, affinity_leak),
-    Scenario::new("a_pool_threadlet_does_not_run_with_a_guests_nice_value", FOLLOW, job_nice),
+    Scenario::new("the_nice_value_of_one_guest_does_not_stick_to_another", GUESTS, nice_leak),
+    Scenario::new("the_affinity_of_one_guest_does_not_stick_to_another", GUESTS, affinity_leak),
+    Scenario::new("a_pool_threadlet_does_not_run_with_a_guests_nice_value", GUESTS, job_nice),
     Scenario::new("sched_getcpu_is_right_before_between_and_after", ALL, getcpu),
     Scenario::new("rseq_is_registered_again_after_detach", ALL, rseq),
     Scenario::new("a_dying_guest_thread_leaves_its_robust_mutex_to_others", ALL, robust),
@@ -24,6 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         GUESTS,
         by_pthread_id,
     ),
+    Scenario::new("the_guard_names_a_thread_and_its_children", ALL, named),
     Scenario::new("many_threads_attach_and_detach_at_the_same_time", ALL, crowd),
 ];
 
@@ -284,6 +285,21 @@ fn by_pthread_id() {
     drop(guard);
     assert_eq!((sys::gettid(), name(home).as_str()), (home, "by-another"));
     assert_eq!(sys::affinity(0), all[..1], "the thread has what was asked for it");
+}
+
+fn named() {
+    let home = sys::gettid();
+    let name = |tid| crate::proc::field(tid, "Name").expect("a thread has a name");
+    let guard = attach();
+    hand_off();
+    guard.set_name(c"a name of guests").expect_err("sixteen bytes");
+    guard.set_name(c"one of fifteen!").expect("fifteen bytes");
+    assert_eq!(name(home), "one of fifteen!");
+    hand_off();
+    let child = sys::fork(move || i32::from(name(sys::gettid()) != "one of fifteen!"));
+    assert_eq!(child.end(), 0, "the child's name");
+    drop(guard);
+    assert_eq!((sys::gettid(), name(home).as_str()), (home, "one of fifteen!"));
 }
 
 fn crowd() {

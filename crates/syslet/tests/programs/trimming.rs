@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, opcode, types};
 
 use crate::proc;
-use crate::runner::{FOLLOW, GUESTS, Scenario};
+use crate::runner::{GUESTS, Scenario};
 use crate::sys;
 use crate::work::{AwayRead, attach, away_reads, finish_all};
 
@@ -21,9 +21,9 @@ const EXTRA: u64 = 20;
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("crew_threads_that_are_not_needed_end_while_guests_live", GUESTS, idle)
         .extra(EXTRA),
-    Scenario::new("a_child_that_dies_with_its_parent_outlives_idle_trimming", FOLLOW, children)
+    Scenario::new("a_child_that_dies_with_its_parent_outlives_idle_trimming", GUESTS, children)
         .extra(EXTRA),
-    Scenario::new("a_request_of_io_uring_outlives_idle_trimming", FOLLOW, requests).extra(EXTRA),
+    Scenario::new("a_request_of_io_uring_outlives_idle_trimming", GUESTS, requests).extra(EXTRA),
 ];
 
 /// Crew threads end after ten idle seconds; this is longer.
