@@ -69,7 +69,7 @@ pub(crate) unsafe extern "C" fn syslet_get_stats(place: *mut Stats, size: usize)
         handed_off: stats.total.handed_off,
         in_place: stats.total.in_place,
         queued: stats.total.queued,
-        false_handoffs: stats.false_handoffs,
+        false_handoffs: stats.total.false_handoffs,
         rescued: stats.rescued,
         attached: stats.attached as u64,
         crew: stats.crew as u64,

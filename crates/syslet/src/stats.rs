@@ -57,6 +57,8 @@ pub(crate) struct GuestCounters {
     pub(crate) handed_off: Count,
     pub(crate) in_place: Count,
     pub(crate) queued: Count,
+    /// Of those handed off, calls that were computing and not asleep.
+    pub(crate) computing: Count,
     pub(crate) latency: TickHistogram,
     /// The call number when the guest was attached.
     base: Count,
@@ -67,6 +69,7 @@ impl GuestCounters {
         self.handed_off.set(0);
         self.in_place.set(0);
         self.queued.set(0);
+        self.computing.set(0);
         self.latency.clear();
         self.base.set(number);
     }
@@ -79,8 +82,6 @@ pub(crate) struct Counters {
     pub(crate) late_kicks: Count,
     /// Calls that the watchdog had to notice.
     pub(crate) rescued: Count,
-    /// Of these, calls that were computing and not asleep.
-    pub(crate) computing: Count,
     /// Calls and handoffs of guests that have gone.
     pub(crate) past: PastCounters,
 }
@@ -92,6 +93,7 @@ pub(crate) struct PastCounters {
     handed_off: Count,
     in_place: Count,
     queued: Count,
+    computing: Count,
     latency: TickHistogram,
 }
 
@@ -150,6 +152,10 @@ pub struct GuestStats {
     pub in_place: u64,
     /// Calls and closures that were queued for a crew thread, because none was left at once.
     pub queued: u64,
+    /// Of the handoffs those of calls that were computing rather than asleep: counted where the watchdog starts them.
+    /// (A sentinel starts one where its CPU has nothing to do; a call that waits for a CPU looks as if it slept.)
+    /// Such a handoff is harmless: the guest goes on in parallel.
+    pub false_handoffs: u64,
     /// From when a sleeping call was noticed until the guest went on.
     pub latency: Histogram,
 }
@@ -162,9 +168,6 @@ pub struct Stats {
     pub guest: Option<GuestStats>,
     /// All guests, those that have detached included.
     pub total: GuestStats,
-    /// Handoffs of calls that were computing, or waiting for a CPU, rather than asleep. Such a
-    /// handoff is harmless: the guest goes on in parallel.
-    pub false_handoffs: u64,
     /// Handoffs that the watchdog had to start, because the CPU was busy.
     pub rescued: u64,
     /// Standbys that were woken for a call that was over when they came.
@@ -203,6 +206,7 @@ pub fn stats() -> Stats {
         handed_off: past.handed_off.get(),
         in_place: past.in_place.get(),
         queued: past.queued.get(),
+        false_handoffs: past.computing.get(),
         latency: Histogram::default(),
     };
     total.latency.add(&past.latency, scale);
@@ -212,6 +216,7 @@ pub fn stats() -> Stats {
         total.handed_off += one.handed_off;
         total.in_place += one.in_place;
         total.queued += one.queued;
+        total.false_handoffs += one.false_handoffs;
         total.latency.add(&guest.counters.latency, scale);
     }
     // SAFETY: null, or a record, which is never freed.
@@ -219,7 +224,6 @@ pub fn stats() -> Stats {
     Stats {
         guest: own.map(|guest| of_guest(guest, scale)),
         total,
-        false_handoffs: engine.counters.computing.get(),
         rescued: engine.counters.rescued.get(),
         late_wakeups: engine.counters.late_kicks.get(),
         attached: engine.attached.load(Ordering::SeqCst),
@@ -245,6 +249,7 @@ pub(crate) fn of_guest(guest: &crate::crew::Guest, scale: f64) -> GuestStats {
         handed_off,
         in_place: counters.in_place.get(),
         queued: counters.queued.get(),
+        false_handoffs: counters.computing.get(),
         latency,
     }
 }
@@ -257,6 +262,7 @@ pub(crate) fn retire(engine: &Engine, guest: &crate::crew::Guest) {
     past.handed_off.add(counters.handed_off.get());
     past.in_place.add(counters.in_place.get());
     past.queued.add(counters.queued.get());
+    past.computing.add(counters.computing.get());
     for (sum, count) in past.latency.0.iter().zip(&counters.latency.0) {
         sum.add(count.get());
     }

@@ -184,7 +184,7 @@ impl Calls {
             handed_off: total.handed_off,
             queued: total.queued,
             in_place: total.in_place,
-            computing: run.stats.false_handoffs,
+            computing: run.stats.total.false_handoffs,
             handoff_latency: total.latency.buckets().map(bucket).collect(),
         }
     }

@@ -13,7 +13,6 @@ struct Process {
     name: String,
     version: String,
     calls: Calls,
-    false_handoffs: u64,
     rescued: u64,
     late_wakeups: u64,
     spawn_failures: u64,
@@ -34,6 +33,7 @@ struct Calls {
     handed_off: u64,
     in_place: u64,
     queued: u64,
+    false_handoffs: u64,
     /// From when a sleeping call was noticed until its guest went on.
     handoff_p50_ns: u64,
     handoff_p99_ns: u64,
@@ -99,7 +99,6 @@ impl Process {
             name: seen.name.to_string_lossy().into_owned(),
             version: seen.version.clone(),
             calls: Calls::of(&stats.total),
-            false_handoffs: stats.false_handoffs,
             rescued: stats.rescued,
             late_wakeups: stats.late_wakeups,
             spawn_failures: stats.spawn_failures,
@@ -124,6 +123,7 @@ impl Calls {
             handed_off: stats.handed_off,
             in_place: stats.in_place,
             queued: stats.queued,
+            false_handoffs: stats.false_handoffs,
             handoff_p50_ns: at(0.5),
             handoff_p99_ns: at(0.99),
         }

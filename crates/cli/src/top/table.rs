@@ -54,7 +54,7 @@ fn summary(seen: &Snapshot, pid: u32, to: &mut String) -> std::fmt::Result {
         "handoffs  {}; {} found by the watchdog, {} of running calls, {} too late",
         latency(total),
         stats.rescued,
-        stats.false_handoffs,
+        stats.total.false_handoffs,
         stats.late_wakeups
     )?;
     writeln!(

@@ -333,7 +333,7 @@ impl Watch {
         let engine = self.engine;
         if guest.unnoticed().is_some() {
             let used = carrier_time(guest).saturating_sub(self.burnt[guest.index]);
-            engine.counters.computing.add(u64::from(used > ROUND / 2));
+            guest.counters.computing.add(u64::from(used > ROUND / 2));
             engine.counters.rescued.add(1);
         }
         let cpu = self.calmest_cpu(guest);

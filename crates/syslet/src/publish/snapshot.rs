@@ -154,12 +154,11 @@ wired!(Away { guest, age, call });
 wired!(SeenCall { nr, name, args, descriptors, paths });
 wired!(Descriptor { argument, number, file });
 wired!(PathArgument { argument, path });
-wired!(GuestStats { inline, handed_off, in_place, queued, latency });
+wired!(GuestStats { inline, handed_off, in_place, queued, false_handoffs, latency });
 wired!(Histogram { counts });
 wired!(Stats {
     guest,
     total,
-    false_handoffs,
     rescued,
     late_wakeups,
     attached,
@@ -233,6 +232,7 @@ mod tests {
             handed_off: 2,
             in_place: 3,
             queued: 4,
+            false_handoffs: 1,
             latency: Histogram { counts },
         };
         let thread = |doing| CrewThread { tid: 5, cpu: Some(1), state: Some('S'), doing };

@@ -1,6 +1,8 @@
 //! The counters count.
 
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use syslet::{Histogram, stats, threadlet};
@@ -8,7 +10,7 @@ use syslet::{Histogram, stats, threadlet};
 use crate::util::calls::{Landing, go, pread_call, taking_call};
 use crate::util::child::Child;
 use crate::util::pipe::{Pipe, file_with};
-use crate::util::{Way, attached, hand_off, skip_in_pool, way};
+use crate::util::{Way, attached, eventually, hand_off, skip_in_pool, way};
 
 #[test]
 fn known_sequence_is_counted_exactly() {
@@ -112,5 +114,35 @@ fn pool_has_no_guests() {
         let stats = stats();
         assert_eq!((stats.guest, stats.attached), (None, 0));
         assert!(stats.crew > 0);
+    });
+}
+
+#[test]
+fn closures_that_compute_are_counted_as_false_handoffs() {
+    if skip_in_pool("a handoff") {
+        return;
+    }
+    attached(|| {
+        let began = stats().guest.expect("a guest");
+        assert_eq!((began.handed_off, began.false_handoffs), (0, 0));
+        // Of one that other work keeps from its CPU meanwhile nobody can say that it computes.
+        let counted = eventually(|| {
+            let flag = Arc::new(AtomicBool::new(false));
+            let seen = Arc::clone(&flag);
+            // Until the guest, which goes on, lets it end.
+            let spins = threadlet(move || {
+                while !seen.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
+            });
+            flag.store(true, Ordering::SeqCst);
+            spins.join();
+            stats().guest.expect("a guest").false_handoffs > 0
+        });
+        assert!(counted, "{:?}", stats());
+        let now = stats();
+        let guest = now.guest.clone().expect("a guest");
+        assert!(guest.false_handoffs <= guest.handed_off, "{guest:?}");
+        assert!(now.total.false_handoffs >= guest.false_handoffs, "{now:?}");
     });
 }
