@@ -14,6 +14,7 @@ use crate::work::{attach, away_reads, finish_all, hand_off};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("ids_set_by_a_guest_hold_for_every_thread", ALL, by_guest),
     Scenario::new("ids_set_by_an_unattached_thread_hold_for_every_thread", ALL, by_other),
+    Scenario::new("ids_set_in_a_child_that_a_guest_forked_hold_for_every_thread", ALL, by_forked),
     Scenario::new("ids_set_by_two_guests_at_once_end", ALL, by_two),
     Scenario::new("ids_set_in_a_threadlet_hold_for_every_thread", ALL, by_threadlet),
     Scenario::new("ids_hold_while_guests_come_and_go", ALL, come_and_go),
@@ -109,15 +110,34 @@ fn still_works() {
 }
 
 fn by_guest() {
-    in_child(|| {
-        let guard = attach();
-        let reads = away_reads(4);
-        drop_all();
-        finish_all(reads);
-        all_threads_have("Uid", &four(NOBODY));
-        drop(guard);
-        still_works();
+    in_child(as_guest);
+}
+
+fn as_guest() {
+    let guard = attach();
+    let reads = away_reads(4);
+    drop_all();
+    finish_all(reads);
+    all_threads_have("Uid", &four(NOBODY));
+    drop(guard);
+    still_works();
+}
+
+/// The child begins with what the carrier has that forked it, GS base and all.
+fn by_forked() {
+    need_root();
+    let guard = attach();
+    hand_off();
+    in_child(as_guest);
+    in_child(as_other);
+    let child = syslet::threadlet(|| {
+        sys::fork(|| {
+            as_guest();
+            0
+        })
     });
+    assert_eq!(child.join().end(), 0);
+    drop(guard);
 }
 
 /// A home could not take them over from a signal handler.
@@ -134,19 +154,21 @@ fn many_groups() {
 }
 
 fn by_other() {
-    in_child(|| {
-        let guard = attach();
-        let reads = away_reads(4);
-        let guests: Vec<_> = (0..3).map(|_| resting_guest()).collect();
-        thread::spawn(drop_all).join().expect("ends well");
-        finish_all(reads);
-        for (release, guest) in guests {
-            drop(release);
-            guest.join().expect("a guest ends well");
-        }
-        drop(guard);
-        still_works();
-    });
+    in_child(as_other);
+}
+
+fn as_other() {
+    let guard = attach();
+    let reads = away_reads(4);
+    let guests: Vec<_> = (0..3).map(|_| resting_guest()).collect();
+    thread::spawn(drop_all).join().expect("ends well");
+    finish_all(reads);
+    for (release, guest) in guests {
+        drop(release);
+        guest.join().expect("a guest ends well");
+    }
+    drop(guard);
+    still_works();
 }
 
 /// A thread that is attached and waits, in a plain read, until the other end is dropped.
