@@ -7,7 +7,7 @@ use syslet::AttachError;
 
 use crate::container::deny;
 use crate::proc;
-use crate::runner::{ALL, FOLLOW, GUESTS, Mode, Scenario, skip};
+use crate::runner::{ALL, FOLLOW, GUESTS, Scenario, skip};
 use crate::sys;
 use crate::work::{attach, away_reads, finish_all, hand_off};
 
