@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use syslet::{Call, Placement, Submitted};
 use syslet_sys::arch;
 
+use crate::ending;
 use crate::error::Trouble;
 use crate::guest::{Path, on_guest, on_thread, pin, placement, usable_cpus};
 use crate::options::{HandoffOptions, HandoffSize, HandoffWork, Place};
@@ -39,6 +40,7 @@ pub(crate) fn run(options: &HandoffOptions) -> Result<Vec<Row>, Trouble> {
             HandoffWork::Idle => rows.extend(upkeep::idle(options)?),
             HandoffWork::Handoff => rows.extend(in_both(options, |p, g| quiet(p, g, &size))?),
             HandoffWork::HandoffBusy => rows.extend(in_both(options, |p, g| busy(p, g, &size))?),
+            HandoffWork::EndBusy => rows.extend(ending::run(options)?),
             HandoffWork::HandoffCpu => {
                 rows.extend(in_both(options, |p, g| computing(p, g, &size))?)
             }
@@ -272,7 +274,7 @@ impl Pipe {
 }
 
 /// Runs `f` while one thread for each CPU spins there.
-fn with_hogs<R>(f: impl FnOnce() -> Result<R, Trouble>) -> Result<R, Trouble> {
+pub(crate) fn with_hogs<R>(f: impl FnOnce() -> Result<R, Trouble>) -> Result<R, Trouble> {
     let cpus = usable_cpus()?;
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {

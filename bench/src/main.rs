@@ -12,6 +12,7 @@ mod cold;
 mod compare;
 mod cost;
 mod dice;
+mod ending;
 mod error;
 mod guest;
 mod handoff;
@@ -60,6 +61,9 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
     if let Command::ServeKevent(options) = &cli.command {
         return kevent::serve(options.way).map(|()| true);
     }
+    if let Command::End(options) = &cli.command {
+        return ending::end(options).map(|()| true);
+    }
     if let Command::All(options) = &cli.command {
         return all::run(options);
     }
@@ -80,7 +84,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Libaio(options) => ("libaio", aio::run(aio::Library::Libaio, options)?),
         Command::Posixaio(options) => ("posixaio", aio::run(aio::Library::PosixAio, options)?),
         Command::Kevent(options) => ("kevent", kevent::run(options)?),
-        Command::All(_) | Command::Serve(_) | Command::ServeKevent(_) => {
+        Command::All(_) | Command::End(_) | Command::Serve(_) | Command::ServeKevent(_) => {
             unreachable!("it has no report of its own")
         }
     };

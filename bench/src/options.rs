@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use all::{AllOptions, Part};
 pub(crate) use c_programs::{CapiOptions, CapiWork};
 pub(crate) use calls::{
-    HandoffOptions, HandoffSize, HandoffWork, InlineOptions, InlineWork, ParkedOptions, ParkedWork,
-    Place, QueueOptions, QueueWork,
+    EndOptions, EndPlace, HandoffOptions, HandoffSize, HandoffWork, How, InlineOptions, InlineWork,
+    ParkedOptions, ParkedWork, Place, QueueOptions, QueueWork,
 };
 pub(crate) use compare::{CompareOptions, CompareWay, CompareWork};
 pub(crate) use files::{
@@ -65,6 +65,9 @@ pub(crate) enum Command {
     Posixaio(AioOptions),
     /// The event queue beside epoll: events, timers, idle connections, the same server in four ways.
     Kevent(KeventOptions),
+    /// The program whose end `bench handoff` measures.
+    #[command(hide = true)]
+    End(EndOptions),
     /// The server that `bench kevent` starts.
     #[command(hide = true)]
     ServeKevent(ServeKeventOptions),
@@ -90,6 +93,7 @@ impl Command {
             Self::Capi(options) => &options.common,
             Self::Libaio(options) | Self::Posixaio(options) => &options.common,
             Self::Kevent(options) => &options.common,
+            Self::End(options) => &options.common,
             Self::ServeKevent(options) => &options.common,
             Self::Serve(options) => &options.common,
         }

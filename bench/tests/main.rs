@@ -109,6 +109,10 @@ fn handoff_measures_both_placements() {
     let all = ["submit-follow", "threadlet-follow", "submit-pinned", "threadlet-pinned"];
     assert_eq!(ways(&rows(&object, "handoff-busy")), all);
     assert_eq!(ways(&rows(&object, "handoff-cpu")), ["threadlet-follow", "threadlet-pinned"]);
+    let ends = ["exit", "exec", "setgid"]
+        .iter()
+        .flat_map(|how| ["plain", "follow", "pinned"].map(|place| format!("{how}-{place}")));
+    assert!(ways(&rows(&object, "end-busy")).iter().map(|way| way.to_string()).eq(ends));
     for work in ["handoff", "handoff-busy"] {
         for row in rows(&object, work) {
             if row["way"].as_str().is_some_and(|way| way.starts_with("hop-")) {

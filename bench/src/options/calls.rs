@@ -71,6 +71,7 @@ pub(crate) enum HandoffWork {
     Handoff,
     HandoffBusy,
     HandoffCpu,
+    EndBusy,
     #[value(name = "attach_detach")]
     AttachDetach,
     Idle,
@@ -89,6 +90,8 @@ pub(crate) struct HandoffSize {
     /// Closures that compute, and for how long.
     pub(crate) computing: usize,
     pub(crate) closure: Duration,
+    /// Programs that end on busy CPUs.
+    pub(crate) ending: usize,
     pub(crate) attach: usize,
     /// Windows of idling, and the length of one.
     pub(crate) idle: usize,
@@ -109,6 +112,7 @@ impl HandoffOptions {
             busy: 10,
             computing: 3,
             closure: Duration::from_millis(10),
+            ending: 2,
             attach: 10,
             idle: 2,
             window: Duration::from_millis(50),
@@ -120,11 +124,62 @@ impl HandoffOptions {
             busy: 500,
             computing: 30,
             closure: Duration::from_millis(50),
+            ending: 30,
             attach: 500,
             idle: 5,
             window: Duration::from_secs(1),
         };
         if self.common.quick { quick } else { full }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EndOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[arg(long)]
+    pub(crate) how: How,
+    #[arg(long)]
+    pub(crate) place: EndPlace,
+}
+
+/// What a program with guests does that concerns all its threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum How {
+    Exit,
+    Exec,
+    Setgid,
+}
+
+impl How {
+    pub(crate) const ALL: [Self; 3] = [Self::Exit, Self::Exec, Self::Setgid];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Exit => "exit",
+            Self::Exec => "exec",
+            Self::Setgid => "setgid",
+        }
+    }
+}
+
+/// Whether it has a guest, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EndPlace {
+    Plain,
+    Follow,
+    Pinned,
+}
+
+impl EndPlace {
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Follow, Self::Pinned];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Follow => "follow",
+            Self::Pinned => "pinned",
+        }
     }
 }
 
