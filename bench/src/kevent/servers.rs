@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-use syslet::{Call, CompletionQueue, Queued};
+use syslet::{Attach, Call, CompletionQueue, Queued};
 use syslet_kevent::{Flags, Queue, Source};
 
 use super::answer::{answer, serve as answer_all};
@@ -183,7 +183,8 @@ fn by_calls(listener: &TcpListener) -> io::Result<()> {
 
 /// Each connection is a closure that reads and writes, as a thread would.
 fn by_threadlets(listener: &TcpListener) -> io::Result<()> {
-    let _guard = syslet::attach().map_err(io::Error::other)?;
+    // A thread for each connection: as many as there may be at most.
+    let _guard = Attach::new().max_crew(4096).attach().map_err(io::Error::other)?;
     loop {
         // Waits as the guest itself: nothing else is to be done here.
         let (stream, _) = syslet::net::accept(listener).wait()?;
