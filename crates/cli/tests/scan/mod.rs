@@ -3,3 +3,4 @@
 mod content;
 mod modes;
 mod odd;
+mod told;
