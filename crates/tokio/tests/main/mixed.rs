@@ -40,7 +40,8 @@ async fn one(number: usize, folder: Arc<Folder>, sum: Arc<AtomicUsize>) -> std::
 #[test]
 fn a_thousand_tasks_on_more_workers_than_cpus() {
     let (folder, sum) = (Arc::new(Folder::new()), Arc::new(AtomicUsize::new(0)));
-    let runtime = multi_thread(8);
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = multi_thread(4 * cpus);
     runtime.block_on(async {
         let spawn = |at| tokio::spawn(one(at, Arc::clone(&folder), Arc::clone(&sum)));
         let tasks: Vec<_> = (0..1000).map(spawn).collect();

@@ -27,9 +27,19 @@ fn drain(mut reader: PipeReader, gate: Arc<Gate>) -> std::thread::JoinHandle<Vec
     })
 }
 
+/// Where a task runs.
+#[derive(Debug, Clone, Copy)]
+enum On {
+    Worker,
+    /// The thread that drives the runtime.
+    Driver,
+    /// The same, as a guest.
+    AttachedDriver,
+}
+
 /// A write that is acknowledged and cannot be made before the gate is opened; then the runtime is dropped,
 /// after the file or before it.
-fn acknowledged_write_is_waited_for(runtime: Runtime, on_worker: bool, keep: bool) {
+fn acknowledged_write_is_waited_for(runtime: Runtime, on: On, keep: bool) {
     let (reader, writer) = pipe().expect("a pipe can be made");
     let gate = Arc::new(Gate::new());
     let read = drain(reader, Arc::clone(&gate));
@@ -38,9 +48,12 @@ fn acknowledged_write_is_waited_for(runtime: Runtime, on_worker: bool, keep: boo
         assert_eq!(file.write(&vec![5; MUCH]).await.expect("it is acknowledged"), MUCH);
         keep.then_some(file) // not flushed
     };
-    let kept = match on_worker {
-        true => runtime.block_on(async { timely(tokio::spawn(write)).await.unwrap() }),
-        false => runtime.block_on(timely(write)),
+    let kept = match on {
+        On::Worker => runtime.block_on(async { timely(tokio::spawn(write)).await.unwrap() }),
+        On::Driver => runtime.block_on(timely(write)),
+        On::AttachedDriver => {
+            syslet_tokio::block_on(&runtime, timely(write)).expect("it can be attached")
+        }
     };
     let ended = Arc::new(AtomicBool::new(false));
     let end = std::thread::spawn({
@@ -63,9 +76,11 @@ fn acknowledged_write_is_waited_for(runtime: Runtime, on_worker: bool, keep: boo
 #[test]
 fn acknowledged_writes_are_waited_for() {
     for keep in [false, true] {
-        acknowledged_write_is_waited_for(multi_thread(1), true, keep);
-        acknowledged_write_is_waited_for(multi_thread(1), false, keep);
-        acknowledged_write_is_waited_for(current_thread(), false, keep);
+        acknowledged_write_is_waited_for(multi_thread(1), On::Worker, keep);
+        for on in [On::Driver, On::AttachedDriver] {
+            acknowledged_write_is_waited_for(multi_thread(1), on, keep);
+            acknowledged_write_is_waited_for(current_thread(), on, keep);
+        }
     }
 }
 
