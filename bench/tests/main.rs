@@ -1,6 +1,7 @@
 //! The bench does not rot: each command runs with tiny parameters and says what it should.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -303,4 +304,49 @@ fn kevent_measures_events_timers_idling_and_servers() {
     let servers = rows(&object, "server");
     assert_eq!(ways(&servers), ["epoll", "kevent"]);
     assert!(servers.iter().all(|row| row["per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
+}
+
+/// fio with either library in front, if there is fio.
+#[test]
+fn libaio_and_posixaio_measure_every_work_beside_the_systems() {
+    if skipped() || Command::new("fio").arg("--version").output().is_err() {
+        println!("skipped: there is no fio here");
+        return;
+    }
+    let folder = libraries();
+    for (engine, file) in [("libaio", "libaio.so.1"), ("posixaio", "libsyslet_posix_aio.so")] {
+        let library = folder.join(file);
+        let library = library.to_str().expect("a path of letters");
+        let object = json(&[engine, "--library", library]);
+        check_machine(&object);
+        for work in ["cached", "cold", "direct", "fsync", "slow"] {
+            let rows = rows(&object, work);
+            if work == "slow" && rows.is_empty() {
+                continue; // there is no FUSE: said on standard error
+            }
+            assert_eq!(ways(&rows), ["system", "syslet", "syslet-attached"], "{engine} {work}");
+            assert!(rows[0].get("ratio_median").is_none(), "{engine} {work}");
+            assert!(rows[1..].iter().all(|row| row["ratio_median"].is_f64()), "{engine} {work}");
+            for row in rows {
+                assert!(row["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
+                assert!(
+                    row["remark"].as_str().is_some_and(|said| said.starts_with("submit p99 ")),
+                    "{row}"
+                );
+            }
+        }
+    }
+}
+
+/// A folder with the drop-in libraries: cargo builds them for nobody else.
+fn libraries() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drop-ins");
+    let mut install = xtask::Install::new("/usr".into());
+    install.release = !cfg!(debug_assertions);
+    let test = std::env::current_exe().expect("the test has a file");
+    install.target_dir = test.ancestors().nth(3).map(PathBuf::from);
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    install.libaio(&folder).expect("the library can be built");
+    install.posix_aio(&folder).expect("the library can be built");
+    folder
 }

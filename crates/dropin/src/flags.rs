@@ -21,7 +21,7 @@ static LEFT: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
 /// A directory has `O_PATH`, because it is good for no transfer either, and what has no positions [`STREAM`].
 ///
 /// Old flags are a wrong guess, and must cost time only: the number may name another file by now, and others may
-/// change its flags.
+/// change its flags. Before something is refused because of them, [`forget`] them.
 ///
 /// # Blocking
 ///
@@ -52,6 +52,16 @@ fn look(number: i32, place: usize) -> i32 {
     flags
 }
 
+/// Has a descriptor asked when its flags are needed next: for who is about to refuse something because of old ones.
+///
+/// # Blocking
+///
+/// Never.
+#[cold]
+pub fn forget(number: i32) {
+    LEFT[number as usize % NUMBERS].store(0, Ordering::Relaxed);
+}
+
 /// True if a descriptor has no positions now: a pipe, a socket, or one of the kernel's own kind.
 pub fn is_stream(number: i32) -> bool {
     descriptor::stat(number).is_ok_and(|stat| is_stream_mode(stat.mode & libc::S_IFMT))
@@ -78,6 +88,9 @@ mod tests {
         let stays = (0..USES).take_while(|_| status_flags(number) & libc::O_NONBLOCK == 0).count();
         assert_eq!(stays, USES as usize, "they are remembered");
         assert_ne!(status_flags(number) & libc::O_NONBLOCK, 0, "but not for ever");
+        descriptor::set_status_flags(number, 0);
+        forget(number);
+        assert_eq!(status_flags(number), libc::O_RDONLY | STREAM);
 
         let folder = File::open("/").expect("there is one");
         assert_ne!(status_flags(folder.as_raw_fd()) & libc::O_PATH, 0);

@@ -28,12 +28,10 @@ fn cancel(context: &Arc<Context>, address: usize, iocb: usize, event: usize) -> 
     if block.key != 0 || mode == Mode::Dead {
         return error(libc::EINVAL);
     }
-    let found = context.state().take_parked(iocb as u64);
+    let found = context.state().take_away(iocb as u64);
     match found {
-        Some(late) => {
-            late.cancel();
-            error(libc::EINPROGRESS)
-        }
+        Some(away) if away.cancel() => error(libc::EINPROGRESS),
+        Some(_) => error(libc::EINVAL),
         // It may have been the kernel's before the context was ours.
         None if context.backed => kernel::io_cancel(context.kernel, iocb, event),
         None => error(libc::EINVAL),

@@ -17,13 +17,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use syslet_dropin::call::{Late, lock};
+use syslet_dropin::call::lock;
 use syslet_dropin::life;
 use syslet_dropin::report::{Begun, Kind, Library, Report, Way};
 use syslet_sys::futex;
 use syslet_sys::uapi::{IoEvent, Iocb, Timespec};
 
 use crate::abi::{self, error};
+use crate::away::Away;
 use crate::change::{Kick, Traffic};
 use crate::ring::Ring;
 
@@ -88,10 +89,10 @@ pub(crate) struct State {
     pub(crate) draining: bool,
     /// Requests that are over, but whose eventfd is still to be told.
     pub(crate) telling: u32,
-    /// Requests that can be cancelled, by the address of the program's block and their numbers: a block may be
-    /// submitted again while its first request waits.
-    pub(crate) parked: BTreeMap<(u64, u64), Arc<Late>>,
-    /// Numbers requests that may become `parked`.
+    /// Requests that the engine has, by the address of the program's block and their numbers: a block may be submitted
+    /// again while its first request waits.
+    pub(crate) away: BTreeMap<(u64, u64), Arc<Away>>,
+    /// Numbers requests.
     last: u64,
 }
 
@@ -106,14 +107,13 @@ pub(crate) struct Op {
     pub(crate) kind: Kind,
     /// See [`State::owed`].
     pub(crate) owed: bool,
-    /// Its number, if it may be parked; else 0.
     pub(crate) number: u64,
 }
 
 impl Op {
-    pub(crate) fn new(iocb: &Iocb, obj: u64, owed: bool) -> Self {
+    pub(crate) fn new(iocb: &Iocb, obj: u64, owed: bool, number: u64) -> Self {
         let (eventfd, kind) = (abi::eventfd(iocb), abi::kind_of(iocb.opcode));
-        Self { data: iocb.data, obj, eventfd, begun: REPORT.begin(), kind, owed, number: 0 }
+        Self { data: iocb.data, obj, eventfd, begun: REPORT.begin(), kind, owed, number }
     }
 }
 
@@ -149,7 +149,7 @@ impl Context {
             capacity: capacity(len as u32),
             waiters: 0,
             least: u32::MAX,
-            parked: BTreeMap::new(),
+            away: BTreeMap::new(),
             last: 0,
         };
         Self {
@@ -234,9 +234,9 @@ impl Context {
         Ok(())
     }
 
-    /// Makes room for the event of a request.
+    /// Makes room for the event of a request; gives the request's number.
     #[inline]
-    pub(crate) fn reserve(&self, owed: bool) -> Result<(), isize> {
+    pub(crate) fn reserve(&self, owed: bool) -> Result<u64, isize> {
         let mut state = self.state();
         let Some(ring) = &state.ring else { return Err(error(libc::EINVAL)) };
         if self.mode() == Mode::Dead {
@@ -247,7 +247,8 @@ impl Context {
         }
         state.inflight += 1;
         state.owed += u32::from(owed);
-        Ok(())
+        state.last += 1;
+        Ok(state.last)
     }
 
     /// A request for which room was made was not accepted after all.
@@ -267,8 +268,8 @@ impl Context {
         let mut state = self.state();
         state.inflight -= 1;
         state.owed -= u32::from(op.owed);
-        if op.number != 0 {
-            state.parked.remove(&(op.obj, op.number));
+        if way != Way::Inline {
+            state.away.remove(&(op.obj, op.number));
         }
         if self.mode() != Mode::Dead
             && let Some(ring) = &mut state.ring
@@ -354,17 +355,19 @@ impl State {
         self.ring.as_ref().map_or(0, Ring::filled)
     }
 
-    /// A number for a request that may be parked.
-    pub(crate) fn new_number(&mut self) -> u64 {
-        self.last += 1;
-        self.last
+    /// Takes out the request of a block, if the engine has it: the oldest, as the kernel does.
+    pub(crate) fn take_away(&mut self, obj: u64) -> Option<Arc<Away>> {
+        let (key, _) = self.away.range((obj, 0)..=(obj, u64::MAX)).next()?;
+        let key = *key;
+        self.away.remove(&key)
     }
 
-    /// Takes out the request of a block that can be cancelled: the oldest, as the kernel does.
-    pub(crate) fn take_parked(&mut self, obj: u64) -> Option<Arc<Late>> {
-        let (key, _) = self.parked.range((obj, 0)..=(obj, u64::MAX)).next()?;
-        let key = *key;
-        self.parked.remove(&key)
+    /// Takes out those that end when their context does: what waits for others. The rest is made, and waited for.
+    pub(crate) fn take_parked(&mut self) -> Vec<Arc<Away>> {
+        let (parked, away) =
+            std::mem::take(&mut self.away).into_iter().partition(|(_, away)| away.is_parked());
+        self.away = away;
+        BTreeMap::into_values(parked).collect()
     }
 }
 

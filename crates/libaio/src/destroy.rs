@@ -8,7 +8,8 @@ use crate::context::{Context, Mode};
 use crate::kernel;
 use crate::register::register;
 
-/// `io_destroy(2)`, with its error number as an answer. Cancels what can be, and waits for the rest.
+/// `io_destroy(2)`, with its error number as an answer. Cancels what waits for others, and waits for the rest: the
+/// kernel would have made reads and writes of files before.
 ///
 /// Until it has ended the context stays entered, and dead: whoever names it meanwhile has `EINVAL`, as from the
 /// kernel, which still has a context of that name.
@@ -26,12 +27,12 @@ pub(crate) fn io_destroy(address: usize) -> isize {
     context.set_mode(Mode::Dead);
     context.move_to(0);
     context.ring_bell();
-    let parked: Vec<_> = std::mem::take(&mut state.parked).into_values().collect();
+    let parked = state.take_parked();
     drop(state);
     drop(gate);
     context.wake(true);
-    for late in parked {
-        late.cancel();
+    for away in parked {
+        away.cancel();
     }
     let register = register();
     if context.backed {

@@ -4,7 +4,8 @@
 //! - A context begins as one of the kernel's (`context.rs`). As long as it is given only what the kernel does
 //!   asynchronously, `O_DIRECT`, fsync and polls, it stays one, and calls are passed on (`kernel.rs`).
 //! - At its first buffered request (`change.rs`) its ring is replaced by one of ours at the same address
-//!   (`ring.rs`); from then on requests are tried on the spot, and what would wait is the engine's (`work.rs`).
+//!   (`ring.rs`); from then on requests are tried on the spot (`work.rs`), and what would wait is the engine's
+//!   (`away.rs`).
 //!
 //! # Safety
 //!
@@ -20,6 +21,7 @@
 //! Functions are `extern "C"`, so nothing unwinds into the program: a panic ends the process.
 
 mod abi;
+mod away;
 mod cancel;
 mod change;
 mod context;

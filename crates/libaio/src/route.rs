@@ -12,7 +12,7 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use syslet_dropin::flags::{STREAM, status_flags};
+use syslet_dropin::flags::{STREAM, forget, status_flags};
 use syslet_dropin::memory;
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{IoEvent, Iocb};
@@ -53,6 +53,14 @@ pub(crate) fn route(iocb: &Iocb) -> Route {
         POLL if is_bare(iocb) && iocb.buf <= 0xffff && is_open(iocb) => Route::Poll,
         _ => Route::Kernel,
     }
+}
+
+/// Looks at a request that would be refused once more: the number may have named something else when its flags were
+/// asked for.
+#[cold]
+pub(crate) fn anew(iocb: &Iocb) -> Route {
+    forget(iocb.descriptor as i32);
+    route(iocb)
 }
 
 /// True if nothing is said of an extent.

@@ -3,10 +3,9 @@
 #![allow(unsafe_code, reason = "makes the calls that requests ask for; the program's duties")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::{Call, Ret};
-use syslet_dropin::call::{Late, Started, start as start_call};
+use syslet_dropin::call::start as start_call;
 use syslet_dropin::flags::{STREAM, is_stream};
 use syslet_dropin::report::Way;
 use syslet_dropin::writes::{Write, is_in_ram, try_now};
@@ -14,6 +13,7 @@ use syslet_dropin::{attach, launch, memory};
 use syslet_sys::uapi::{Iocb, nr};
 
 use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, error, reads};
+use crate::away::Away;
 use crate::change::drain;
 use crate::context::{Context, Mode, Op};
 use crate::route::{self, Route, vectors};
@@ -27,6 +27,7 @@ pub(crate) fn start(
     obj: u64,
     way: Route,
 ) -> Result<(), isize> {
+    let way = if way == Route::Kernel { route::anew(iocb) } else { way };
     if way == Route::Kernel {
         return refuse(context, iocb, obj, libc::EINVAL);
     }
@@ -37,8 +38,8 @@ pub(crate) fn start(
         unsafe { memory::write(key, 0u32) }.map_err(|_| error(libc::EFAULT))?;
     }
     let owed = matches!(way, Route::Buffered { .. });
-    context.reserve(owed)?;
-    let op = Op::new(iocb, obj, owed);
+    let number = context.reserve(owed)?;
+    let op = Op::new(iocb, obj, owed, number);
     match way {
         Route::Buffered { flags } => return transfer(context, iocb, op, flags),
         Route::Direct => direct(context, iocb, op),
@@ -133,6 +134,12 @@ fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(
     if !is_stream && let Some(answer) = now() {
         return inline(context, iocb, &op, answer);
     }
+    // What is known of the descriptor may be old, and once the call is away its error is an event. A guest's is made
+    // here, most likely.
+    if !attach::is_wanted() && route::anew(iocb) == Route::Kernel {
+        context.unreserve(op.owed);
+        return refuse(context, iocb, op.obj, libc::EINVAL);
+    }
     let Some(transfer) = transfer_of(iocb) else {
         context.unreserve(op.owed);
         return Err(error(libc::EFAULT));
@@ -163,22 +170,6 @@ fn transfer(context: &Arc<Context>, iocb: &Iocb, op: Op, flags: i32) -> Result<(
     answer.map_or(Ok(()), |answer| inline(context, iocb, &op, answer))
 }
 
-/// Notes a call that waits without a thread, so that it can be cancelled.
-fn park(context: &Arc<Context>, op: &Op, late: Arc<Late>, over: &AtomicBool) {
-    let mut state = context.state();
-    // If it is over already, it was taken out before it was put in.
-    if over.load(Ordering::SeqCst) {
-        return;
-    }
-    if context.mode() == Mode::Dead {
-        // Destroyed meanwhile, which has cancelled what it found and waits for the rest.
-        drop(state);
-        late.cancel();
-        return;
-    }
-    state.parked.insert((op.obj, op.number), late);
-}
-
 /// Has the engine make a call; gives its answer, if it has one at once.
 fn send(
     context: &Arc<Context>,
@@ -188,38 +179,21 @@ fn send(
     stream: bool,
 ) -> Option<isize> {
     let call = transfer.call();
-    let descriptor = transfer.args[0] as i32;
-    let mut op = op;
-    if stream {
-        op.number = context.state().new_number();
-    }
+    let written = (writes && !stream).then_some(transfer.args[0] as i32);
     let way = if stream { Way::Parked } else { Way::Away };
-    let over = Arc::new(AtomicBool::new(false));
+    let away = Away::new(context, op, way, written);
     let then = || {
-        let (context, over) = (Arc::clone(context), Arc::clone(&over));
-        if writes && !stream {
-            writes::enter(descriptor);
-        }
+        away.enter();
+        let away = Arc::clone(&away);
         move |ret: Ret| {
             drop(transfer.vectors);
-            if writes && !stream {
-                writes::leave(descriptor);
-            }
-            over.store(true, Ordering::SeqCst);
-            context.complete(&op, answer_of(ret.raw()) as i64, way);
+            away.end(answer_of(ret.raw()) as i64);
         }
     };
-    // SAFETY: the program's duties: the memory is the request's until its event; the vectors are kept.
-    match unsafe { start_call(call, then) } {
-        Started::Done(ret) => Some(answer_of(ret.raw())),
-        Started::Pending(late) => {
-            if stream {
-                park(context, &op, late, &over);
-            }
-            None
-        }
-        Started::Refused => Some(error(libc::EINVAL)),
-    }
+    // SAFETY: the program's duties: the memory is the request's until its event, and if that comes before the call's
+    // end the call is not made; the vectors are kept.
+    let started = unsafe { start_call(call, then) };
+    away.follow(started).map(answer_of)
 }
 
 /// As the kernel turns answers into events.
@@ -316,15 +290,15 @@ fn direct(context: &Arc<Context>, iocb: &Iocb, op: Op) {
 fn sync(context: &Arc<Context>, iocb: &Iocb, op: Op) {
     let number = if iocb.opcode == FSYNC { libc::SYS_fsync } else { libc::SYS_fdatasync };
     let call = Call::new(number as usize, [iocb.descriptor as usize]);
+    let away = Away::new(context, op, Way::Away, None);
     let then = || {
-        let context = Arc::clone(context);
-        move |ret: Ret| context.complete(&op, answer_of(ret.raw()) as i64, Way::Away)
+        let away = Arc::clone(&away);
+        move |ret: Ret| away.end(answer_of(ret.raw()) as i64)
     };
     // SAFETY: it names no memory.
-    match unsafe { start_call(call, then) } {
-        Started::Done(ret) => context.complete(&op, ret.raw() as i64, Way::Inline),
-        Started::Pending(_) => {}
-        Started::Refused => context.complete(&op, error(libc::EINVAL) as i64, Way::Inline),
+    let started = unsafe { start_call(call, then) };
+    if let Some(answer) = away.follow(started) {
+        context.complete(&op, answer as i64, Way::Inline);
     }
 }
 
@@ -336,8 +310,7 @@ struct Entry {
     found: u16,
 }
 
-fn poll(context: &Arc<Context>, iocb: &Iocb, mut op: Op) {
-    op.number = context.state().new_number();
+fn poll(context: &Arc<Context>, iocb: &Iocb, op: Op) {
     let (descriptor, events) = (iocb.descriptor as i32, iocb.buf as u16);
     let entry = Box::into_raw(Box::new(Entry { descriptor, events, found: 0 }));
     // As a number: the closure goes to another thread.
@@ -353,19 +326,15 @@ fn poll(context: &Arc<Context>, iocb: &Iocb, mut op: Op) {
         }
     };
     let call = Call::new(nr::POLL, [at, 1, usize::MAX]);
-    let over = Arc::new(AtomicBool::new(false));
+    let away = Away::new(context, op, Way::Parked, None);
     let then = || {
-        let (context, over) = (Arc::clone(context), Arc::clone(&over));
-        move |ret: Ret| {
-            over.store(true, Ordering::SeqCst);
-            context.complete(&op, result(ret.raw()), Way::Parked);
-        }
+        let away = Arc::clone(&away);
+        move |ret: Ret| away.end(result(ret.raw()))
     };
     // SAFETY: the entry is a box that is freed when the call has ended.
-    match unsafe { start_call(call, then) } {
-        Started::Done(ret) => context.complete(&op, result(ret.raw()), Way::Inline),
-        Started::Pending(late) => park(context, &op, late, &over),
-        Started::Refused => context.complete(&op, result(error(libc::EINVAL)), Way::Inline),
+    let started = unsafe { start_call(call, then) };
+    if let Some(answer) = away.follow(started) {
+        context.complete(&op, result(answer), Way::Inline);
     }
 }
 

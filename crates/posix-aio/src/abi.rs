@@ -169,6 +169,7 @@ unsafe fn slice<'a>(at: *const *const Aiocb, count: usize) -> &'a [*const Aiocb]
 static LOADED: extern "C" fn() = {
     extern "C" fn loaded() {
         crate::REPORT.open();
+        begin::take_setting();
         // The C library has a thread for each, which keeps the process alive.
         syslet::last_waits_for(crate::desk::any_outstanding);
     }

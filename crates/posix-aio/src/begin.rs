@@ -21,8 +21,8 @@ use crate::request::{Request, What};
 use crate::sigpipe::without_sigpipe;
 use crate::sync::Sync;
 
-/// Most requests that are outstanding at a time: their memory is what bounds them.
-const MOST: usize = 1 << 20;
+/// Most requests that are outstanding at a time: their memory is what bounds them. Tests have fewer.
+static MOST: AtomicUsize = AtomicUsize::new(1 << 20);
 /// Largest `aio_reqprio`: the kernel's and glibc's AIO_PRIO_DELTA_MAX.
 const PRIORITIES: c_int = 20;
 /// Where the addresses of programs end, with pages of four levels: the kernel's TASK_SIZE_MAX.
@@ -57,12 +57,24 @@ pub(crate) fn fail(block: Block, errno: c_int, group: Option<&Arc<Group>>) -> Re
     Ok(())
 }
 
+/// Takes what a test says of [`MOST`].
+pub(crate) fn take_setting() {
+    let most = std::env::var("SYSLET_TEST_AIO_MOST").ok();
+    if let Some(most) = most.and_then(|most| most.parse().ok()) {
+        MOST.store(most, Ordering::Relaxed);
+    }
+}
+
+fn are_too_many() -> bool {
+    OUTSTANDING.load(Ordering::Relaxed) >= MOST.load(Ordering::Relaxed)
+}
+
 fn check(block: Block) -> Result<(), Refused> {
     if !(0..=PRIORITIES).contains(&block.priority()) {
         block.refuse(libc::EINVAL);
         return Err(Refused(libc::EINVAL));
     }
-    if OUTSTANDING.load(Ordering::Relaxed) >= MOST {
+    if are_too_many() {
         block.refuse(libc::EAGAIN);
         return Err(Refused(libc::EAGAIN));
     }
@@ -216,7 +228,7 @@ pub(crate) fn sync(block: Block, sync: Sync) -> Result<(), Refused> {
     if descriptor::status_flags(asked.descriptor) < 0 {
         return Err(Refused(libc::EBADF));
     }
-    if OUTSTANDING.load(Ordering::Relaxed) >= MOST {
+    if are_too_many() {
         return Err(Refused(libc::EAGAIN));
     }
     block.open();

@@ -1,9 +1,13 @@
-/* aio COUNT [then ...]: reads COUNT blocks of this file by aio_read, writes none; then as it is told: `fork` does the
+/* aio COUNT [then ...]: reads COUNT blocks of this file by aio_read (or io_submit: LIBAIO), writes none; then as it is told: `fork` does the
    same in a child, `exec` again in a new image, `daemon` in a process that nobody waits for, `threads` in four threads,
    `pipe` reads a pipe that waits, `bad` a descriptor that there is not, `kill` ends by SIGKILL, `guest` says by its
    status whether it is one: its kernel thread is another then. */
 #define _GNU_SOURCE
+#ifdef LIBAIO
+#include <libaio.h>
+#else
 #include <aio.h>
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,6 +20,26 @@
 static int count;
 static const char *self;
 
+#ifdef LIBAIO
+/* A context of its own for each: a child has none of its parent's. */
+static void one(int fd, int error)
+{
+	char bytes[64];
+	io_context_t context = 0;
+	struct iocb iocb, *list[] = { &iocb };
+	struct io_event event;
+	io_prep_pread(&iocb, fd, bytes, sizeof bytes, 0);
+	if (io_setup(1, &context))
+		exit(10);
+	int answer = io_submit(context, 1, list);
+	if (answer != (error ? -error : 1))
+		exit(11);
+	if (answer == 1 && (io_getevents(context, 1, 1, &event, NULL) != 1 || (long)event.res <= 0))
+		exit(12);
+	if (io_destroy(context))
+		exit(13);
+}
+#else
 static void one(int fd, int error)
 {
 	char bytes[64];
@@ -29,6 +53,7 @@ static void one(int fd, int error)
 	if (aio_error(&cb) != error)
 		exit(11);
 }
+#endif
 
 static void *all(void *nothing)
 {

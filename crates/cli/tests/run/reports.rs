@@ -6,7 +6,7 @@ use super::util::{aio, both_libraries, run, run_sh};
 use crate::util::{assert_code, skipped, stderr, stdout, syslet};
 
 /// How often the program has read, by what was done and how.
-fn counts(report: &Value, library: &str) -> Vec<(String, u64)> {
+pub(crate) fn counts(report: &Value, library: &str) -> Vec<(String, u64)> {
     let operations = report[library]["operations"].as_array().unwrap();
     let one = |cell: &Value| {
         let name = format!("{} {}", cell["kind"].as_str().unwrap(), cell["way"].as_str().unwrap());

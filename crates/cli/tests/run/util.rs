@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use xtask::Install;
 
-use crate::util::assert_code;
+use crate::util::{assert_code, skipped};
 
 /// The folder with the libraries: cargo builds them for nobody else.
 pub(crate) fn libraries() -> &'static Path {
@@ -41,10 +41,15 @@ pub(crate) fn both_libraries() -> TempDir {
 /// `syslet run` of the POSIX drop-in with these options. Signals do what they do by default, also where the
 /// tests are run in the background, which has the shell ignore some of them.
 pub(crate) fn run(options: &[&str]) -> Command {
+    run_with("--posix-aio", libraries(), options)
+}
+
+/// The same of a library that is in a folder.
+pub(crate) fn run_with(library: &str, folder: &Path, options: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=HUP,INT,QUIT,PIPE,TERM", env!("CARGO_BIN_EXE_syslet")]);
-    command.args(["run", "--posix-aio"]).args(options).arg("--").stdin(Stdio::null());
-    command.env("SYSLET_LIBDIR", libraries()).env_remove("LD_PRELOAD");
+    command.args(["run", library]).args(options).arg("--").stdin(Stdio::null());
+    command.env("SYSLET_LIBDIR", folder).env_remove("LD_PRELOAD");
     command
 }
 
@@ -55,9 +60,21 @@ pub(crate) fn run_sh(options: &[&str], script: &str) -> Command {
     command
 }
 
-/// A C program that reads and writes by POSIX AIO; see `tests/c/aio.c`.
+/// A C program that reads by POSIX AIO; see `tests/c/aio.c`.
 pub(crate) fn aio(linking: &[&str]) -> PathBuf {
-    let name = format!("cli-aio{}", linking.concat());
+    compiled(&format!("cli-aio{}", linking.concat()), linking)
+}
+
+/// The same program by libaio; `None`, and a line, if that is not installed.
+pub(crate) fn libaio() -> Option<PathBuf> {
+    if !Path::new("/usr/include/libaio.h").exists() {
+        skipped("there is no libaio.h here");
+        return None;
+    }
+    Some(compiled("cli-libaio", &["-DLIBAIO", "-Wl,--no-as-needed", "-laio"]))
+}
+
+fn compiled(name: &str, linking: &[&str]) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/aio.c");
     let mut cc = Command::new("cc");

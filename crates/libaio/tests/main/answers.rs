@@ -1,12 +1,14 @@
 //! Answers to good and bad requests, line by line.
 
-use crate::util::{Library, command, compile, finish, scratch};
+use syslet_dropin::report::{Kind, Way};
 
-fn compare(library: Library) {
+use crate::util::{Library, Report, command, compile, count, finish, scratch};
+
+fn compare(library: Library, what: &str) {
     let Some(program) = compile("answers") else { return };
     let run = |library| {
         let folder = scratch();
-        finish(command(library, &program).arg(folder.path())).assert_good()
+        finish(command(library, &program).arg(folder.path()).arg(what)).assert_good()
     };
     let (expected, found) = (run(Library::System), run(library));
     let mut round = "";
@@ -15,14 +17,44 @@ fn compare(library: Library) {
         assert_eq!(found, expected, "in {round}");
     }
     assert_eq!(found.lines().count(), expected.lines().count());
+    assert!(!found.is_empty(), "{what} says nothing");
 }
 
 #[test]
 fn every_answer_is_the_systems() {
-    compare(Library::Ours);
+    compare(Library::Ours, "rounds");
 }
 
 #[test]
 fn every_answer_is_the_systems_where_submitters_are_guests() {
-    compare(Library::Attached);
+    compare(Library::Attached, "rounds");
+}
+
+/// Those of contexts behind which there is none of the kernel's.
+#[test]
+fn every_answer_is_the_systems_behind_many_contexts() {
+    compare(Library::Ours, "many");
+    compare(Library::Attached, "many");
+}
+
+/// What is known of a descriptor's number may be old. (A guest makes such a call, and whether that is handed off is
+/// chance.)
+#[test]
+fn a_number_that_names_something_else_by_now_is_refused_as_by_the_system() {
+    compare(Library::Ours, "reused");
+}
+
+/// The calls by number are ours, and say what the system's say.
+#[test]
+fn calls_by_number_are_served() {
+    compare(Library::Ours, "numbers");
+    let Some(program) = compile("answers") else { return };
+    let folder = scratch();
+    let report = Report::new(folder.path());
+    let mut numbers = command(Library::Ours, &program);
+    finish(report.tell(numbers.arg(folder.path()).arg("numbers"))).assert_good();
+    let summary = report.read();
+    // Its one read was not the kernel's.
+    assert_eq!(count(&summary, &[Kind::Read], None), 1, "{summary}");
+    assert_eq!(count(&summary, &[Kind::Read], Some(Way::Kernel)), 0, "{summary}");
 }

@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::util::{LIMIT, Library, command, finish, has, scratch, wait};
+use syslet_dropin::report::{Kind, Way};
+
+use crate::util::{LIMIT, Library, Report, command, count, finish, has, scratch, wait};
 
 /// Rows that are acknowledged before the server is killed.
 const ROWS: usize = 300;
@@ -32,7 +34,7 @@ fn set_up(folder: &Path) {
     finish(&mut install).assert_good();
 }
 
-fn start(library: Library, folder: &Path, method: &str) -> Server {
+fn start(library: Library, folder: &Path, method: &str, report: &Report) -> Server {
     let (socket, log) = (folder.join("socket"), folder.join("log.err"));
     let mut server = command(library, "/usr/sbin/mariadbd");
     server.args(["--no-defaults", "--user=root", "--skip-networking", "--skip-grant-tables"]);
@@ -47,7 +49,7 @@ fn start(library: Library, folder: &Path, method: &str) -> Server {
     server.arg(format!("--pid-file={}", folder.join("pid").display()));
     server.arg(format!("--log-error={}", log.display()));
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = server.spawn().expect("the server starts");
+    let child = report.tell(&mut server).spawn().expect("the server starts");
     let mut server = Server { child, socket, log };
     let end = Instant::now() + LIMIT;
     while query(&server, "SELECT 1").is_none() {
@@ -112,16 +114,33 @@ fn end(mut server: Server) {
 fn survives(library: Library, method: &str) {
     let folder = scratch();
     set_up(folder.path());
-    let server = start(library, folder.path(), method);
+    let report = Report::new(folder.path());
+    let server = start(library, folder.path(), method, &report);
     let log = log_of(&server);
     assert!(log.contains("Using Linux native AIO"), "{log}");
     assert_eq!(load_and_kill(server), ROWS);
-    let server = start(library, folder.path(), method);
+    let server = start(library, folder.path(), method, &report);
     let rows = query(&server, "SELECT COUNT(*) FROM t.t").expect("it has recovered");
     assert!(rows.parse::<usize>().is_ok_and(|rows| rows >= ROWS), "{rows} of {ROWS} rows");
     let checked = query(&server, "CHECK TABLE t.t EXTENDED").expect("it answers");
     assert!(checked.contains("OK"), "{checked}");
     end(server);
+    assert_counts(&report, library, method);
+}
+
+/// Of ours, that it was asked: past the cache by the kernel, else by itself.
+fn assert_counts(report: &Report, library: Library, method: &str) {
+    let summary = report.read();
+    println!("{library:?} {method}:\n{summary}");
+    let kinds = [Kind::Read, Kind::Readv, Kind::Write, Kind::Writev];
+    let all = count(&summary, &kinds, None);
+    let kernel = count(&summary, &kinds, Some(Way::Kernel));
+    match (library, method) {
+        (Library::System, _) => assert_eq!(all, 0, "{summary}"),
+        // A table's file may be opened without it for a moment.
+        (_, "O_DIRECT") => assert!(kernel > 20, "{summary}"),
+        _ => assert!(all > 20 && kernel == 0, "{summary}"),
+    }
 }
 
 #[test]

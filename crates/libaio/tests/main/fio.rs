@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use syslet_dropin::report::{Kind, Summary, VARIABLE, Way};
+use syslet_dropin::report::{Kind, Summary, Way};
 
 use crate::killed::soak;
-use crate::util::{Library, command, finish, has, scratch};
+use crate::util::{Library, Report, command, count, finish, has, scratch};
 
 const ALL: [Library; 3] = [Library::System, Library::Ours, Library::Attached];
 
 /// Runs a job; what went through, for ours.
 fn run(library: Library, folder: &Path, options: &[&str]) -> Option<Summary> {
-    let report = folder.join("report");
+    let report = (library != Library::System).then(|| Report::new(folder));
     let mut fio = command(library, "fio");
     fio.args([
         "--name=job",
@@ -22,19 +22,12 @@ fn run(library: Library, folder: &Path, options: &[&str]) -> Option<Summary> {
         "--verify_fatal=1",
     ]);
     fio.arg(format!("--directory={}", folder.display())).args(options);
-    if library != Library::System {
-        Summary::create(&report).expect("a report can be made");
-        fio.env(VARIABLE, &report);
+    if let Some(report) = &report {
+        report.tell(&mut fio);
     }
     let output = finish(&mut fio).assert_good();
     assert!(output.contains("err= 0"), "{output}");
-    (library != Library::System).then(|| Summary::read(&report).expect("it is one"))
-}
-
-fn count(summary: &Summary, kind: Kind, way: Option<Way>) -> u64 {
-    let cells = summary.libraries.iter().flat_map(|library| &library.cells);
-    let wanted = cells.filter(|cell| cell.kind == kind && way.is_none_or(|way| cell.way == way));
-    wanted.map(|cell| cell.count).sum()
+    report.map(|report| report.read())
 }
 
 fn verified(direct: &str, block: &str, more: &[&str]) {
@@ -48,10 +41,10 @@ fn verified(direct: &str, block: &str, more: &[&str]) {
             continue;
         };
         println!("{library:?}:\n{summary}");
-        let [writes, reads] = [Kind::Write, Kind::Read].map(|kind| count(&summary, kind, None));
+        let [writes, reads] = [Kind::Write, Kind::Read].map(|kind| count(&summary, &[kind], None));
         // Every block is written and read back.
         assert!(writes > 100 && reads >= writes, "{summary}");
-        let kernel = count(&summary, Kind::Write, Some(Way::Kernel));
+        let kernel = count(&summary, &[Kind::Write], Some(Way::Kernel));
         assert_eq!(kernel, if direct == "--direct=1" { writes } else { 0 }, "{summary}");
     }
 }
@@ -86,7 +79,7 @@ fn cached_reads_do_not_hop() {
     let folder = scratch();
     let options = ["--rw=randread", "--bs=4k", "--direct=0", "--invalidate=0", "--pre_read=1"];
     let Some(summary) = run(Library::Ours, folder.path(), &options) else { return };
-    let [all, inline] = [None, Some(Way::Inline)].map(|way| count(&summary, Kind::Read, way));
+    let [all, inline] = [None, Some(Way::Inline)].map(|way| count(&summary, &[Kind::Read], way));
     assert!(all == 3072 && inline * 100 >= all * 99, "{summary}");
 }
 

@@ -3,10 +3,28 @@
 use std::fs;
 use std::path::Path;
 
-use crate::util::{Library, command, finish, has, scratch};
+use syslet_dropin::report::{Kind, Way};
+
+use crate::util::{Library, Report, command, count, finish, has, scratch};
 
 const BOTH: [Library; 2] = [Library::System, Library::Ours];
 const SIZE: usize = 16 << 20;
+/// What qemu asks for is one or the other, by the number of its buffers.
+const READS: [Kind; 2] = [Kind::Read, Kind::Readv];
+const WRITES: [Kind; 2] = [Kind::Write, Kind::Writev];
+const SYNCS: [Kind; 2] = [Kind::Fsync, Kind::Fdsync];
+
+/// Of ours, how often something went through it. It is all past the cache, so the kernel's.
+#[track_caller]
+fn assert_counts(report: &Report, library: Library, least: &[([Kind; 2], u64)]) {
+    let summary = report.read();
+    for (kinds, least) in least {
+        let all = count(&summary, kinds, None);
+        let kernel = count(&summary, kinds, Some(Way::Kernel));
+        let least = if library == Library::System { 0 } else { *least };
+        assert!(all >= least && kernel == all, "{library:?}: {kinds:?}: {summary}");
+    }
+}
 
 /// An image of many contents.
 fn image(folder: &Path) -> std::path::PathBuf {
@@ -29,15 +47,17 @@ fn qemu_bench_runs_with_native_aio() {
     for library in BOTH {
         let folder = scratch();
         let image = image(folder.path());
+        let report = Report::new(folder.path());
         for options in [
             &["-c", "3000", "-d", "32"][..],
             &["-c", "600", "-d", "16", "-w", "--flush-interval=64"],
         ] {
             let mut bench = command(library, "qemu-img");
             bench.args(["bench", "-n", "-t", "none", "-f", "raw"]).args(options).arg(&image);
-            let output = finish(&mut bench).assert_good();
+            let output = finish(report.tell(&mut bench)).assert_good();
             assert!(output.contains("Run completed"), "{output}");
         }
+        assert_counts(&report, library, &[(READS, 3000), (WRITES, 600), (SYNCS, 8)]);
     }
 }
 
@@ -59,7 +79,10 @@ fn qemu_convert_copies_every_byte() {
         };
         let mut convert = command(library, "qemu-img");
         convert.args(["convert", "--image-opts", "--target-image-opts", "-n", "-m", "8", "-W"]);
-        finish(convert.arg(native(&image)).arg(native(&copy))).assert_good();
+        let report = Report::new(folder.path());
+        finish(report.tell(convert.arg(native(&image)).arg(native(&copy)))).assert_good();
+        // In pieces of 2 MiB at most.
+        assert_counts(&report, library, &[(READS, 8), (WRITES, 8)]);
         finish(
             command(library, "qemu-img")
                 .arg("compare")

@@ -3,6 +3,7 @@
 //! What a machine lacks (fio, qemu-img, MariaDB, FUSE) is not tested there, and a line says so.
 
 mod answers;
+mod cancels;
 mod databases;
 mod edges;
 mod fio;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use syslet_dropin::report::{Kind, Summary, VARIABLE, Way};
 use xtask::Install;
 
 /// No command takes longer: what does, hangs.
@@ -149,4 +150,33 @@ pub(crate) fn wait(child: &mut Child) -> Option<ExitStatus> {
     child.kill().expect("it is our child");
     child.wait().expect("it is our child");
     None
+}
+
+/// A report of what goes through our library, in commands that are told of it.
+#[derive(Debug)]
+pub(crate) struct Report(PathBuf);
+
+impl Report {
+    /// A new one in a folder.
+    pub(crate) fn new(folder: &Path) -> Self {
+        let path = folder.join("report");
+        Summary::create(&path).expect("a report can be made");
+        Self(path)
+    }
+
+    pub(crate) fn tell<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env(VARIABLE, &self.0)
+    }
+
+    pub(crate) fn read(&self) -> Summary {
+        Summary::read(&self.0).expect("it is one")
+    }
+}
+
+/// How often something was done, in one way or in all.
+pub(crate) fn count(summary: &Summary, kinds: &[Kind], way: Option<Way>) -> u64 {
+    let cells = summary.libraries.iter().flat_map(|library| &library.cells);
+    let wanted =
+        cells.filter(|cell| kinds.contains(&cell.kind) && way.is_none_or(|way| cell.way == way));
+    wanted.map(|cell| cell.count).sum()
 }

@@ -336,9 +336,10 @@ static void streams(void)
 	close(event);
 }
 
-static void appending(void)
+/* With O_SYNC none ends where it is asked for: they wait for each other. */
+static void appending(int flags)
 {
-	int fd = open_file(other, O_RDWR | O_CREAT | O_TRUNC | O_APPEND);
+	int fd = open_file(other, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | flags);
 	enum { WRITES = 200 };
 	static struct aiocb cbs[WRITES];
 	for (int at = 0; at < WRITES; at++) {
@@ -482,6 +483,11 @@ static void lists(void)
 	settle(&a), settle(&c);
 	say("list of nothing, not waited for", lio_listio(LIO_NOWAIT, none, 3, &event), NULL);
 	say_signal("empty list with a signal");
+	struct aiocb64 *same[] = { (struct aiocb64 *)&a, NULL, (struct aiocb64 *)&b };
+	say("list by the name with 64", lio_listio64(LIO_WAIT, same, 3, NULL), NULL);
+	printf("%s", name(aio_error64(same[0])));
+	printf(" %s\n", name(aio_error64(same[2])));
+	say("list by that name, of mode 2", lio_listio64(2, same, 3, NULL), NULL);
 	say("list without a signal", lio_listio(LIO_NOWAIT, two, 3, NULL), NULL);
 	settle(&a), settle(&b);
 	a.aio_reqprio = -1;
@@ -639,7 +645,8 @@ int main(int argc, char **argv)
 	bad();
 	unused();
 	streams();
-	appending();
+	appending(0);
+	appending(O_SYNC);
 	events();
 	lists();
 	suspending();

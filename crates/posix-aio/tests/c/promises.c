@@ -1,5 +1,5 @@
-/* What the functions promise beyond those of the C library: requests of one descriptor wait for nobody, all three
-   answers of aio_cancel are to be had, and a forked child has nothing outstanding.
+/* What the functions promise beyond those of the C library: requests of one descriptor wait for nobody, and a
+   forked child has nothing outstanding. (What is cancelled or refused: refusals.c.)
    promises NAME FOLDER [SLOW]: SLOW is a file each read of which takes 100 ms. Ends with 0, or says what is wrong. */
 #define _GNU_SOURCE
 #include <aio.h>
@@ -28,43 +28,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define CHECK(what)                                                                               \
-	do {                                                                                      \
-		if (!(what)) {                                                                    \
-			fprintf(stderr, "%s:%d: not so: %s (errno %d)\n", __FILE__, __LINE__, #what, errno); \
-			exit(1);                                                                  \
-		}                                                                                 \
-	} while (0)
+#include "check.h"
 
 static const char *folder, *slow;
-
-static struct aiocb block(int fd, void *buf, size_t len, off_t offset)
-{
-	struct aiocb cb;
-	memset(&cb, 0, sizeof cb);
-	cb.aio_fildes = fd;
-	cb.aio_buf = buf;
-	cb.aio_nbytes = len;
-	cb.aio_offset = offset;
-	cb.aio_sigevent.sigev_notify = SIGEV_NONE;
-	return cb;
-}
-
-static int settle(struct aiocb *cb)
-{
-	const struct aiocb *list[] = { cb };
-	while (aio_error(cb) == EINPROGRESS)
-		CHECK(aio_suspend(list, 1, NULL) == 0 || errno == EINTR);
-	return aio_error(cb);
-}
-
-static double now(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
 
 static int scratch(const char *name, int flags)
 {

@@ -17,10 +17,12 @@ fn lines(mut command: Command, folder: &Path, way: &str) -> Vec<String> {
 #[test]
 fn answers_are_those_of_the_c_library() {
     let program = compile("differential");
+    // On the disk of the build: a temporary folder may be in memory, where nothing waits.
+    let folder = || tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     for way in WAYS {
-        let folder = tempfile::tempdir().expect("a folder");
-        let theirs = lines(stock(&program), folder.path(), way);
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder_of_theirs = folder();
+        let theirs = lines(stock(&program), folder_of_theirs.path(), way);
+        let folder = folder();
         let same = lines(ours(&program, way), folder.path(), way);
         assert!(theirs.len() > 150, "{theirs:?}");
         for (one, other) in theirs.iter().zip(&same) {

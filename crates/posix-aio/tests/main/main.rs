@@ -6,5 +6,6 @@ mod fio;
 #[path = "../../../libaio/tests/main/killed.rs"]
 mod killed;
 mod promises;
+mod refusals;
 mod symbols;
 mod util;

@@ -1,7 +1,7 @@
 //! What the functions promise beyond those of the C library: each promise is a function of
 //! `tests/c/promises.c`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -22,6 +22,17 @@ fn holds(name: &str, ways: &[&str]) {
     }
 }
 
+/// A file system with the file `slow`, of which each read takes so long; `None`, and a line, if it cannot be had.
+pub(crate) fn mount(place: &Path, delay: Duration) -> Option<TestFs> {
+    let files = vec![File { name: "slow".to_owned(), size: 1 << 20 }];
+    let slow = move |request: &Request| match request {
+        Request::Open { .. } => Answer::NOW,
+        Request::Read { .. } => Answer { delay, ..Answer::NOW },
+    };
+    let mounted = TestFs::mount(place, files, slow);
+    mounted.inspect_err(|error| skip(&format!("FUSE cannot be used here: {error}"))).ok()
+}
+
 /// The same for promises about files that are slow.
 fn holds_for_slow_files(name: &str) {
     holds_for_slow_files_in(name, &WAYS);
@@ -30,15 +41,7 @@ fn holds_for_slow_files(name: &str) {
 fn holds_for_slow_files_in(name: &str, ways: &[&str]) {
     for way in ways {
         let folder = tempfile::tempdir().expect("a folder");
-        let files = vec![File { name: "slow".to_owned(), size: 1 << 20 }];
-        let slow = |request: &Request| match request {
-            Request::Open { .. } => Answer::NOW,
-            Request::Read { .. } => Answer { delay: Duration::from_millis(100), ..Answer::NOW },
-        };
-        let mounted = match TestFs::mount(folder.path(), files, slow) {
-            Ok(mounted) => mounted,
-            Err(error) => return skip(&format!("FUSE cannot be used here: {error}")),
-        };
+        let Some(mounted) = mount(folder.path(), Duration::from_millis(100)) else { return };
         let file = mounted.path().join("slow");
         succeed(ours(program(), way).arg(name).arg(std::env::temp_dir()).arg(file));
     }

@@ -1,0 +1,106 @@
+/* What is not done: requests that cannot be cancelled, and those that are one too many.
+   refusals NAME SLOW: SLOW is a file each read of which takes half a second. Ends with 0, or says what is wrong. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <unistd.h>
+#include "check.h"
+
+static const char *slow;
+
+/* A read that nobody can interrupt is not cancelled: it goes on, and its answer is its own. */
+static void not_cancelled(void)
+{
+	static char got[4096];
+	int fd = open(slow, O_RDONLY);
+	CHECK(fd >= 0);
+	struct aiocb cb = block(fd, got, sizeof got, 0);
+	CHECK(aio_read(&cb) == 0);
+	CHECK(aio_cancel(fd, &cb) == AIO_NOTCANCELED && aio_error(&cb) == EINPROGRESS);
+	CHECK(aio_cancel(fd, NULL) == AIO_NOTCANCELED && aio_error(&cb) == EINPROGRESS);
+	CHECK(settle(&cb) == 0 && aio_return(&cb) == sizeof got);
+	CHECK(aio_cancel(fd, &cb) == AIO_ALLDONE && aio_cancel(fd, NULL) == AIO_ALLDONE);
+}
+
+/* Of a descriptor's requests some are cancelled and one is not: the worst of the answers is the answer. */
+static void mixed(void)
+{
+	static char got[4096];
+	int fd = open(slow, O_RDONLY), ends[2];
+	CHECK(fd >= 0 && pipe(ends) == 0);
+	struct aiocb cb = block(fd, got, sizeof got, 0), syncs[3];
+	CHECK(aio_read(&cb) == 0);
+	for (int at = 0; at < 3; at++) {
+		syncs[at] = block(fd, NULL, 0, 0);
+		CHECK(aio_fsync(at == 1 ? O_DSYNC : O_SYNC, &syncs[at]) == 0 && aio_error(&syncs[at]) == EINPROGRESS);
+	}
+	CHECK(aio_cancel(fd, NULL) == AIO_NOTCANCELED);
+	for (int at = 0; at < 3; at++)
+		CHECK(aio_error(&syncs[at]) == ECANCELED && aio_return(&syncs[at]) == -1);
+	CHECK(aio_error(&cb) == EINPROGRESS);
+	CHECK(settle(&cb) == 0 && aio_return(&cb) == sizeof got);
+	/* One that is over does not count beside one that is cancelled. */
+	char bytes[2];
+	struct aiocb over = block(ends[0], &bytes[0], 1, 0), waits = block(ends[0], &bytes[1], 1, 0);
+	CHECK(write(ends[1], "x", 1) == 1);
+	CHECK(aio_read(&over) == 0 && settle(&over) == 0 && aio_read(&waits) == 0);
+	CHECK(aio_cancel(ends[0], NULL) == AIO_CANCELED && aio_error(&waits) == ECANCELED);
+	CHECK(aio_error(&over) == 0 && aio_return(&over) == 1);
+}
+
+static void is_refused(int answer, struct aiocb *cb)
+{
+	CHECK(answer == -1 && errno == EAGAIN);
+	CHECK(!cb || (aio_error(cb) == EAGAIN && aio_return(cb) == -1));
+}
+
+/* More requests than there may be (SYSLET_TEST_AIO_MOST: 8) are refused; afterwards they are taken. */
+static void too_many(void)
+{
+	enum { MOST = 8 };
+	int ends[2], file = open(slow, O_RDONLY);
+	static char got[MOST + 1];
+	struct aiocb cbs[MOST], more, sync, inline_one;
+	CHECK(file >= 0 && pipe(ends) == 0);
+	for (int at = 0; at < MOST; at++) {
+		cbs[at] = block(ends[0], &got[at], 1, 0);
+		CHECK(aio_read(&cbs[at]) == 0 && aio_error(&cbs[at]) == EINPROGRESS);
+	}
+	more = block(ends[0], &got[MOST], 1, 0);
+	errno = 0, is_refused(aio_read(&more), &more);
+	inline_one = block(ends[1], "x", 1, 0);
+	errno = 0, is_refused(aio_write(&inline_one), &inline_one);
+	sync = block(file, NULL, 0, 0);
+	errno = 0, is_refused(aio_fsync(O_SYNC, &sync), NULL);
+	struct aiocb *list[] = { &more };
+	more.aio_lio_opcode = LIO_READ;
+	errno = 0, is_refused(lio_listio(LIO_NOWAIT, list, 1, NULL), &more);
+	/* Waited for, some that were begun: EIO, as the manual page has it; none, so what became of it. */
+	errno = 0, is_refused(lio_listio(LIO_WAIT, list, 1, NULL), &more);
+	for (int at = 0; at < MOST; at++)
+		CHECK(aio_error(&cbs[at]) == EINPROGRESS);
+	CHECK(write(ends[1], "a", 1) == 1 && settle(&cbs[0]) == 0 && got[0] == 'a');
+	CHECK(aio_read(&more) == 0 && aio_error(&more) == EINPROGRESS);
+	CHECK(aio_cancel(ends[0], NULL) == AIO_CANCELED && aio_error(&more) == ECANCELED);
+	CHECK(aio_fsync(O_SYNC, &sync) == 0);
+	settle(&sync);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} refusals[] = {
+	{ "not_cancelled", not_cancelled }, { "mixed", mixed }, { "too_many", too_many },
+};
+
+int main(int argc, char **argv)
+{
+	CHECK(argc == 3);
+	slow = argv[2];
+	for (size_t at = 0; at < sizeof refusals / sizeof *refusals; at++)
+		if (strcmp(refusals[at].name, argv[1]) == 0) {
+			refusals[at].run();
+			return 0;
+		}
+	fprintf(stderr, "no refusal: %s\n", argv[1]);
+	return 2;
+}
