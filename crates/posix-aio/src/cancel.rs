@@ -75,11 +75,6 @@ fn ask(request: &Arc<Request>) -> Asked {
         return Asked::Cancelled;
     }
     match request.ask_to_end() {
-        Some(CancelOutcome::NotBegun) => {
-            // Its call will not be made, so the buffer is the program's from here on.
-            request.end(ECANCELED, Place::Program);
-            Asked::Told
-        }
         Some(CancelOutcome::TooLate) if !request.is_over() => Asked::Told,
         Some(CancelOutcome::TooLate) => Asked::Over,
         _ => Asked::Told,

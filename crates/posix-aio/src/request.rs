@@ -77,6 +77,8 @@ pub(crate) struct Request {
     part: AtomicUsize,
     /// Its answer is decided. Who sets it publishes.
     over: AtomicBool,
+    /// It was asked to end, perhaps before there was a call.
+    told: AtomicBool,
     /// The call, once the engine has it; of two the second, which is made when the first has ended. Protects itself
     /// only.
     late: Mutex<Option<Arc<Late>>>,
@@ -102,6 +104,7 @@ impl Request {
             number: AtomicU64::new(0),
             part: AtomicUsize::new(0),
             over: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             late: Mutex::new(None),
         })
     }
@@ -151,6 +154,10 @@ impl Request {
         let late = Late::new(pending, move |ret| request.came(ret.raw(), Place::Elsewhere));
         // Before it is looked at: when it has ended another may stand there.
         *lock(&self.late) = Some(Arc::clone(&late));
+        // Under the lock above or behind it: who asks finds the call, or is seen here.
+        if self.told.load(Ordering::SeqCst) {
+            self.pass_on(&late, Place::Elsewhere);
+        }
         late.look();
     }
 
@@ -234,10 +241,20 @@ impl Request {
         next
     }
 
-    /// Asks its call to end. None: there is no call yet, or no more.
-    pub(crate) fn ask_to_end(&self) -> Option<CancelOutcome> {
+    /// Asks its call to end. None: there is no call yet, which is told when there is; or no more.
+    pub(crate) fn ask_to_end(self: &Arc<Self>) -> Option<CancelOutcome> {
+        self.told.store(true, Ordering::SeqCst);
         // The lock is not held while the call is told: it may end on the spot.
         let late = lock(&self.late).clone()?;
-        Some(late.cancel())
+        Some(self.pass_on(&late, Place::Program))
+    }
+
+    fn pass_on(self: &Arc<Self>, late: &Arc<Late>, place: Place) -> CancelOutcome {
+        let outcome = late.cancel();
+        if outcome == CancelOutcome::NotBegun {
+            // Its call will not be made, so the buffer is the program's from here on.
+            self.end(-(libc::ECANCELED as isize), place);
+        }
+        outcome
     }
 }

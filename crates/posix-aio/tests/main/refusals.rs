@@ -1,11 +1,13 @@
 //! What is not done; see `tests/c/refusals.c`.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::promises::mount;
-use crate::util::{WAYS, compile, ours, succeed};
+use crate::util::{WAYS, compile, ours};
 
 /// Much longer than aio_cancel waits for a call.
 const DELAY: Duration = Duration::from_millis(500);
@@ -20,8 +22,22 @@ fn refuses(name: &str) {
         let folder = tempfile::tempdir().expect("a folder");
         let Some(mounted) = mount(folder.path(), DELAY) else { return };
         let mut refusals = ours(program(), way);
-        refusals.env("SYSLET_TEST_AIO_MOST", "8");
-        succeed(refusals.arg(name).arg(mounted.path().join("slow")));
+        refusals.env("SYSLET_TEST_AIO_MOST", "8").arg(name).arg(mounted.path().join("slow"));
+        let mut child = refusals
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("there is such a program");
+        let mut answers = child.stdin.take().expect("piped");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        for (at, _) in lines.enumerate() {
+            while mounted.counts().reads <= at as u64 {
+                std::thread::sleep(Duration::from_millis(1)); // there is no wait for a count
+            }
+            let _ = answers.write_all(b"\n"); // who has ended says so below
+        }
+        let status = child.wait().expect("it is our child");
+        assert!(status.success(), "{name} {way}: {status}");
     }
 }
 
