@@ -1,7 +1,7 @@
-/* aio COUNT [then ...]: reads COUNT blocks of this file by aio_read (or io_submit: LIBAIO), writes none; then as it is told: `fork` does the
-   same in a child, `exec` again in a new image, `daemon` in a process that nobody waits for, `threads` in four threads,
-   `pipe` reads a pipe that waits, `bad` a descriptor that there is not, `kill` ends by SIGKILL, `guest` says by its
-   status whether it is one: its kernel thread is another then. */
+/* aio COUNT [then ...]: reads COUNT blocks of this file by aio_read (LIBAIO: io_submit), writes none; then as it is
+   told: `fork` does the same in a child, `exec` again in a new image, `daemon` in a process that nobody waits for,
+   `threads` in four threads, `pipe` reads a pipe that waits, `bad` a descriptor that there is not, `kill` ends by
+   SIGKILL, `guest` says by its status whether it is one: its kernel thread is another then. */
 #define _GNU_SOURCE
 #ifdef LIBAIO
 #include <libaio.h>
