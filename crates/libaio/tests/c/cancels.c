@@ -90,9 +90,10 @@ static void destroyed(void) {
   CHECK((context = 0, set_up(8, &context)) == 0);
 }
 
-/* A write that is under way is made, although its context is destroyed: the kernel would have made it in io_submit. */
+/* Writes that are under way, or wait for a thread, are made although their context is destroyed: the kernel would have
+ * made them in io_submit. */
 static void written(const char *name) {
-  enum { LENGTH = 300 << 10, WRITES = 2 };
+  enum { LENGTH = 300 << 10, WRITES = 12 };
   struct iocb writes[WRITES];
   int slow = open(name, O_RDONLY), file = open("written", O_RDWR | O_CREAT | O_TRUNC, 0600);
   char *from = mmap(NULL, LENGTH, PROT_READ, MAP_PRIVATE, slow, 0); /* reading there takes long */

@@ -7,6 +7,9 @@ use crate::util::{Library, command, compile, finish, scratch};
 
 const OURS: [Library; 2] = [Library::Ours, Library::Attached];
 
+/// Few threads, so that some requests have none.
+const MOST_CREW: (&str, &str) = ("SYSLET_MAX_CREW", "4");
+
 fn run(what: &str, libraries: &[Library], set: impl Fn(&mut Command)) {
     let Some(program) = compile("cancels") else { return };
     for library in libraries {
@@ -38,14 +41,16 @@ fn a_context_whose_read_waits_for_a_pipe_is_destroyed_at_once() {
 
 #[test]
 fn a_write_that_is_under_way_outlives_its_context() {
-    run("written", &[Library::System, Library::Ours, Library::Attached], |_| ());
+    run("written", &[Library::System, Library::Ours, Library::Attached], |cancels| {
+        cancels.env(MOST_CREW.0, MOST_CREW.1); // fewer than there are writes
+    });
 }
 
 /// (A guest makes such a read in place.)
 #[test]
 fn a_read_that_has_no_thread_yet_is_cancelled_at_once() {
     run("unbegun", &OURS[..1], |cancels| {
-        cancels.env("SYSLET_MAX_CREW", "4");
+        cancels.env(MOST_CREW.0, MOST_CREW.1);
     });
 }
 
