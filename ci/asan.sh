@@ -36,6 +36,6 @@ forks=(--skip has_ended --skip child --skip daemons --skip survives)
 bash ci/again.sh cargo test --quiet -p syslet-capi --test main -- programs "${forks[@]}"
 # The programs of the drop-ins likewise. One library is loaded before the sanitizer's runtime, which must be in the
 # program then; and with the sanitizer the compiler suspects names of being cut off that are not.
-bash ci/again.sh cargo test --quiet -p syslet-libaio --test main -- answers edges load slow "${forks[@]}"
+bash ci/again.sh cargo test --quiet -p syslet-libaio --test main -- answers cancels edges load slow "${forks[@]}"
 SYSLET_TEST_CFLAGS+=" -static-libasan -Wno-format-truncation"
-bash ci/again.sh cargo test --quiet -p syslet-posix-aio --test main -- differential promises "${forks[@]}"
+bash ci/again.sh cargo test --quiet -p syslet-posix-aio --test main -- differential promises refusals "${forks[@]}"
