@@ -79,8 +79,8 @@ impl Away {
         None
     }
 
-    /// Asks it to end. Its event comes in any case, and says what happened. False: it is over. Duty: it was taken out of
-    /// the context's requests, or is not among them.
+    /// Asks it to end. Its event comes in any case, and says what happened. False: it is over. Duty: it was taken out
+    /// of the context's requests, or is not among them.
     pub(crate) fn cancel(&self) -> bool {
         let outcome = self.call.get().map_or(CancelOutcome::TooLate, Late::cancel);
         if outcome == CancelOutcome::NotBegun {

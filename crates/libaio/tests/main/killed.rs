@@ -1,9 +1,9 @@
 //! fio is killed while it writes blocks of many sizes; those that it had synced are there. Both drop-ins' suites have
 //! this. `SYSLET_SOAK_SECONDS` makes it longer, `SYSLET_SOAK_SEED` another.
 //!
-//! What is checked here are the blocks of a job that was over, and synced as a whole, before the others were killed. That
-//! every single block is there whose sync was acknowledged, `tests/c/soak.c` claims and checks: fio keeps no such record
-//! when it is killed.
+//! What is checked here are the blocks of a job that was over, and synced as a whole, before the others were killed.
+//! That every single block is there whose sync was acknowledged, `tests/c/soak.c` claims and checks: fio keeps no such
+//! record when it is killed.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
