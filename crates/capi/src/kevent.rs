@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "functions that C programs call")]
 
 mod ctl;
+mod sent;
 mod timers;
 
 use std::ffi::{c_int, c_uint, c_void};
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use syslet_kevent::{Event, Queue};
 use syslet_sys::memory::PAGE;
 
-use crate::abi;
 use crate::known::{self, Known};
 use crate::late::lock;
 use crate::life::PerLife;
@@ -41,7 +41,14 @@ struct Place {
     queue: Option<Arc<Queue>>,
 }
 
-static QUEUES: PerLife<Mutex<Vec<Place>>> = PerLife::new();
+#[derive(Debug, Default)]
+struct Places {
+    all: Vec<Place>,
+    /// Those without a queue.
+    free: Vec<usize>,
+}
+
+static QUEUES: PerLife<Mutex<Places>> = PerLife::new();
 
 type Answer<T = c_int> = Result<T, c_int>;
 
@@ -65,20 +72,21 @@ fn split(handle: c_int) -> Answer<(usize, u32)> {
 fn queue(handle: c_int) -> Answer<Arc<Queue>> {
     let (at, generation) = split(handle)?;
     let queues = lock(QUEUES.get());
-    let place = queues.get(at).filter(|place| place.generation == generation);
+    let place = queues.all.get(at).filter(|place| place.generation == generation);
     place.and_then(|place| place.queue.clone()).ok_or(-libc::EBADF)
 }
 
 fn keep(queue: Queue) -> Answer {
     let mut queues = lock(QUEUES.get());
-    let at = queues.iter().position(|place| place.queue.is_none()).unwrap_or(queues.len());
-    if at >= PLACES {
-        return Err(-libc::EMFILE);
-    }
-    if at == queues.len() {
-        queues.push(Place::default());
-    }
-    let place = &mut queues[at];
+    let at = match queues.free.pop() {
+        Some(at) => at,
+        None if queues.all.len() >= PLACES => return Err(-libc::EMFILE),
+        None => {
+            queues.all.push(Place::default());
+            queues.all.len() - 1
+        }
+    };
+    let place = &mut queues.all[at];
     place.queue = Some(Arc::new(queue));
     Ok((HANDLE | place.generation << 16 | at as u32) as c_int)
 }
@@ -122,11 +130,12 @@ pub(crate) extern "C" fn kevent_close(handle: c_int) -> c_int {
     let Ok((at, generation)) = split(handle) else { return -libc::EBADF };
     let queue = {
         let mut queues = lock(QUEUES.get());
-        let place = queues.get_mut(at).filter(|place| place.generation == generation);
+        let place = queues.all.get_mut(at).filter(|place| place.generation == generation);
         let Some(place) = place else { return -libc::EBADF };
         let queue = place.queue.take();
         if queue.is_some() {
             place.generation = (place.generation + 1) % GENERATIONS;
+            queues.free.push(at);
         }
         queue
     };
@@ -223,6 +232,36 @@ unsafe fn get_events(
     if fetched == 0 && queue.is_dead() { Err(-libc::EBADF) } else { Ok(fetched as c_int) }
 }
 
+/// `kevent_hand_on(3)`.
+///
+/// # Safety
+///
+/// The header's duties.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn kevent_hand_on(
+    handle: c_int,
+    count: c_uint,
+    events: *const c_void,
+) -> c_int {
+    let hand_on = || {
+        let (queue, count) = (queue(handle)?, count as usize);
+        if count > c_int::MAX as usize / SIZE {
+            return Err(-libc::EINVAL);
+        }
+        if count > 0 {
+            known::readable(events.addr(), count * SIZE)?;
+            let event = |at| {
+                // SAFETY: it was looked at, and the duty of this function.
+                unsafe { entry(events.addr(), at) }
+            };
+            let events: Vec<Event> = (0..count).map(event).collect();
+            queue.hand_on(&events);
+        }
+        if queue.is_dead() { Err(-libc::EBADF) } else { Ok(0) }
+    };
+    answer(hand_on())
+}
+
 /// `kevent_wait(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn kevent_wait(
@@ -264,30 +303,4 @@ pub(crate) extern "C" fn kevent_eventfd(handle: c_int, eventfd: c_int) -> c_int 
         Ok(0)
     };
     answer(attach())
-}
-
-/// `kevent_submit(3)`.
-///
-/// # Safety
-///
-/// The header's duties.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn kevent_submit(
-    handle: c_int,
-    call: *const abi::SysCall,
-    id: u64,
-    user: *mut c_void,
-) -> c_int {
-    let submit = || {
-        let queue = queue(handle)?;
-        // SAFETY: the duty of this function.
-        let call: abi::SysCall = unsafe { known::read(call.addr()) }?;
-        let call = syslet::Call::new(call.nr, call.args);
-        // SAFETY: as above: the header's duties are those of `submit`.
-        match unsafe { queue.submit(id, user.addr() as u64, call) } {
-            Ok(()) => Ok(0),
-            Err(error) => Err(error.raw_os_error().map_or(-libc::EPERM, |error| -error)),
-        }
-    };
-    answer(submit())
 }

@@ -17,7 +17,8 @@ impl Queue {
         Batch { queue: self, events: events.into() }
     }
 
-    /// Puts events back that were handed out, before all others: for a thread that cannot work on them.
+    /// Puts events back that were handed out, before all that are not in a ring yet: for a thread that cannot work on
+    /// them. They come as they were, whether their sources are still there or not.
     ///
     /// # Blocking
     ///

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use syslet::{Call, Completion, CompletionQueue, Queued};
 
 use crate::Queue;
+use crate::chains::Sent;
 use crate::core::{Core, On};
 use crate::event::{DONE, Event, Happened, Kind};
 use crate::node::Node;
@@ -28,6 +29,8 @@ pub(crate) enum Purpose {
     Own(u64, u64),
     /// A child, which is told of here.
     Child(Arc<Node>, Box<[u64; 16]>),
+    /// The program's chain.
+    Chain(Arc<Sent>),
 }
 
 /// See the module.
@@ -102,12 +105,13 @@ impl Core {
             Some(Purpose::Child(node, info)) => {
                 crate::child::ended(&node, &info, completion.res, On::Program);
             }
+            Some(Purpose::Chain(sent)) => self.chain_is_over(sent),
             None => {}
         }
     }
 }
 
-fn event_of(id: u64, user_data: u64, answer: isize) -> Event {
+pub(crate) fn event_of(id: u64, user_data: u64, answer: isize) -> Event {
     let (kind, state) = (Kind::Completion as u32, DONE);
     let mut event = Event { id, kind, asked: Happened::DONE, state, user_data, ..Event::default() };
     event.set_result(answer as i64);
@@ -170,7 +174,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Cancels the calls and closures that were submitted with this id. Each has its event all the same:
+    /// Cancels the calls, chains and closures that were submitted with this id. Each has its event all the same:
     /// `-ECANCELED`, or its answer if that was too late. Says how many were cancelled.
     ///
     /// # Blocking
@@ -181,12 +185,17 @@ impl Queue {
             return 0;
         }
         let Some(completions) = self.core.completions.get() else { return 0 };
-        let is_meant = |(number, purpose): (&u64, &Purpose)| match purpose {
-            Purpose::Own(of, _) if *of == id => Some(*number),
-            _ => None,
-        };
-        let numbers: Vec<u64> = completions.under_way().1.iter().filter_map(is_meant).collect();
-        numbers.into_iter().map(|number| completions.queue.cancel_all(number)).sum()
+        let (mut numbers, mut chains) = (Vec::new(), Vec::new());
+        for (number, purpose) in &completions.under_way().1 {
+            match purpose {
+                Purpose::Own(of, _) if *of == id => numbers.push(*number),
+                Purpose::Chain(sent) if sent.id == id => chains.push(Arc::clone(sent)),
+                _ => {}
+            }
+        }
+        let cancelled: usize =
+            numbers.into_iter().map(|number| completions.queue.cancel_all(number)).sum();
+        cancelled + self.cancel_chains(chains)
     }
 
     fn done(&self, completions: &Completions, number: u64, answer: isize) {

@@ -42,6 +42,11 @@ impl Queue {
     /// many places are free by that, which is less than it thinks if another thread was faster. What waited for room
     /// moves up.
     ///
+    /// Threads that commit at the same time share the events so: each has as its own, of those that it has read, the
+    /// last so many as were free by its commit. But an index does not say of which round it is: who is so late that
+    /// the ring was filled once more since it looked frees what it has not read. Where that cannot be ruled out a
+    /// lock is held from the look at the header to the commit, or all fetch by [`get_events`](Self::get_events).
+    ///
     /// # Errors
     ///
     /// `EINVAL`: there is no ring, or nothing at that index. `EOVERFLOW`: the ring has come round more than once since.

@@ -3,6 +3,7 @@
 mod adding;
 mod aside;
 mod batch;
+mod chains;
 mod child;
 mod completions;
 mod core;

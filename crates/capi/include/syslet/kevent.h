@@ -93,7 +93,7 @@ extern "C" {
 #define KEVENT_POLL_POLLREMOVE 0x1000
 #define KEVENT_POLL_POLLRDHUP 0x2000
 
-/* event, of calls: see kevent_submit. */
+/* event, of calls and functions: see kevent_submit and kevent_threadlet. */
 #define KEVENT_AIO_BIO 0x1
 
 /* event, of signals: id.raw_u64 is the number, with KEVENT_SIGNAL_NOMASK if it is to be delivered only through the
@@ -163,8 +163,9 @@ int kevent_close(int ctl_fd);
  *   KEVENT_CTL_MODIFY  sets event, flags and user data anew, of the entry of this type and id: DONE, with BROKEN if
  *                      there is none. 0.
  *   KEVENT_CTL_REMOVE  takes them out, as above; nothing is told of them afterwards but what is in the ring. 0.
- *   KEVENT_CTL_READY   has them be ready; answers how many were found, the others stand at the front. With `num` 0
- *                      it wakes one thread that waits.
+ *   KEVENT_CTL_READY   has them be ready, as if all that `event` asks for had happened; answers how many were found,
+ *                      the others stand at the front. With `num` 0 it wakes one thread that waits. (To hand on an
+ *                      event that was fetched: kevent_hand_on.)
  * -EINVAL: another command, or more entries are to be changed or taken out than there are; -EFAULT: nothing was
  * changed. Of descriptors it waits until another thread has taken them, some microseconds. Handlers: no.
  */
@@ -173,7 +174,7 @@ int kevent_ctl(int ctl_fd, unsigned int cmd, unsigned int num, struct ukevent *a
 /*
  * Waits until `min_nr` events are there, or for `timeout`, and hands out what is there, at most `max_nr`, to `buf`;
  * answers how many. Each event is handed to one caller; a thread that cannot work on it hands it on by
- * KEVENT_CTL_READY. {0, 0} does not wait. -EINTR: a handler has run, and nothing is there; -EINVAL: min_nr > max_nr,
+ * kevent_hand_on. {0, 0} does not wait. -EINTR: a handler has run, and nothing is there; -EINVAL: min_nr > max_nr,
  * max_nr is 0, the time or the flags; -EFAULT: nothing was taken. What is there is handed out without a system call.
  * Handlers: no.
  */
@@ -181,16 +182,30 @@ int kevent_get_events(int ctl_fd, unsigned int min_nr, unsigned int max_nr, stru
                       struct ukevent *buf, unsigned int flags);
 
 /*
+ * Puts the `num` events at `events` back, as they were fetched, before all that are not in the ring yet, and has
+ * another thread that waits fetch them: for a thread that cannot work on them, because it ends (in what
+ * pthread_cleanup_push runs, for one). It does not matter whether their sources are still there: events of
+ * KEVENT_REQ_ONESHOT, of children and calls, and broken ones have none left. (KEVENT_CTL_READY, made for this in
+ * 2006, says of a source that is there that all it asks for has happened.) 0; -EINVAL: too many; -EFAULT: nothing was
+ * put back. Handlers: no.
+ */
+int kevent_hand_on(int ctl_fd, unsigned int num, const struct ukevent *events);
+
+/*
  * Waits until the ring has events that are not committed, or the index of the first of these is not `old_uidx`, or
  * for `timeout`; answers how many events there are, at most `num`. Look at ring_kidx first: this is for when there
- * is nothing. -EINVAL: there is no ring, or it is smaller than `num`; -EINTR. Handlers: no.
+ * is nothing. -EINVAL: there is no ring, or it is smaller than `num`, the time or the flags; -EINTR. Handlers: no.
  */
 int kevent_wait(int ctl_fd, unsigned int num, unsigned int old_uidx, struct timespec timeout, unsigned int flags);
 
 /*
  * Says that the ring was read up to index `new_uidx`, and that ring_over was `over` when it was looked at; answers
- * how many places are free by that: fewer if others were faster. -EINVAL: there is no ring, or nothing up to there;
- * -EOVERFLOW: the index has come round more than once since. Handlers: no.
+ * how many places are free by that: fewer if others were faster, and of the events that the caller has read the last
+ * so many are its own then, the others were theirs. An index does not say of which round it is: who is so late that
+ * the ring was filled once more since it looked frees what it has not read. Threads that cannot rule that out hold a
+ * lock from the look at ring_over and ring_kidx to the commit, or fetch by kevent_get_events, all of them the one or
+ * the other. -EINVAL: there is no ring, or nothing up to there; -EOVERFLOW: the index has come round more than once
+ * since. Handlers: no.
  */
 int kevent_commit(int ctl_fd, unsigned int new_uidx, unsigned int over);
 
@@ -206,6 +221,13 @@ int kevent_eventfd(int ctl_fd, int eventfd);
  * answer in ret_data, low half first. 0; -EPERM or what syslet_submit says: it was not made. Handlers: no.
  */
 int kevent_submit(int ctl_fd, const struct syslet_call *call, uint64_t id, void *ptr);
+
+/*
+ * Runs function(data) as a threadlet (see syslet_threadlet), and what it returns comes to the queue as the answer of
+ * kevent_submit does. A chain comes to it so: a function that submits the chain and waits for it. 0; -EFAULT: no
+ * function; -EAGAIN: there can be no threads. Handlers: no.
+ */
+int kevent_threadlet(int ctl_fd, syslet_function function, void *data, uint64_t id, void *ptr);
 
 /*
  * timer_create(2) for a queue: `sevp` has sigev_notify SIGEV_KEVENT, the handle in sigev_kevent_fd, and in

@@ -65,6 +65,7 @@ fn acall_of_the_second_generation() {
 #[test]
 fn kevent_of_take_30() {
     in_all_ways("kevent.c");
+    in_all_ways("kevent-types.c");
 }
 
 #[test]
