@@ -289,11 +289,11 @@ static long receives(void *place)
 static long makes_a_chain(void *place)
 {
     struct syslet_chain *chain;
-    struct syslet_chain_arg count = {SYSLET_ARG_VALUE, 0, 0}, from = {SYSLET_ARG_RESULT, 0, 0};
+    struct syslet_arg count = {SYSLET_ARG_VALUE, 0, 0}, from = {SYSLET_ARG_RESULT, 0, 0};
     long result = -1;
     (void)place;
     EQUAL(syslet_chain_new(&chain), 0);
-    EQUAL(syslet_chain_push(chain, SYS_eventfd2, (struct syslet_chain_arg[]){count, count}, 2), 0);
+    EQUAL(syslet_chain_push(chain, SYS_eventfd2, (struct syslet_arg[]){count, count}, 2), 0);
     EQUAL(syslet_chain_push(chain, SYS_close, &from, 1), 1);
     CHECK(syslet_chain_submit(chain) >= 0);
     EQUAL(syslet_chain_wait(chain, -1), SYSLET_DONE);

@@ -1,6 +1,8 @@
 //! The queue through its public API: a module per promise. `SYSLET_TEST_SANDBOX=docker` runs all of it in a sandbox,
 //! see `container`.
 
+/// Chains whose end comes to a queue.
+mod chains;
 /// What closing a descriptor does.
 mod closing;
 /// The filter that Docker puts around a container.

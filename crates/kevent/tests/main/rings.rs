@@ -4,42 +4,38 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use syslet_kevent::{Event, Queue, RING_HEADER, RingHeader, Source};
+use syslet_kevent::{Event, Queue, RingHeader, Source};
 
+use crate::util::ring::Ringed;
 use crate::util::{LONG, errno, queue};
 
 /// A queue with a ring, and where the program is in it.
-struct Ringed {
-    queue: Queue,
-    memory: Vec<u64>,
-    size: u32,
+struct Reading {
+    ring: Ringed,
     uidx: u32,
 }
 
-impl Ringed {
-    fn new(size: u32) -> Self {
-        let words = (RING_HEADER + size as usize * size_of::<Event>()) / 8;
-        let mut memory = vec![0u64; words];
-        let at = NonNull::new(memory.as_mut_ptr()).unwrap().cast::<RingHeader>();
-        // SAFETY: the memory stays where it is, and is dropped after the queue.
-        let queue = unsafe { Queue::with_ring(at, size) }.unwrap();
-        Self { queue, memory, size, uidx: 0 }
-    }
+impl std::ops::Deref for Reading {
+    type Target = Ringed;
 
-    fn header(&self) -> &RingHeader {
-        // SAFETY: it begins with one.
-        unsafe { &*self.memory.as_ptr().cast() }
+    fn deref(&self) -> &Ringed {
+        &self.ring
+    }
+}
+
+impl Reading {
+    fn new(size: u32) -> Self {
+        Self { ring: Ringed::new(size), uidx: 0 }
     }
 
     /// The next event, without a call; not committed.
     fn read(&mut self) -> Option<Event> {
-        if self.header().kidx.load(Ordering::Acquire) == self.uidx {
+        if self.look().kidx == self.uidx {
             return None;
         }
-        let at = self.memory.as_ptr().wrapping_add(1 + 5 * self.uidx as usize);
+        let event = self.at(self.uidx);
         self.uidx = (self.uidx + 1) % self.size;
-        // SAFETY: filled, as the index says.
-        Some(unsafe { at.cast::<Event>().read() })
+        Some(event)
     }
 
     fn post(&self, ids: std::ops::Range<u64>) {
@@ -47,14 +43,13 @@ impl Ringed {
     }
 
     fn commit(&self) -> u32 {
-        let over = self.header().over.load(Ordering::Acquire);
-        self.queue.commit(self.uidx, over).unwrap()
+        self.queue.commit(self.uidx, self.look().over).unwrap()
     }
 }
 
 #[test]
 fn events_land_in_the_ring_and_are_read_without_a_call() {
-    let mut ring = Ringed::new(8);
+    let mut ring = Reading::new(8);
     ring.post(0..5);
     let ids: Vec<_> = std::iter::from_fn(|| ring.read()).map(|event| event.id).collect();
     assert_eq!(ids, [0, 1, 2, 3, 4]);
@@ -64,7 +59,7 @@ fn events_land_in_the_ring_and_are_read_without_a_call() {
 
 #[test]
 fn a_full_ring_loses_nothing() {
-    let mut ring = Ringed::new(4);
+    let mut ring = Reading::new(4);
     ring.post(0..1000);
     let mut next = 0;
     while next < 1000 {
@@ -82,7 +77,7 @@ fn a_full_ring_loses_nothing() {
 
 #[test]
 fn waiting_takes_the_index_last_seen() {
-    let mut ring = Ringed::new(8);
+    let mut ring = Reading::new(8);
     let now = || Some(Instant::now());
     assert_eq!(ring.queue.wait(8, 0, now()).unwrap(), 0, "nothing is there");
     assert_eq!(errno(ring.queue.wait(9, 0, None)), libc::EINVAL);
@@ -104,7 +99,7 @@ fn waiting_takes_the_index_last_seen() {
 
 #[test]
 fn a_source_that_is_in_the_ring_can_be_told_again() {
-    let mut ring = Ringed::new(8);
+    let mut ring = Reading::new(8);
     ring.queue.add(Source::user(1)).unwrap();
     ring.queue.make_ready(Source::user(1).key());
     ring.queue.make_ready(Source::user(1).key());

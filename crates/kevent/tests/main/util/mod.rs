@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod child;
+pub(crate) mod ring;
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
