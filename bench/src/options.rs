@@ -202,7 +202,8 @@ pub(crate) struct KeventOptions {
     /// Sockets that become ready in a round
     #[arg(long)]
     sockets: Option<usize>,
-    /// Connections of the servers, most of them idle; may be given several times [default: 10, 100, 1000, 10000]
+    /// Connections of the servers, most of them idle; may be given several times; threadlets are left out of more than
+    /// 1,000 [default: 10, 100, 1000, 10000]
     #[arg(long = "connections")]
     connections: Vec<usize>,
     /// Connections of these that ask without a pause
@@ -235,7 +236,7 @@ pub(crate) enum KeventWay {
     Kevent,
     /// A receive for each connection, parked; answers by a completion queue
     Calls,
-    /// A threadlet for each connection
+    /// A threadlet for each connection, which is a crew thread for each: with 1,000 connections at most
     Threadlets,
 }
 
@@ -249,7 +250,8 @@ impl KeventWay {
         }
     }
 
-    /// Most connections that it is asked to have: a thread for each is too much at some point.
+    /// Most connections that it is asked to have: there are 4,096 crew threads at most. `--help` says it, and the
+    /// report who was left out for it.
     pub(crate) const fn most(self) -> usize {
         match self {
             Self::Threadlets => 1000,

@@ -294,7 +294,10 @@ fn trouble_is_one_line_and_status_2() {
 
 #[test]
 fn kevent_measures_events_timers_idling_and_servers() {
-    let object = json(&["kevent", "--way", "epoll", "--way", "kevent"]);
+    if skipped() {
+        return;
+    }
+    let object = json(&["kevent"]);
     check_machine(&object);
     for work in ["events_told", "events_written_told_read"] {
         assert_eq!(ways(&rows(&object, work)), ["epoll-et", "kevent-et"]);
@@ -302,8 +305,27 @@ fn kevent_measures_events_timers_idling_and_servers() {
     assert_eq!(ways(&rows(&object, "timers_added")), ["kevent"]);
     assert_eq!(ways(&rows(&object, "idle_per_second")), ["kevent"]);
     let servers = rows(&object, "server");
-    assert_eq!(ways(&servers), ["epoll", "kevent"]);
+    assert_eq!(ways(&servers), ["epoll", "kevent", "calls", "threadlets"]);
     assert!(servers.iter().all(|row| row["per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
+    assert!(servers.iter().all(|row| !remark(row).contains("left out")), "{servers:?}");
+}
+
+fn remark(row: &Value) -> &str {
+    row["remark"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn kevent_says_which_servers_are_left_out_of_many_connections() {
+    let many = ["kevent", "--work", "server", "--connections", "1001", "--active", "1"];
+    let object = json(&[&many[..], &["--way", "threadlets", "--way", "epoll"]].concat());
+    let servers = rows(&object, "server");
+    assert_eq!(ways(&servers), ["epoll"]);
+    let why = "threadlets are left out: a thread for each connection, 1000 at most";
+    assert_eq!(remark(servers[0]), why);
+    // And when nobody is left.
+    let output = bench(&[&many[..], &["--way", "threadlets", "--quick"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
 }
 
 /// fio with either library in front, if there is fio.

@@ -124,8 +124,8 @@ struct Figures {
 
 /// Servers with the same number of connections.
 fn with(options: &KeventOptions, connections: usize) -> io::Result<Vec<Row>> {
-    let ways = options.ways().iter().copied().filter(|way| way.most() >= connections);
-    let ways: Vec<KeventWay> = ways.collect();
+    let (ways, left_out): (Vec<KeventWay>, Vec<KeventWay>) =
+        options.ways().iter().copied().partition(|way| way.most() >= connections);
     // One after the other: each has all the descriptors that there are, and the machine.
     let mut rows = Vec::new();
     let mut reference: Option<Samples> = None;
@@ -164,6 +164,13 @@ fn with(options: &KeventOptions, connections: usize) -> io::Result<Vec<Row>> {
             }
         }
         rows.push(row);
+    }
+    for way in left_out {
+        let (name, most) = (way.name(), way.most());
+        let why = format!("{name} are left out: a thread for each connection, {most} at most");
+        let Some(row) = rows.last_mut() else { return Err(io::Error::other(why)) };
+        let remark = row.more.remark.take().map_or(String::new(), |remark| remark + "; ");
+        row.more.remark = Some(remark + &why);
     }
     Ok(rows)
 }
