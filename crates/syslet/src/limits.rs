@@ -5,7 +5,7 @@ use crate::crew::{Settings, start};
 /// Bounds on what may be outstanding in this process. At a bound [`try_submit`](crate::try_submit)
 /// hands the call back; [`submit`](crate::submit), and with it the operations of [`net`](crate::net),
 /// [`time`](crate::time) and [`process`](crate::process), waits until there is room for one more parked call,
-/// and queues a write behind those of its descriptor.
+/// and queues a write behind those of its file.
 ///
 /// The bound on crew threads is a setting of [`Attach`](crate::Attach).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Limits {
 
 impl Limits {
     /// The bounds that hold unless asked otherwise: 4,194,304 parked calls, which is a gigabyte, 32 writers
-    /// of a descriptor, and 112 reads that io_uring has at a time.
+    /// of a file, and 112 reads that io_uring has at a time.
     pub const fn new() -> Self {
         Self {
             parked: crate::park::DEFAULT_LIMIT,
@@ -35,8 +35,10 @@ impl Limits {
         self
     }
 
-    /// Most writes of one descriptor that are away at a time. They wait for each other in the kernel,
-    /// each with a thread; more than this wait for their turn without one.
+    /// Most writes of one file that are away at a time, whichever of its descriptors they name. They wait for each
+    /// other in the kernel, each with a thread; more than this wait for their turn without one. (What file a
+    /// descriptor names is looked at when it is first written to, and when a write of it waits: where a number names
+    /// another file by now, the first one that waits may be one too many.)
     #[must_use]
     pub const fn writers_per_descriptor(mut self, writes: usize) -> Self {
         self.writers = writes;

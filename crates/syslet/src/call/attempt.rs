@@ -11,6 +11,7 @@ use super::pending::{Pending, outcome_of};
 use super::retry::Clockwork;
 use super::submit::{Frame, finish_away, parts};
 use super::twin::Attempt;
+use super::writers::Place;
 use crate::crew::{Crew, Crossing, Engine, Guest, engine_of_guest};
 use crate::park::Way;
 
@@ -44,7 +45,7 @@ pub(super) unsafe fn try_as_guest(
     let room = size_of::<AttemptFrame>();
     let data: *mut AttemptFrame = guest.room(room).cast();
     let (crew, engine) = (guest.carrier(), engine_of_guest());
-    let frame = Frame { call: *call, guest, crew, engine };
+    let frame = Frame { call: *call, guest, crew, engine, place: Place::NONE };
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
     unsafe { data.write(AttemptFrame { attempt: *attempt, way, frame }) };
     // SAFETY: the guest is ready; the function begins and finishes as asked and does not unwind.

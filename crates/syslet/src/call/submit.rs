@@ -15,6 +15,7 @@ use super::retry::Clockwork;
 use super::route::submit_waiting;
 use super::transfer::is_read_at;
 use super::unattached::try_unattached;
+use super::writers::Place;
 use crate::complete::Slot;
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest,
@@ -143,14 +144,16 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
         // SAFETY: the caller's duties.
         return unsafe { submit_unattached(call, or_busy) };
     };
-    if class.writes() && engine_of_guest().writers.full(call.0[1]) {
+    let place =
+        if class.writes() { engine_of_guest().writers.place(call.0[1]) } else { Place::NONE };
+    if class.writes() && engine_of_guest().writers.full(place) {
         let _busy = guest.keep_busy(); // a handler would find locks held
         // SAFETY: the caller's duties.
         return unsafe { enqueue(engine_of_guest(), call, or_busy) };
     }
     match guest.ready() {
         // SAFETY: the caller's duties; the guest is ready.
-        Ok(()) => Ok(unsafe { submit_guest(guest, &call, class) }),
+        Ok(()) => Ok(unsafe { submit_guest(guest, &call, class, place) }),
         // SAFETY: the caller's duties.
         Err(lost) => unsafe { submit_unprotected(guest, call, lost, or_busy) },
     }
@@ -180,19 +183,26 @@ pub(super) struct Frame {
     pub(super) guest: *const Guest,
     pub(super) crew: *const Crew,
     pub(super) engine: *const Engine,
+    /// Where a write is counted.
+    pub(super) place: Place,
 }
 
 /// # Safety
 ///
 /// Those of [`submit`], and the guest, which the running code is, is ready.
 #[inline(always)]
-unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Submitted {
+unsafe fn submit_guest(
+    guest: &'static Guest,
+    call: &Call,
+    class: Class,
+    place: Place,
+) -> Submitted {
     let run = if class.has_relative_timeout() { run_timed } else { run_plain };
     let room = size_of::<Frame>();
     let frame: *mut Frame = guest.room(room).cast();
     let (crew, engine) = (guest.carrier(), engine_of_guest());
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { frame.write(Frame { call: call.copied(), guest, crew, engine }) };
+    unsafe { frame.write(Frame { call: call.copied(), guest, crew, engine, place }) };
     // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
     match unsafe { guest.cross(room, run, frame.cast(), |value| value as isize) } {
         Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
@@ -201,7 +211,9 @@ unsafe fn submit_guest(guest: &'static Guest, call: &Call, class: Class) -> Subm
                 let _ = Kind::doubt(call.0[1]); // for the next one
             }
             if class.writes() {
-                engine_of_guest().writers.enter(call.0[1]);
+                let writers = &engine_of_guest().writers;
+                writers.enter(place);
+                let _ = writers.learn(call.0[1]); // for the next one
             } else if is_read_at(call) {
                 note_cold(call);
             }
@@ -258,7 +270,8 @@ unsafe extern "C" fn run_plain(data: *mut u8) -> Verdict {
     // SAFETY: as above.
     let verdict = unsafe { finish_away(crew, *call, answer, &Clockwork::none()) };
     if syslet_catalog::class(call.nr() as u32).writes() {
-        engine.writer_left(call.0[1]);
+        // SAFETY: as `parts` has it.
+        engine.writer_left(unsafe { (*data.cast::<Frame>()).place });
     }
     verdict
 }
@@ -463,8 +476,8 @@ pub(super) unsafe fn enqueue(
     or_busy: bool,
 ) -> Result<Submitted, SubmitError<Call>> {
     let writes = syslet_catalog::class(call.nr() as u32).writes();
-    let descriptor = call.0[1];
-    let full = writes && engine.writers.full(descriptor);
+    let place = if writes { engine.writers.learn(call.0[1]) } else { Place::NONE };
+    let full = writes && engine.writers.full(place);
     if full && or_busy {
         return Err(SubmitError::Busy(call));
     }
@@ -476,14 +489,14 @@ pub(super) unsafe fn enqueue(
         // SAFETY: it has just ended.
         finisher.complete(unsafe { outcome_of(&call, answer) });
         if writes {
-            engine.writer_left(descriptor);
+            engine.writer_left(place);
         }
     });
     if full {
-        engine.queue_writer(descriptor, job);
+        engine.queue_writer(place, job);
     } else {
         if writes {
-            engine.writers.enter(descriptor);
+            engine.writers.enter(place);
         }
         engine.enqueue(job);
     }

@@ -1,27 +1,46 @@
 //! Writers of one file wait for each other on its lock in the kernel, each with a thread. So only some of
-//! a descriptor's writes are away at a time; the others wait here, in the order they came.
+//! a file's writes are away at a time; the others wait here, in the order they came.
 //!
-//! Counted are descriptors, not files: a file that is written by several descriptors may have as many
-//! writers for each.
+//! A file has a *place*, by its device and inode. To ask for them costs a system call, so it is remembered of
+//! descriptors: it is asked for by the first write of a number, and again by each that waits, because the number may
+//! name another file by now. A call finds its place once and is counted there to its end, whatever the number comes
+//! to mean; so the first write of a guest's that waits for another file is counted at the old place.
 
 use std::collections::VecDeque;
+
+use syslet_sys::descriptor;
 
 use crate::crew::{Engine, Job};
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 
-/// Descriptors that are told apart; higher ones share their places.
+/// Files that are told apart, nearly: those that share a place share its bound.
+const PLACES: usize = 4096;
+/// Descriptors of which it is remembered; higher ones share what is.
 const NUMBERS: usize = 4096;
-/// Writes of one descriptor that are away at a time, unless asked otherwise: more than a disk does at
+/// Of descriptors that nobody has asked about.
+const UNKNOWN: u32 = u32::MAX;
+/// Writes of one file that are away at a time, unless asked otherwise: more than a disk does at
 /// once, and a small part of the crew.
 pub(crate) const DEFAULT_WRITERS: usize = 32;
+
+/// Where the writes of a file are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+impl Place {
+    /// Of a call that does not write, or not to a file.
+    pub(super) const NONE: Self = Self(0);
+}
 
 /// The desk where writes are counted and wait.
 #[derive(Debug)]
 pub(crate) struct Writers {
     away: Box<[AtomicU32]>,
+    /// The places of descriptors' files, as far as they are known.
+    places: Box<[AtomicU32]>,
     limit: AtomicU32,
-    /// Writes that wait, with their descriptors' places.
-    waiting: Mutex<VecDeque<(usize, Job)>>,
+    /// Writes that wait, with their places.
+    waiting: Mutex<VecDeque<(Place, Job)>>,
     /// Their number.
     count: AtomicUsize,
 }
@@ -29,29 +48,49 @@ pub(crate) struct Writers {
 impl Writers {
     pub(crate) fn new() -> Self {
         Self {
-            away: (0..NUMBERS).map(|_| AtomicU32::new(0)).collect(),
+            away: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
+            places: (0..NUMBERS).map(|_| AtomicU32::new(UNKNOWN)).collect(),
             limit: AtomicU32::new(DEFAULT_WRITERS as u32),
             waiting: Mutex::new(VecDeque::new()),
             count: AtomicUsize::new(0),
         }
     }
 
-    /// True if as many writes of `descriptor` are away as may be.
+    /// Where writes of `descriptor` are counted, as far as it is known.
     #[inline(always)]
-    pub(super) fn full(&self, descriptor: usize) -> bool {
-        let away = self.away[descriptor % NUMBERS].load(Ordering::Relaxed);
+    pub(super) fn place(&self, descriptor: usize) -> Place {
+        match self.places[descriptor % NUMBERS].load(Ordering::Relaxed) {
+            UNKNOWN => self.learn(descriptor),
+            place => Place(place),
+        }
+    }
+
+    /// The same, as the kernel says it: for the next ones too.
+    #[cold]
+    pub(super) fn learn(&self, descriptor: usize) -> Place {
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15; // of Fibonacci hashing
+        let Ok(stat) = descriptor::stat(descriptor as i32) else { return Place::NONE };
+        let spread = (stat.ino ^ stat.dev.rotate_left(32)).wrapping_mul(SPREAD);
+        let place = (spread >> (u64::BITS - PLACES.ilog2())) as u32;
+        self.places[descriptor % NUMBERS].store(place, Ordering::Relaxed);
+        Place(place)
+    }
+
+    /// True if as many writes are away as may be.
+    #[inline(always)]
+    pub(super) fn full(&self, place: Place) -> bool {
+        let away = self.away[place.0 as usize].load(Ordering::Relaxed);
         // One that has ended before its handoff was counted leaves less than nothing.
         away as i32 >= self.limit.load(Ordering::Relaxed) as i32
     }
 
-    /// A write of `descriptor` has gone away.
-    pub(super) fn enter(&self, descriptor: usize) {
-        self.away[descriptor % NUMBERS].fetch_add(1, Ordering::SeqCst);
+    /// A write has gone away.
+    pub(super) fn enter(&self, place: Place) {
+        self.away[place.0 as usize].fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The next write that waits, of `descriptor` or of any, and for which there is room: it is counted.
-    fn next(&self, descriptor: Option<usize>) -> Option<Job> {
-        let wanted = descriptor.map(|descriptor| descriptor % NUMBERS);
+    /// The next write that waits, at this place or at any, and for which there is room: it is counted.
+    fn next(&self, wanted: Option<Place>) -> Option<Job> {
         let mut waiting = lock(&self.waiting);
         if wanted.is_some_and(|place| self.full(place)) {
             return None;
@@ -66,31 +105,30 @@ impl Writers {
 }
 
 impl Engine {
-    /// A write of `descriptor` that was away is over: the next may go.
-    pub(super) fn writer_left(&self, descriptor: usize) {
-        self.writers.away[descriptor % NUMBERS].fetch_sub(1, Ordering::SeqCst);
-        self.start_writers(Some(descriptor));
+    /// A write that was away is over: the next may go.
+    pub(super) fn writer_left(&self, place: Place) {
+        self.writers.away[place.0 as usize].fetch_sub(1, Ordering::SeqCst);
+        self.start_writers(Some(place));
     }
 
-    /// Most writes of one descriptor that are away at a time, from now on.
+    /// Most writes of one file that are away at a time, from now on.
     pub(crate) fn limit_writers(&self, limit: usize) {
         let limit = limit.clamp(1, i32::MAX as usize) as u32;
         self.writers.limit.store(limit, Ordering::SeqCst);
         self.start_writers(None);
     }
 
-    /// Has `job`, which writes to `descriptor` and says [`writer_left`](Self::writer_left) when it is
-    /// over, wait for its turn.
-    pub(super) fn queue_writer(&self, descriptor: usize, job: Job) {
+    /// Has `job`, which writes and says [`writer_left`](Self::writer_left) when it is over, wait for its turn.
+    pub(super) fn queue_writer(&self, place: Place, job: Job) {
         self.writers.count.fetch_add(1, Ordering::SeqCst);
-        lock(&self.writers.waiting).push_back((descriptor % NUMBERS, job));
+        lock(&self.writers.waiting).push_back((place, job));
         // Those that were away may have left before they could see it.
-        self.start_writers(Some(descriptor));
+        self.start_writers(Some(place));
     }
 
-    fn start_writers(&self, descriptor: Option<usize>) {
+    fn start_writers(&self, place: Option<Place>) {
         while self.writers.count.load(Ordering::SeqCst) > 0
-            && let Some(job) = self.writers.next(descriptor)
+            && let Some(job) = self.writers.next(place)
         {
             self.enqueue(job);
         }

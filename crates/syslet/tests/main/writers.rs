@@ -101,3 +101,45 @@ fn writers_of_a_descriptor_are_bounded() {
     });
     ended.expect("this is the parent").expect_done();
 }
+
+#[test]
+fn writers_of_a_file_are_bounded_by_whichever_descriptor() {
+    let path = "writers::writers_of_a_file_are_bounded_by_whichever_descriptor";
+    let ended = Child::new().run(path, || {
+        const BOUND: usize = 3;
+        let Some(pages) = Withheld::new(20) else { return };
+        attached(move || {
+            syslet::set_limits(syslet::Limits::new().writers_per_descriptor(BOUND));
+            let file = memory_file();
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let again = std::fs::File::options().write(true).open(path).expect("it is there");
+            let other = memory_file();
+            let write = |number: i32, page: usize| {
+                let from = pages.at + page * PAGE;
+                let args = [number as usize, from, PAGE, page * PAGE];
+                Call::new(libc::SYS_pwrite64 as usize, args)
+            };
+            let mut writes = Vec::new();
+            // As many as there is room for, by one and by the other.
+            let mut page = 0..20;
+            let mut fill = |number: i32| {
+                let before = writes.len();
+                assert!(eventually(|| {
+                    match try_go(write(number, page.next().expect("there are pages"))) {
+                        Ok(submitted) => writes.push(pending(submitted)),
+                        Err(busy) => return busy.is_busy(),
+                    }
+                    false
+                }));
+                writes.len() - before
+            };
+            let away = [file.as_raw_fd(), again.as_raw_fd(), other.as_raw_fd()].map(&mut fill);
+            assert_eq!(away, [BOUND, 0, BOUND], "writers of a file, the same file, another");
+            pages.let_in();
+            for write in writes {
+                assert_eq!(write.wait().raw(), PAGE as isize);
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
