@@ -41,6 +41,29 @@ fn stat_by_asking(descriptor: i32) -> Result<Stat, isize> {
     if answer < 0 { Err(answer) } else { Ok(stat) }
 }
 
+/// True if `descriptor`, which [is anonymous](Stat::is_anonymous), is one of signalfd(2), or if `/proc` does not say
+/// what it is. Who polls one is told of the signals of the thread that the kernel asks on, which is the kernel's own
+/// where it polls for another.
+pub fn may_be_signals(descriptor: i32) -> bool {
+    const NAME: &[u8] = b"anon_inode:[signalfd]";
+    const FOLDER: &[u8] = b"/proc/thread-self/fd/";
+    let mut path = [0u8; FOLDER.len() + 11];
+    path[..FOLDER.len()].copy_from_slice(FOLDER);
+    // From the last digit on, and then moved to their place; a NUL is left behind them.
+    let (mut digits, mut rest, mut first) = ([0u8; 10], descriptor as u32, 10);
+    while first == 10 || rest > 0 {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    path[FOLDER.len()..FOLDER.len() + 10 - first].copy_from_slice(&digits[first..]);
+    let mut name = [0u8; NAME.len() + 1];
+    let args = [path.as_ptr() as usize, name.as_mut_ptr() as usize, name.len(), 0, 0, 0];
+    // SAFETY: the kernel reads the path, which ends with a NUL, and writes at most the name's length.
+    let len = unsafe { syscall(nr::READLINK, args) };
+    len < 0 || &name[..len as usize] == NAME
+}
+
 /// The status flags (`O_NONBLOCK` ...) of `descriptor`, or `-errno`.
 pub fn status_flags(descriptor: i32) -> isize {
     // SAFETY: reads and writes no memory.

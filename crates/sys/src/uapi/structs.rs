@@ -235,6 +235,13 @@ pub struct Stat {
     _rest: [u32; 29],
 }
 
+impl Stat {
+    /// True for what has no type of its own: eventfds, timerfds, signalfds, epolls and their kin.
+    pub fn is_anonymous(&self) -> bool {
+        self.mode & super::S_IFMT == 0
+    }
+}
+
 impl From<Statx> for Stat {
     fn from(found: Statx) -> Self {
         let (major, minor) = (u64::from(found.dev_major), u64::from(found.dev_minor));

@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "reads what calls name in memory")]
 
 use syslet_sys::descriptor;
-use syslet_sys::uapi::{EAGAIN, O_NONBLOCK, POLLOUT, nr};
+use syslet_sys::uapi::{EAGAIN, O_NONBLOCK, POLLOUT, Stat, nr};
 
 use super::cold::{Found, found};
 use super::kinds::{Kind, look};
@@ -120,10 +120,16 @@ pub(super) fn wait_for_readiness(call: &Call, way: Way) -> Decision {
     }
     let Ok((kind, stat)) = look(descriptor) else { return Decision::Run };
     let limited = kind == Kind::Socket && is_limited(call);
-    if kind.is_storage() || limited {
+    if kind.is_storage() || limited || is_of_signals(descriptor as i32, &stat) {
         return Decision::Run;
     }
     Decision::Park(order(*call, way, stat.ino, 0))
+}
+
+/// True for a signalfd: parked, nobody would be told of a signal, because the kernel asks it on a thread of its own,
+/// which has none.
+pub(super) fn is_of_signals(descriptor: i32, stat: &Stat) -> bool {
+    stat.is_anonymous() && descriptor::may_be_signals(descriptor)
 }
 
 /// True if the socket has a time limit of its own for what `call` does.

@@ -31,7 +31,7 @@ pub use pending::{CancelOutcome, Pending};
 pub(crate) use pending::{PendingCall, outcome_of};
 pub(crate) use progress::Progress;
 pub(crate) use retry::Clockwork;
-pub(crate) use route::{child_of, interest, needs_descriptors};
+pub(crate) use route::{child_of, descriptor_argument, interest, needs_descriptors};
 pub(crate) use several::{ask, interests, store_nothing};
 pub use submit::{Submitted, make_here, submit, try_submit};
 pub(crate) use timeout::store_time_left;

@@ -6,8 +6,8 @@
 use syslet_catalog::{Entry, Events, Makes, Twin, Waits};
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{
-    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_FASTOPEN, MSG_OOB, MSG_PEEK, MSG_WAITALL, POLLIN, POLLOUT,
-    RWF_NOWAIT, nr,
+    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_FASTOPEN, MSG_OOB, MSG_PEEK, MSG_WAITALL, P_PIDFD, POLLIN,
+    POLLOUT, RWF_NOWAIT, nr,
 };
 
 use super::attempt::{Tried, try_as_guest};
@@ -39,6 +39,10 @@ pub(super) struct Asker {
 pub(crate) fn interest(call: &Call) -> Option<(i32, u32)> {
     if call.nr() == nr::CONNECT {
         return Some((call.args()[0] as i32, POLLOUT));
+    }
+    if call.nr() == nr::WAITID {
+        let by_descriptor = call.args()[0] == P_PIDFD;
+        return by_descriptor.then(|| (call.args()[1] as i32, POLLIN));
     }
     if matches!(call.nr(), nr::POLL | nr::PPOLL) {
         if call.args()[1] != 1 {
@@ -75,7 +79,12 @@ pub(crate) fn needs_descriptors(call: &Call) -> bool {
     entry.is_none_or(|entry| entry.makes != Makes::Nothing)
 }
 
-/// The child that a `wait4` or `waitid` waits for, if it is one.
+/// Which argument of `call` names the descriptor that it waits for.
+pub(crate) fn descriptor_argument(call: &Call) -> usize {
+    usize::from(call.nr() == nr::WAITID)
+}
+
+/// The child that a `wait4` or `waitid` waits for, if it is one and named by its number.
 pub(crate) fn child_of(call: &Call) -> i32 {
     match call.nr() {
         nr::WAIT4 => call.args()[0] as i32,
@@ -154,6 +163,15 @@ impl Asker {
         }
     }
 
+    fn follow(&self, decision: Decision) -> Routed {
+        match decision {
+            Decision::Over(answer) => done(answer),
+            Decision::Park(order) => self.park(order),
+            Decision::Rest(order) => self.send_away(order),
+            Decision::Run => None,
+        }
+    }
+
     fn send_away(&self, order: Order) -> Routed {
         let _busy = self.hold_off_handlers();
         let pending = self.engine()?.send_away(order);
@@ -223,30 +241,33 @@ unsafe fn transfer(asker: Asker, call: &Call, entry: &Entry) -> Routed {
         return unsafe { read_storage(asker, call, kind) };
     }
     let way = way_of(call, entry, kind)?;
-    let decision = if way == Way::Thread {
-        let (number, events) = interest(call)?;
-        if descriptor::poll(number, events as u16, 0) != 0 {
-            return None;
-        }
-        wait_for_readiness(call, way)
-    } else {
-        let attempt = match way {
-            Way::Message => Attempt::message(call)?,
-            _ => Attempt::nowait(call)?,
-        };
-        // SAFETY: the caller's duties.
-        match unsafe { asker.attempt(&attempt, call, way) } {
-            Tried::Away(pending) => return Some(Ok(Submitted::Pending(pending))),
-            // SAFETY: as above.
-            Tried::Here(answer) => unsafe { decide(call, way, answer) },
-        }
+    if way == Way::Thread {
+        return wait_untried(asker, call);
+    }
+    let attempt = match way {
+        Way::Message => Attempt::message(call)?,
+        _ => Attempt::nowait(call)?,
+    };
+    // SAFETY: the caller's duties.
+    let decision = match unsafe { asker.attempt(&attempt, call, way) } {
+        Tried::Away(pending) => return Some(Ok(Submitted::Pending(pending))),
+        // SAFETY: as above.
+        Tried::Here(answer) => unsafe { decide(call, way, answer) },
     };
     match decision {
-        Decision::Over(answer) => done(answer),
-        Decision::Park(order) => asker.park(order),
-        Decision::Rest(order) => asker.send_away(order),
-        Decision::Run => None,
+        // It has just turned out that it cannot be tried.
+        Decision::Run if Kind::guess(descriptor) == Kind::Device => wait_untried(asker, call),
+        decision => asker.follow(decision),
     }
+}
+
+/// A transfer that cannot be tried: its descriptor says whether it would wait.
+fn wait_untried(asker: Asker, call: &Call) -> Routed {
+    let (number, events) = interest(call)?;
+    if descriptor::poll(number, events as u16, 0) != 0 {
+        return None;
+    }
+    asker.follow(wait_for_readiness(call, Way::Thread))
 }
 
 /// A guest's read at a position: tried, if those of its descriptor were cold lately.

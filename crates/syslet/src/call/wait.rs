@@ -5,10 +5,11 @@
 use syslet_sys::descriptor;
 use syslet_sys::memory::is_readable;
 use syslet_sys::uapi::{
-    AF_INET, AF_INET6, CLOCK_MONOTONIC, CLOCK_REALTIME, EINPROGRESS, O_NONBLOCK, P_PID, POLLHUP,
-    TIMER_ABSTIME, WEXITED, WNOWAIT, nr,
+    AF_INET, AF_INET6, CLOCK_MONOTONIC, CLOCK_REALTIME, EINPROGRESS, O_NONBLOCK, P_PID, P_PIDFD,
+    POLLHUP, TIMER_ABSTIME, WEXITED, WNOWAIT, nr,
 };
 
+use super::decide::is_of_signals;
 use super::number::Call;
 use super::route::{Asker, Routed, done, interest, order};
 use super::several::{ask, is_too_large, sets_are_there};
@@ -133,7 +134,13 @@ pub(super) unsafe fn wait_for_events(asker: Asker, call: &Call, way: Way) -> Rou
         return done(answer);
     }
     let file = match interest(call) {
-        Some((descriptor, _)) => descriptor::stat(descriptor).ok()?.ino,
+        Some((descriptor, _)) => {
+            let stat = descriptor::stat(descriptor).ok()?;
+            if way == Way::Poll && is_of_signals(descriptor, &stat) {
+                return None;
+            }
+            stat.ino
+        }
         None => 0,
     };
     let clock = Clock::Monotonic;
@@ -151,10 +158,19 @@ pub(super) unsafe fn wait_for_child(asker: Asker, call: &Call) -> Routed {
     let one = match call.nr() {
         nr::WAIT4 => options == 0 && args[0] as i32 > 0,
         // Without the structure its answer does not say whether there was a child.
-        _ => args[0] == P_PID && options & !WNOWAIT == WEXITED && args[2] != 0,
+        _ => matches!(args[0], P_PID | P_PIDFD) && options & !WNOWAIT == WEXITED && args[2] != 0,
     };
     if !one {
         return None;
+    }
+    let mut file = 0;
+    if let Some((pidfd, _)) = interest(call) {
+        // PIDFD_NONBLOCK, of Linux 5.10: such a call does not wait.
+        let flags = descriptor::status_flags(pidfd);
+        if flags < 0 || flags as usize & O_NONBLOCK != 0 {
+            return None;
+        }
+        file = descriptor::stat(pidfd).ok()?.ino;
     }
     let attempt = Attempt::child(call)?;
     // SAFETY: the caller's duties.
@@ -163,5 +179,5 @@ pub(super) unsafe fn wait_for_child(asker: Asker, call: &Call) -> Routed {
         return done(answer);
     }
     let (deadline, clock) = (NEVER, Clock::Monotonic);
-    asker.park(Order { call: *call, way: Way::Child, file: 0, done: 0, deadline, clock })
+    asker.park(Order { call: *call, way: Way::Child, file, done: 0, deadline, clock })
 }

@@ -9,7 +9,10 @@ use syslet_sys::uapi::{EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, SIGPIPE, Sigin
 use syslet_sys::{arch, descriptor};
 
 use super::op::{Parked, Way};
-use crate::call::{Answer, Attempt, Call, Clockwork, Progress, ask, interest, needs_descriptors};
+use crate::call::{
+    Answer, Attempt, Call, Clockwork, Progress, ask, descriptor_argument, interest,
+    needs_descriptors,
+};
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job};
 
@@ -135,7 +138,7 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
     loop {
         let mut now = call.call();
         if let Some(held) = held {
-            now.0[1] = held as usize; // what waits for readiness names it first
+            now.0[1 + descriptor_argument(&now)] = held as usize;
         }
         if call.way == Way::Several {
             // SAFETY: the duties of `submit`: the call may be made until it ends.

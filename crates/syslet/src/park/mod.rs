@@ -245,7 +245,8 @@ impl Engine {
             Some(set) => Some((set.number(), POLLIN)),
             None => interest(&call.call()),
         };
-        let child = (call.way == Way::Child).then(|| child_of(&call.call()));
+        let by_number = call.way == Way::Child && interest.is_none();
+        let child = by_number.then(|| child_of(&call.call()));
         if let Some((descriptor, events)) = interest {
             Ring::prepare(call, descriptor, events);
         }

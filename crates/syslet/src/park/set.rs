@@ -9,7 +9,8 @@ use syslet_sys::{call, descriptor};
 pub(super) struct Set(i32);
 
 impl Set {
-    /// One that watches `interests`. `None`: there can be none (no number is left, or no memory).
+    /// One that watches `interests`. `None`: there can be none (no number is left, or no memory), or it would not
+    /// tell: of signals, see this folder's README.md.
     pub(super) fn of(interests: &[(i32, u32)]) -> Option<Self> {
         let epoll = descriptor::new_epoll() as i32;
         if epoll < 0 {
@@ -17,6 +18,10 @@ impl Set {
         }
         let set = Self(epoll);
         for (number, events) in interests {
+            let anonymous = descriptor::stat(*number).is_ok_and(|stat| stat.is_anonymous());
+            if anonymous && descriptor::may_be_signals(*number) {
+                return None;
+            }
             let event = EpollEvent { events: *events, data: 0 };
             match -descriptor::watch(epoll, *number, event, false) {
                 // A file, which is never waited for; or it was closed since the call was tried: then

@@ -52,6 +52,8 @@ mod overflow;
 mod panics;
 /// A parked call goes on with the file that it named.
 mod parked_files;
+/// Each kind of what is waited for without a thread.
+mod parked_kinds;
 /// Bounds on parked calls.
 mod parked_limits;
 /// Connections and messages that wait are parked.
