@@ -1,5 +1,6 @@
 //! System calls and chains of them: submit, wait, cancel.
 
+mod asking;
 mod attempt;
 mod chain;
 mod cold;

@@ -11,7 +11,7 @@ use super::number::Call;
 
 /// Futex operations whose time limit is relative: FUTEX_WAIT only (futex(2)).
 const FUTEX_WAIT: usize = 0;
-const FUTEX_COMMAND: usize = 0x7f;
+pub(super) const FUTEX_COMMAND: usize = 0x7f;
 
 /// A time limit that counts from the beginning of its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use syslet_catalog::{Entry, Timeout, Twin};
 use syslet_sys::arch;
 use syslet_sys::uapi::{
-    EAGAIN, EINVAL, ENOTSOCK, EOPNOTSUPP, ETIMEDOUT, MSG_DONTWAIT, RWF_NOWAIT, WNOHANG, nr,
+    EAGAIN, EINVAL, ENOTSOCK, EOPNOTSUPP, MSG_DONTWAIT, RWF_NOWAIT, WNOHANG, nr,
 };
 
 use super::number::Call;
@@ -18,7 +18,7 @@ const F_SETLK: usize = 6;
 const F_SETLKW: usize = 7;
 const F_OFD_SETLK: usize = 37;
 const F_OFD_SETLKW: usize = 38;
-const IPC_NOWAIT: usize = 0o4000;
+pub(super) const IPC_NOWAIT: usize = 0o4000;
 const GRND_NONBLOCK: usize = 1;
 const ENOMSG: isize = 42;
 const EACCES: isize = 13;
@@ -137,7 +137,7 @@ impl Attempt {
         Some(Self::changed(call, arg, new))
     }
 
-    /// What the twin's answer to `call` means.
+    /// What the twin's answer to `call` means, of a child or of readiness.
     pub(crate) fn read(&self, call: &Call, answer: isize) -> Answer {
         match call.nr() {
             nr::EPOLL_WAIT | nr::EPOLL_PWAIT | nr::EPOLL_PWAIT2 if answer == 0 => Answer::WouldWait,
@@ -200,7 +200,6 @@ pub(crate) fn read_flagged(twin: Option<Twin>, answer: isize) -> Answer {
         Some(Twin::SetLk { .. }) => answer == -EAGAIN || answer == -EACCES,
         Some(Twin::IpcNowait { .. }) => answer == -EAGAIN || answer == -ENOMSG,
         Some(Twin::Wnohang { .. }) => answer == 0,
-        Some(Twin::ZeroTimeout { .. }) => answer == -ETIMEDOUT,
         _ => answer == -EAGAIN,
     };
     match answer {

@@ -3,15 +3,16 @@
 
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
-use syslet_catalog::{Entry, Twin};
+use syslet_catalog::Twin;
 
+use super::asking::ask;
 use super::kinds::{Kind, has_no_twin};
 use super::number::{Call, Ret};
 use super::pending::Pending;
 use super::route::order;
 use super::submit::Submitted;
 use super::transfer::{Transfer, bytes, is_read_at};
-use super::twin::{Answer, Attempt, read_flagged, read_transfer};
+use super::twin::{Answer, Attempt, read_transfer};
 use crate::crew::{Settings, start};
 use crate::park::Way;
 use crate::sync::{AtomicU8, Ordering};
@@ -23,14 +24,12 @@ use crate::sync::{AtomicU8, Ordering};
 /// Those of `submit`.
 pub(super) unsafe fn try_unattached(call: &Call) -> Option<Submitted> {
     let entry = syslet_catalog::lookup(call.nr() as u32)?;
-    match entry.twin? {
+    if entry.twin == Some(Twin::RwfNowait) {
         // SAFETY: the caller's duties.
-        Twin::RwfNowait => unsafe { transfer(call) },
-        // Done by the routing of what waits for readiness.
-        Twin::MsgDontwait { .. } | Twin::ZeroTimeout { .. } => None,
-        // SAFETY: as above.
-        twin => unsafe { by_flag(call, entry, twin) }.map(done),
+        return unsafe { transfer(call) };
     }
+    // SAFETY: as above.
+    unsafe { ask(call, entry) }.map(done)
 }
 
 /// A transfer on storage.
@@ -130,21 +129,6 @@ fn finish_away(call: Call, part: usize) -> Submitted {
     let Ok(engine) = start(Settings::default()) else { return done(part as isize) };
     let order = order(call, Way::Thread, 0, part);
     Submitted::Pending(Pending::new(engine.send_away(order)))
-}
-
-/// A lock, a queue, a semaphore, a child: asked for by a flag.
-///
-/// # Safety
-///
-/// Those of `submit`.
-unsafe fn by_flag(call: &Call, entry: &Entry, twin: Twin) -> Option<isize> {
-    let attempt = Attempt::by_flag(call, entry)?;
-    // SAFETY: the caller's duties.
-    let answer = unsafe { attempt.make() };
-    if attempt.is(call) {
-        return Some(answer);
-    }
-    (read_flagged(Some(twin), answer) == Answer::Final).then_some(answer)
 }
 
 /// Linux 5.9 and 5.10: a read without waiting may answer 0 or too little before the end of the file.

@@ -110,5 +110,7 @@ mod typed_process;
 /// Sleeping.
 mod typed_time;
 mod util;
+/// Locks, queues, semaphores and futexes.
+mod waiting_for_others;
 /// Writers of one descriptor are bounded.
 mod writers;
