@@ -177,3 +177,27 @@ pub(crate) fn look(descriptor: usize) -> Result<(Kind, Stat), isize> {
     kind.remember(descriptor);
     Ok((kind, stat))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_system_lacks_is_remembered_of_all_its_files_and_of_no_other() {
+        let open = |path| File::open(path).expect("it is there");
+        let (disk, one, other) = (open("/proc/self/exe"), open("/proc/uptime"), open("/proc/stat"));
+        let number = |file: &File| file.as_raw_fd() as usize;
+        has_no_twin(number(&one), false);
+        assert_eq!(Kind::guess(number(&one)), Kind::StorageWithoutTwin);
+        let kind = |file: &File| look(number(file)).map(|(kind, _)| kind);
+        assert_eq!(kind(&other), Ok(Kind::StorageWithoutTwin));
+        assert_eq!(kind(&disk), Ok(Kind::Storage));
+        // Writes only, as on ext4: reads are tried as before.
+        has_no_twin(number(&disk), true);
+        assert_eq!(kind(&disk), Ok(Kind::StorageReads));
+        assert_eq!(kind(&other), Ok(Kind::StorageWithoutTwin));
+    }
+}

@@ -6,7 +6,7 @@
 use syslet_catalog::Twin;
 
 use super::asking::ask;
-use super::kinds::{Kind, has_no_twin};
+use super::kinds::{Kind, has_no_twin, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
 use super::route::order;
@@ -40,12 +40,16 @@ pub(super) unsafe fn try_unattached(call: &Call) -> Option<Submitted> {
 unsafe fn transfer(call: &Call) -> Option<Submitted> {
     let descriptor = call.args()[0];
     let writes = !Transfer::of(call)?.reads;
-    let known = match Kind::guess(descriptor) {
+    if !writes && reads_may_lie() {
+        return None;
+    }
+    let may_be_tried = |kind| match kind {
         Kind::StorageReads => !writes,
         Kind::StorageWithoutTwin | Kind::Device => false,
         _ => true,
     };
-    if !known || (!writes && reads_may_lie()) {
+    // The number may name a file of another file system by now: to ask costs little beside a thread.
+    if !may_be_tried(Kind::guess(descriptor)) && !may_be_tried(look(descriptor).ok()?.0) {
         return None;
     }
     let attempt = Attempt::nowait(call)?;

@@ -30,6 +30,8 @@ mod descriptors;
 mod draining;
 /// The examples do what they say.
 mod examples;
+/// What file systems can do is found out and remembered.
+mod file_systems;
 /// What goes on beside the guest needs nothing on the guest's stack.
 mod frames;
 /// Many calls wait for one descriptor.
@@ -99,6 +101,8 @@ mod slow_reads;
 mod statistics;
 /// The handle of a threadlet.
 mod threadlets;
+/// Many times are waited for at once.
+mod timers;
 /// Backtraces end.
 mod traces;
 /// Files and directories are those of std.

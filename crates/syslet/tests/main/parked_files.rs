@@ -12,11 +12,12 @@ use std::time::Duration;
 use syslet::stats;
 
 use crate::container::sandbox;
-use crate::util::calls::{Landing, go, limit, number_call, pending, read_call, sleep_call};
+use crate::util::calls::{Landing, go, limit, number_call, pending, read_call, send, sleep_call};
 use crate::util::child::Child;
 use crate::util::message::Message;
 use crate::util::parking::{eventually_held, parked, skip_without_pidfd_getfd};
 use crate::util::pipe::Pipe;
+use crate::util::queue::{next, queue};
 use crate::util::{attached, eventually, late, skip};
 
 /// Closes all descriptors from 3 on.
@@ -80,6 +81,40 @@ fn closing_every_descriptor_loses_no_call() {
             let read = parked(read_call(pipe.read_end(), Landing::leak()));
             pipe.put(1);
             assert_eq!(read.wait().raw(), 1);
+            thread.join().expect("it has written");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn where_files_cannot_be_held_every_call_has_one_answer_all_the_same() {
+    if sandbox().is_none() {
+        return skip("files can be held");
+    }
+    let path = "parked_files::where_files_cannot_be_held_every_call_has_one_answer_all_the_same";
+    let ended = Child::new().run(path, || {
+        const CALLS: usize = 1000;
+        limit(libc::RLIMIT_NOFILE, 8192);
+        attached(|| {
+            let pipes: Vec<_> = (0..CALLS).map(|_| Pipe::new()).collect();
+            let (write, thread) = writer_elsewhere(pipes.iter().map(Pipe::write_end).collect());
+            let queue = queue(CALLS).always_queue(true);
+            for (number, pipe) in pipes.iter().enumerate() {
+                let _ = send(&queue, number as u64, read_call(pipe.read_end(), Landing::leak()));
+            }
+            assert!(eventually(|| stats().parked == CALLS), "{} are parked", stats().parked);
+            std::mem::forget(pipes);
+            close_all();
+            write();
+            let mut answered = vec![false; CALLS];
+            for _ in 0..CALLS {
+                let one = next(&queue);
+                assert_eq!(one.res, -(libc::EBADF as isize), "its number is closed");
+                let twice = std::mem::replace(&mut answered[one.user_data as usize], true);
+                assert!(!twice, "{} is answered twice", one.user_data);
+            }
+            assert!(queue.pop().is_none());
             thread.join().expect("it has written");
         });
     });

@@ -3,9 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use syslet::{Pending, Ret};
+use syslet::{Limits, Pending, Ret};
 
-use crate::util::calls::{Landing, go, open_descriptors, pending, read_call};
+use crate::util::calls::{Landing, go, open_descriptors, pending, read_call, try_go};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually};
@@ -14,6 +14,9 @@ use crate::util::{attached, eventually};
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Submit,
+    TrySubmit,
+    /// So many calls may be parked from now on; 0: as many as ever.
+    SetLimits(usize),
     Complete(usize),
     Cancel(usize),
     Drop(usize),
@@ -32,11 +35,24 @@ struct Operation {
 }
 
 impl Operation {
-    fn submit() -> Self {
+    /// None if it is handed back, and has done nothing then; which is not to be if there is room.
+    fn submit(limited: bool, or_busy: bool) -> Option<Self> {
         let pipe = Pipe::new();
         let landing = Landing::leak();
-        let handle = Some(pending(go(read_call(pipe.read_end(), landing))));
-        Self { pipe, landing, handle, answer: None, fed: false, cancelled: false }
+        let call = read_call(pipe.read_end(), landing);
+        // Who waited for room here would wait for ever.
+        let submitted = match if limited || or_busy { try_go(call) } else { Ok(go(call)) } {
+            Ok(submitted) => submitted,
+            Err(error) => {
+                assert!(limited && error.is_busy(), "{error:?}");
+                assert_eq!(error.into_inner(), call);
+                pipe.put(42);
+                assert_eq!(pipe.filled(), 1, "handed back, but it has read");
+                return None;
+            }
+        };
+        let handle = Some(pending(submitted));
+        Some(Self { pipe, landing, handle, answer: None, fed: false, cancelled: false })
     }
 
     fn complete(&mut self) {
@@ -87,6 +103,7 @@ impl Operation {
 
 fn play(steps: &[Step]) {
     let mut operations: Vec<Operation> = Vec::new();
+    let mut limited = false;
     for step in steps {
         let count = operations.len().max(1);
         let mut on = |at: usize, f: &dyn Fn(&mut Operation)| {
@@ -95,7 +112,12 @@ fn play(steps: &[Step]) {
             }
         };
         match *step {
-            Step::Submit => operations.push(Operation::submit()),
+            Step::Submit => operations.extend(Operation::submit(limited, false)),
+            Step::TrySubmit => operations.extend(Operation::submit(limited, true)),
+            Step::SetLimits(parked) => {
+                limited = parked != 0;
+                limit_parked(parked);
+            }
             Step::Complete(at) => on(at, &Operation::complete),
             Step::Cancel(at) => on(at, &Operation::cancel),
             Step::Drop(at) => on(at, &|operation| operation.handle = None),
@@ -104,12 +126,20 @@ fn play(steps: &[Step]) {
         }
     }
     operations.into_iter().for_each(Operation::settle);
+    limit_parked(0);
+}
+
+fn limit_parked(calls: usize) {
+    let limits = Limits::new();
+    syslet::set_limits(if calls == 0 { limits } else { limits.parked(calls) });
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let at = || 0usize..16;
     let step = prop_oneof![
         4 => Just(Step::Submit),
+        3 => Just(Step::TrySubmit),
+        2 => (0usize..4).prop_map(Step::SetLimits),
         2 => at().prop_map(Step::Complete),
         2 => at().prop_map(Step::Cancel),
         1 => at().prop_map(Step::Drop),

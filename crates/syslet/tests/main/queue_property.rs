@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use syslet::{CancelOutcome, Completion, CompletionQueue, OpId, Queued};
+use syslet::{CancelOutcome, Completion, CompletionQueue, Limits, OpId, Queued};
 
 use crate::util::calls::{
-    Landing, go, number_call, open_descriptors, pending, read_call, send, taking_call,
+    Landing, go, number_call, open_descriptors, pending, read_call, send, taking_call, try_send,
 };
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
@@ -19,6 +19,10 @@ use crate::util::{attached, eventually, late};
 enum Step {
     /// A read of one byte from a pipe of its own: parked.
     Submit,
+    /// The same, if there is room for one more.
+    TrySubmit,
+    /// So many calls may be parked from now on; 0: as many as ever.
+    SetLimits(usize),
     /// A call that takes such a byte with a thread.
     SubmitTaking,
     /// The same in a closure.
@@ -50,6 +54,8 @@ struct World {
     queue: CompletionQueue,
     /// Crew threads are few: what is due may have to wait for what is not.
     few: bool,
+    /// Parked calls are bounded: who submitted one more would wait for room that nobody makes.
+    limited: bool,
     /// Those that wait, by their numbers.
     operations: Vec<Operation>,
     /// Completions that were taken.
@@ -62,7 +68,7 @@ const INLINE: u64 = 1 << 32;
 impl World {
     fn new(capacity: usize, few: bool) -> Self {
         let queue = CompletionQueue::new(capacity).expect("a queue can be made").always_queue(true);
-        Self { queue, few, operations: Vec::new(), taken: HashMap::new() }
+        Self { queue, few, limited: false, operations: Vec::new(), taken: HashMap::new() }
     }
 
     fn submit(&mut self, step: Step) {
@@ -70,13 +76,21 @@ impl World {
         let (pipe, landing) = (Pipe::new(), Landing::leak());
         let call = read_call(pipe.read_end(), landing);
         let id = match step {
-            Step::SendTo => pending(go(call)).send_to(&self.queue, number),
+            Step::SendTo if !self.limited => pending(go(call)).send_to(&self.queue, number),
             Step::Threadlet => {
                 let other = pipe.clone();
                 self.id(self.queue.threadlet(number, move || isize::from(other.get())))
             }
             Step::SubmitTaking => self.id(send(&self.queue, number, taking_call(pipe.read_end()))),
-            _ => self.id(send(&self.queue, number, call)),
+            Step::Submit if !self.limited => self.id(send(&self.queue, number, call)),
+            _ => match try_send(&self.queue, number, call) {
+                Ok(queued) => self.id(queued),
+                Err(error) => {
+                    assert!(error.is_busy() && (self.limited || self.few), "{error:?}");
+                    assert_eq!(error.into_inner(), call);
+                    return;
+                }
+            },
         };
         let closure = matches!(step, Step::Threadlet);
         let landing = (!closure && !matches!(step, Step::SubmitTaking)).then_some(landing);
@@ -125,7 +139,15 @@ impl World {
 
     fn step(&mut self, step: Step, number: u64) {
         match step {
-            Step::Submit | Step::SubmitTaking | Step::Threadlet | Step::SendTo => self.submit(step),
+            Step::Submit
+            | Step::TrySubmit
+            | Step::SubmitTaking
+            | Step::Threadlet
+            | Step::SendTo => self.submit(step),
+            Step::SetLimits(parked) => {
+                self.limited = parked != 0;
+                limit_parked(parked);
+            }
             Step::Inline => self.inline(number),
             Step::Pop => drop(self.pop()),
             Step::PopMany(count) => {
@@ -211,7 +233,13 @@ impl World {
     }
 }
 
+fn limit_parked(calls: usize) {
+    let limits = Limits::new();
+    syslet::set_limits(if calls == 0 { limits } else { limits.parked(calls) });
+}
+
 fn play(capacity: usize, steps: &[Step], few: bool, abandon: bool) {
+    limit_parked(0);
     let mut world = World::new(capacity, few);
     for (number, step) in steps.iter().enumerate() {
         world.step(*step, number as u64);
@@ -226,6 +254,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let at = || 0usize..16;
     let step = prop_oneof![
         3 => Just(Step::Submit),
+        2 => Just(Step::TrySubmit),
+        1 => (0usize..4).prop_map(Step::SetLimits),
         2 => Just(Step::SubmitTaking),
         2 => Just(Step::Threadlet),
         1 => Just(Step::SendTo),
