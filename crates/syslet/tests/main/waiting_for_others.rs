@@ -97,14 +97,13 @@ static IPC: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
 extern "C" fn remove_ipc() {
     for (at, id) in IPC.iter().enumerate() {
         let id = id.load(Ordering::Relaxed) as i32 - 1;
-        // SAFETY: numbers.
-        let _ = unsafe {
-            if at < 2 {
-                libc::semctl(id, 0, libc::IPC_RMID)
-            } else {
-                libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut())
-            }
-        };
+        if at < 2 {
+            // SAFETY: numbers.
+            unsafe { libc::semctl(id, 0, libc::IPC_RMID) };
+        } else {
+            // SAFETY: numbers.
+            unsafe { libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+        }
     }
 }
 
