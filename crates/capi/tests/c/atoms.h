@@ -249,23 +249,25 @@ static long condition(long value, unsigned long flags, long *after)
     return last == list; /* stopped */
 }
 
+static const long values[] = {-5, 0, 5};
+static const struct rule {
+    unsigned long flag;
+    int stops[3];
+} rules[] = {
+    {0, {0, 0, 0}},
+    {SYSLET_STOP_ON_NONZERO, {1, 0, 1}},
+    {SYSLET_STOP_ON_ZERO, {0, 1, 0}},
+    {SYSLET_STOP_ON_NEGATIVE, {1, 0, 0}},
+    {SYSLET_STOP_ON_NON_POSITIVE, {1, 1, 0}},
+    {SYSLET_STOP_ON_ZERO | SYSLET_STOP_ON_NEGATIVE, {1, 1, 0}},
+    {SYSLET_STOP_MASK, {1, 1, 1}},
+};
+enum { RULES = sizeof rules / sizeof *rules };
+
 static void stop_conditions(void)
 {
-    static const long values[] = {-5, 0, 5};
-    static const struct {
-        unsigned long flag;
-        int stops[3];
-    } rules[] = {
-        {0, {0, 0, 0}},
-        {SYSLET_STOP_ON_NONZERO, {1, 0, 1}},
-        {SYSLET_STOP_ON_ZERO, {0, 1, 0}},
-        {SYSLET_STOP_ON_NEGATIVE, {1, 0, 0}},
-        {SYSLET_STOP_ON_NON_POSITIVE, {1, 1, 0}},
-        {SYSLET_STOP_ON_ZERO | SYSLET_STOP_ON_NEGATIVE, {1, 1, 0}},
-        {SYSLET_STOP_MASK, {1, 1, 1}},
-    };
     reset();
-    for (size_t rule = 0; rule < sizeof rules / sizeof *rules; rule++) {
+    for (size_t rule = 0; rule < RULES; rule++) {
         for (int n = 0; n < 3; n++) {
             long after;
             EQUAL(condition(values[n], rules[rule].flag, &after), rules[rule].stops[n]);
@@ -356,119 +358,32 @@ static void feeding(void)
 }
 
 #include "atoms-rings.h"
-
-/* An atom that ends after its first NULL argument may end there in memory. */
-static void packed(void)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    char *memory = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    size_t size = offsetof(atom, arg_ptr) + 8;
-    long pid = 0;
-    atom whole = make(SYS_getpid, 0, &pid, NULL);
-    atom *edge = (atom *)(void *)(memory + page - size);
-    CHECK(mprotect(memory + page, page, PROT_NONE) == 0);
-    reset();
-    memcpy((void *)edge, &whole, size);
-    CHECK(run(edge) == edge);
-    EQUAL(pid, getpid());
-    /* It stays: what is unmapped after its use is not found. */
-}
-
-#define FAILS(call, why)                                                                          \
-    do {                                                                                          \
-        errno = 0;                                                                                \
-        CHECK((long)(call) == -1);                                                                \
-        EQUAL(errno, why);                                                                        \
-    } while (0)
-
-static void bad_input(void)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    char *gone = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    long answer = 9;
-    atom one_atom = make(SYS_getpid, 0, &answer, NULL);
-    unsigned long word = 5;
-    CHECK(mprotect(gone, page, PROT_NONE) == 0);
-    reset();
-    FAILS(async_exec(NULL, &head), EFAULT);
-    FAILS(async_exec((atom *)(void *)gone, &head), EFAULT);
-    FAILS(async_exec((atom *)(void *)((char *)&one_atom + 4), &head), EINVAL);
-    FAILS(async_exec(&one_atom, NULL), EFAULT);
-    FAILS(async_exec(&one_atom, (void *)gone), EFAULT);
-    FAILS(async_exec(&one_atom, (void *)((char *)&head + 4)), EINVAL);
-    head.ring_size_bytes = 0;
-    FAILS(async_exec(&one_atom, &head), EINVAL);
-    head.ring_size_bytes = 12;
-    FAILS(async_exec(&one_atom, &head), EINVAL);
-    reset();
-    head.RING = PTR(gone);
-    FAILS(async_exec(&one_atom, &head), EFAULT);
-    head.RING = PTR((char *)ring + 4);
-    FAILS(async_exec(&one_atom, &head), EINVAL);
-    head.RING = 0;
-    FAILS(async_exec(&one_atom, &head), EFAULT);
-    FAILS(async_wait(1, 0, &head), EFAULT);
-    reset();
-    one_atom.flags = 0x100;
-    FAILS(async_exec(&one_atom, &head), EINVAL);
-    one_atom.flags = SYSLET_SYNC | SYSLET_ASYNC;
-    FAILS(async_exec(&one_atom, &head), EINVAL);
-    EQUAL(answer, 9);
-    one_atom = make(SYS_getpid, SYSLET_SYNC, (long *)(void *)gone, NULL);
-    FAILS(async_exec(&one_atom, &head), EFAULT);
-    one_atom = make(SYS_getpid, SYSLET_SYNC, &answer, (atom *)(void *)gone);
-    FAILS(async_exec(&one_atom, &head), EFAULT);
-    EQUAL(answer, getpid());
-    one_atom = make(SYS_close, SYSLET_SYNC, &answer, NULL);
-    arg(&one_atom, 0, gone);
-    FAILS(async_exec(&one_atom, &head), EFAULT);
-    /* Calls that are refused, or are none: the atom's own answer. */
-    one_atom = make(SYS_fork, 0, &answer, NULL);
-    CHECK(run(&one_atom) == &one_atom);
-    EQUAL(answer, -EPERM);
-    one_atom.nr = SYS_clone;
-    answer = 0;
-    CHECK(run(&one_atom) == &one_atom);
-    EQUAL(answer, -EPERM);
-    one_atom = make(66666, 0, &answer, NULL);
-    CHECK(run(&one_atom) == &one_atom);
-    EQUAL(answer, -ENOSYS);
-    /* A list that finds a bad atom when it is away ends there. */
-    one_atom = make(SYS_getpid, SYSLET_ASYNC, (long *)(void *)gone, NULL);
-    CHECK(async_exec(&one_atom, &head) == NULL);
-    CHECK(take() == &one_atom);
-
-    EQUAL(async_wait(0, 0, &head), 0);
-    FAILS(async_wait(ENTRIES + 1, 0, &head), EINVAL);
-    FAILS(async_wait(1, ENTRIES, &head), EINVAL);
-    FAILS(async_wait(1, 0, NULL), EFAULT);
-    FAILS(async_thread(NULL, NULL), ENOSYS);
-    FAILS(async_thread(NULL, &head), EFAULT);
-    FAILS(async_thread(&one_atom, NULL), EFAULT);
-    EQUAL(async_thread(&one_atom, &head), 0);
-    CHECK(take() == &one_atom);
-    EQUAL(umem_add(&word, 3), 8);
-    EQUAL(umem_add(&word, (unsigned long)-9l), -1);
-    FAILS(umem_add(NULL, 1), EFAULT);
-    FAILS(umem_add((void *)gone, 1), EFAULT);
-    FAILS(umem_add((void *)((char *)&word + 2), 1), EINVAL);
-}
+#include "atoms-slept.h"
+#include "atoms-threads.h"
+#include "atoms-bad.h"
 
 int main(void)
 {
     CHECK(pipe(ends) == 0);
+    inline_unless_in_a_pool(0);
     attach();
+    inline_unless_in_a_pool(1);
     inline_or_not();
     batch();
     two_rings();
     flags();
     stop_conditions();
     stopped_in_silence();
+    flags_after_sleep();
+    stop_conditions_after_sleep();
+    bad_atoms_after_others();
     branches();
     loops();
     feeding();
     full_ring();
     handlers_elsewhere();
+    one_head_for_many();
+    additions_at_once();
     packed();
     bad_input();
     EQUAL(syslet_detach(), 0);

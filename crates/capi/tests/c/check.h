@@ -39,8 +39,8 @@ static inline int way_is(const char *name)
     return strcmp(way ? way : "follow", name) == 0;
 }
 
-/* Attaches the thread in the way that is tested. */
-static inline void attach(void)
+/* How a thread is attached in the way that is tested. */
+static inline struct syslet_attach_options way_options(void)
 {
     struct syslet_attach_options options = {0, 0, 0, 0};
     if (way_is("pinned")) {
@@ -50,6 +50,13 @@ static inline void attach(void)
         while (!CPU_ISSET(options.cpu, &set))
             options.cpu++;
     }
+    return options;
+}
+
+/* Attaches the thread in that way. */
+static inline void attach(void)
+{
+    struct syslet_attach_options options = way_options();
     EQUAL(syslet_attach(&options), way_is("pool") ? SYSLET_POOL : SYSLET_ATTACHED);
 }
 
@@ -58,6 +65,5 @@ static inline struct syslet_call call3(long nr, unsigned long a, unsigned long b
     struct syslet_call call = {(unsigned long)nr, {a, b, c, 0, 0, 0}};
     return call;
 }
-
 
 #endif

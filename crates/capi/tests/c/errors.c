@@ -52,8 +52,9 @@ static void no_threads(void)
     long result = 0;
     EQUAL(syslet_queue_new(&queue, 8, 0), 0);
     deny_threads();
+    struct syslet_attach_options options = way_options();
     if (!way_is("pool"))
-        EQUAL(syslet_attach(NULL), -EAGAIN);
+        EQUAL(syslet_attach(&options), -EAGAIN);
     EQUAL(syslet_threadlet(seven, NULL, &result, &pending), -EAGAIN);
     EQUAL(syslet_queue_threadlet(queue, 1, seven, NULL, &result, NULL), -EAGAIN);
     errno = 0;
@@ -78,10 +79,11 @@ static void no_threads(void)
 static long attaches(void *data)
 {
     (void)data;
+    struct syslet_attach_options options = way_options();
     EQUAL(syslet_is_attached(), 0);
     EQUAL(syslet_detach(), -EINVAL);
     EQUAL(syslet_refresh(), -EINVAL);
-    return syslet_attach(NULL);
+    return syslet_attach(&options);
 }
 
 /* -EDEADLK: a function on a crew thread cannot attach that. */
@@ -237,8 +239,9 @@ static void last_of_all(void *data)
 {
     struct asys_input input = {SYS_getpid, 1, 0, NULL};
     int *said = data;
+    struct syslet_attach_options options = way_options();
     /* The thread's own variables are gone. */
-    *said = syslet_attach(NULL);
+    *said = syslet_attach(&options);
     EQUAL(asys_submit(&input, 1), -ESRCH);
 }
 
@@ -268,7 +271,8 @@ static void *sandboxed(void *data)
 {
     char text[128] = "";
     CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    *(int *)data = syslet_attach(NULL);
+    struct syslet_attach_options options = way_options();
+    *(int *)data = syslet_attach(&options);
     EQUAL(syslet_check_identity(text, sizeof text), -EXDEV);
     CHECK(strstr(text, "NoNewPrivs"));
     EQUAL(syslet_check_identity(text, 5), -EXDEV);
@@ -299,7 +303,7 @@ static long gated(void *data)
 static void a_full_crew(void)
 {
     enum { MOST = 16 };
-    struct syslet_attach_options options = {0, 0, 2, 0};
+    struct syslet_attach_options options = way_options();
     struct syslet_pending *away[MOST], *pending;
     struct syslet_call call;
     int one = memfd_create("locked", 0), count = 0, how;
@@ -308,6 +312,7 @@ static void a_full_crew(void)
     snprintf(name, sizeof name, "/proc/self/fd/%d", one);
     int two = open(name, O_RDWR);
     CHECK(one >= 0 && two >= 0 && flock(one, LOCK_EX) == 0);
+    options.max_crew = 2;
     CHECK(syslet_attach(&options) >= 0);
     call = call3(SYS_flock, (unsigned long)two, LOCK_EX, 0);
     do {
@@ -338,12 +343,15 @@ static void a_full_crew(void)
     options.stack_size = 1;
     EQUAL(syslet_attach(&options), -EINVAL);
     options.stack_size = 0;
-    options.flags = SYSLET_ATTACH_PINNED;
+    options.flags ^= SYSLET_ATTACH_PINNED; /* the other placement */
+    uint32_t cpu = options.cpu;
+    options.cpu = 0;
     EQUAL(syslet_attach(&options), way_is("pool") ? SYSLET_POOL : -EINVAL);
     if (way_is("pool"))
         EQUAL(syslet_detach(), 0);
     EQUAL(syslet_detach(), 0);
-    options.flags = 0;
+    options.flags ^= SYSLET_ATTACH_PINNED;
+    options.cpu = cpu;
     options.stack_size = 1 << 20;
     if (!way_is("pool"))
         EQUAL(syslet_attach(&options), -EINVAL);

@@ -17,7 +17,8 @@ static void *user(void *unused)
     int ends[2];
     CHECK(pipe(ends) == 0);
     pthread_barrier_wait(&loaded); /* not there before */
-    EQUAL(attach_(NULL), way_is("pool") ? SYSLET_POOL : SYSLET_ATTACHED);
+    struct syslet_attach_options options = way_options();
+    EQUAL(attach_(&options), way_is("pool") ? SYSLET_POOL : SYSLET_ATTACHED);
     for (int n = 0; n < 50; n++) {
         struct syslet_call call =
             call3(SYS_read, (unsigned long)ends[0], (unsigned long)&byte, 1);

@@ -6,7 +6,10 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::util::{Linked, WAYS, compile, folder, in_way};
+use crate::util::{Linked, compile, folder, in_way};
+
+/// They attach as most programs do, without settings: none of them is pinned.
+const WAYS: [&str; 2] = ["follow", "pool"];
 
 fn example(name: &str) -> PathBuf {
     compile(&xtask::source().join("examples").join(name), Linked::Shared)
