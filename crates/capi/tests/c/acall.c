@@ -113,7 +113,10 @@ static void submitting(void)
     both[1] = make(SYS_getpid, 6, 0, 0, 0);
     both[1].flags = 2;
     EQUAL(acall_submit(both, 2), 1);
-    EQUAL(acall_submit(both + 1, 1), -EINVAL);
+    for (int bit = 1; bit < 32; bit++) {
+        both[1].flags = 1u << bit;
+        EQUAL(acall_submit(both + 1, 1), -EINVAL);
+    }
 }
 
 static void waiting(void)
@@ -171,6 +174,43 @@ static void rings(void)
     EQUAL(acall_ring_pwait(&memory.ring, 0xfffffffe, 6, NULL, NULL, 0), 0);
     struct timespec none = {0, 0};
     EQUAL(acall_ring_pwait(&memory.ring, 0xfffffffe, 7, &none, NULL, 0), -ETIMEDOUT);
+}
+
+static uint64_t lost_answers(void)
+{
+    struct syslet_stats stats;
+    EQUAL(syslet_get_stats(&stats, sizeof stats), 0);
+    return stats.lost;
+}
+
+/* A ring of no places has no completion, which is counted; the call runs. */
+static void rings_without_places(void)
+{
+    struct acall_submission one = make(SYS_getpid, 1, 0, 0, 0);
+    struct acall_completion done = {0, 0};
+    struct acall_id id;
+    uint64_t lost = lost_answers();
+    reset();
+    memory.ring.nr = 0;
+    one.completion_ring_pointer = (uint64_t)(uintptr_t)&memory;
+    one.completion_pointer = (uint64_t)(uintptr_t)&done;
+    EQUAL(acall_submit(&one, 1), 1);
+    EQUAL(cookie_of(&done), 1);
+    EQUAL(done.return_code, getpid());
+    EQUAL(memory.ring.head, 0);
+    EQUAL(cookie_of(&memory.comps[0]), 0);
+    EQUAL(lost_answers(), lost + 1);
+    /* Also if they go while the call is away. */
+    memory.ring.nr = PLACES;
+    one = reading(2);
+    one.completion_ring_pointer = (uint64_t)(uintptr_t)&memory;
+    one.id_pointer = (uint64_t)(uintptr_t)&id;
+    EQUAL(acall_submit(&one, 1), 1);
+    memory.ring.nr = 0;
+    CHECK(write(ends[1], "n", 1) == 1);
+    EQUAL(acall_comp_pwait(&id, 1, NULL, NULL, 0), 1);
+    EQUAL(memory.ring.head, 0);
+    EQUAL(lost_answers(), lost + 2);
 }
 
 static volatile sig_atomic_t handled;
@@ -399,6 +439,7 @@ int main(void)
     submitting();
     waiting();
     rings();
+    rings_without_places();
     masks();
     masks_without_descriptors();
     one_ring_for_many();

@@ -18,6 +18,21 @@ IS(MSGF_PCATCH, 0x20);
 IS(MSGF_REPLY2, 0x40);
 IS(MSGF_ABORTABLE, 0x80);
 IS(MSGF_RETRIEVED, 0x100);
+SIZE(struct lwkt_msg, 96);
+SIZE(union usrmsg, 96);
+AT(struct lwkt_msg, ms_node, 0);
+AT(struct lwkt_msg, opaque, 16);
+AT(struct lwkt_msg, ms_target_port, 24);
+AT(struct lwkt_msg, ms_reply_port, 32);
+AT(struct lwkt_msg, ms_abort_port, 40);
+AT(struct lwkt_msg, ms_cmd, 48);
+AT(struct lwkt_msg, ms_abort, 56);
+AT(struct lwkt_msg, ms_flags, 64);
+AT(struct lwkt_msg, ms_msgsize, 68);
+AT(struct lwkt_msg, ms_error, 72);
+AT(struct lwkt_msg, u, 80);
+SIZE(((struct lwkt_msg *)0)->u, 8);
+AT(struct lwkt_msg, ms_pad, 88);
 
 struct message {
     union usrmsg usrmsg;
@@ -265,10 +280,11 @@ static void bad_input(void)
     EQUAL(sendsys2(NULL, NULL, size), EFAULT);
     EQUAL(sendsys2(NULL, gone, size), EFAULT);
     EQUAL(sendsys2(NULL, (char *)&message + 4, size), EINVAL);
-    static const int others[] = {MSGF_QUEUED, MSGF_ABORTED,   MSGF_PCATCH, MSGF_REPLY2,
-                                 MSGF_ABORTABLE, MSGF_RETRIEVED, 0x200};
-    for (size_t n = 0; n < sizeof others / sizeof *others; n++) {
-        message.usrmsg.umsg.ms_flags = others[n];
+    for (int bit = 0; bit < 32; bit++) {
+        int flag = (int)(1u << bit);
+        if (flag & (MSGF_ASYNC | MSGF_DONE | MSGF_REPLY1))
+            continue;
+        message.usrmsg.umsg.ms_flags = flag;
         EQUAL(send(&message), EINVAL);
     }
     message = make(0, 0, 0, 0, 0);

@@ -2,9 +2,20 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include "historic.h"
+
 #include <sys/resource.h>
 #include <syslet/fibrils.h>
 #include <syslet/nonseqfd.h>
+
+SIZE(struct asys_input, 32);
+AT(struct asys_input, syscall_nr, 0);
+AT(struct asys_input, cookie, 8);
+AT(struct asys_input, nr_args, 16);
+AT(struct asys_input, args, 24);
+SIZE(struct asys_completion, 16);
+AT(struct asys_completion, return_code, 0);
+AT(struct asys_completion, cookie, 8);
 
 static int ends[2];
 
@@ -97,6 +108,19 @@ static void *another_thread(void *unused)
     return unused;
 }
 
+/* Nobody can foretell the next number from those before it: they are not one distance apart. */
+static void unpredictable(void)
+{
+    enum { DRAWS = 16 };
+    int drawn[DRAWS], same = 1;
+    for (int n = 0; n < DRAWS; n++) {
+        drawn[n] = nonseqfd(ends[0], 0);
+        CHECK(drawn[n] >= 0 && close(drawn[n]) == 0);
+        same &= n < 2 || drawn[n] - drawn[n - 1] == drawn[1] - drawn[0];
+    }
+    CHECK(!same);
+}
+
 static void private_descriptors(void)
 {
     struct rlimit limit;
@@ -140,6 +164,7 @@ int main(void)
     CHECK(pthread_create(&thread, NULL, another_thread, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     private_descriptors();
+    unpredictable();
     EQUAL(syslet_detach(), 0);
     return 0;
 }

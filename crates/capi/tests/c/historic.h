@@ -1,5 +1,6 @@
 /* What the historic headers must say, number by number: the values and layouts of the originals, for 64 bits.
- * (headers.rs compares headers and library: both could be wrong.) */
+ * The library has the same numbers, by themselves: of these headers nothing is compared with it. (That is done for
+ * syslet.h, by headers.rs.) */
 #ifndef HISTORIC_H
 #define HISTORIC_H
 

@@ -10,7 +10,10 @@
 
 IS(ESYSLETPENDING, 132);
 SIZE(struct syslet_frame, 16);
+AT(struct syslet_frame, ip, 0);
+AT(struct syslet_frame, sp, 8);
 SIZE(struct syslet_args, 32);
+AT(struct syslet_args, completion_ring_ptr, 0);
 AT(struct syslet_args, caller_data, 8);
 AT(struct syslet_args, frame, 16);
 SIZE(struct syslet_completion, 16);
@@ -194,6 +197,82 @@ static void frames(void)
     EQUAL(indirect(&regs, &par, sizeof par, 0), -EINVAL);
 }
 
+enum { SHARERS = 8, READS = 500, LAST = SHARERS * READS };
+static char shared_bytes[SHARERS][READS];
+static int shared_seen[SHARERS][READS]; /* 1: here; 2: in the ring */
+static int through;
+
+static long read_of(int fd, uint64_t data, char *place)
+{
+    struct indirect_registers regs = registers(SYS_read, (unsigned long)fd, (unsigned long)place, 1);
+    union indirect_params par = params(&memory, data);
+    long answer;
+    /* What the ring has no room for was not begun. */
+    while ((answer = indirect(&regs, &par, sizeof par, 0)) == -ENOBUFS)
+        sched_yield();
+    return answer;
+}
+
+/* Reads bytes out of a pipe that all read, and writes one for each; then one of its own, which it has to wait for. */
+static void *sharer(void *data)
+{
+    int number = (int)(long)data, own[2];
+    char byte;
+    attach();
+    CHECK(pipe(own) == 0);
+    for (int n = 0; n < READS; n++) {
+        int all = number * READS + n;
+        long answer = read_of(ends[0], (uint64_t)all, &shared_bytes[number][n]);
+        CHECK(answer == 1 || answer == -ESYSLETPENDING);
+        if (answer == 1)
+            shared_seen[number][n]++;
+        byte = (char)all;
+        CHECK(write(ends[1], &byte, 1) == 1);
+    }
+    EQUAL(read_of(own[0], (uint64_t)(LAST + number), &byte), -ESYSLETPENDING);
+    CHECK(write(own[1], "", 1) == 1);
+    while (!__atomic_load_n(&through, __ATOMIC_ACQUIRE))
+        sched_yield();
+    close(own[0]);
+    close(own[1]);
+    EQUAL(syslet_detach(), 0);
+    return NULL;
+}
+
+/* Many threads share a ring, which is much too small: each call has its end once, here or in the ring. */
+static void one_ring_for_many(void)
+{
+    pthread_t threads[SHARERS];
+    int last = 0, inlined = 0, away = 0;
+    long sum = 0;
+    reset();
+    for (long n = 0; n < SHARERS; n++)
+        CHECK(pthread_create(&threads[n], NULL, sharer, (void *)n) == 0);
+    while (last < SHARERS || inlined + away < SHARERS * READS) {
+        struct syslet_completion done = take();
+        EQUAL(done.status, 1);
+        if (done.caller_data < LAST) {
+            (&shared_seen[0][0])[done.caller_data] += 2;
+            away++;
+            continue;
+        }
+        CHECK(done.caller_data < LAST + SHARERS);
+        for (int n = 0; n < READS; n++)
+            inlined += shared_seen[done.caller_data - LAST][n] & 1;
+        last++;
+    }
+    EQUAL(memory.ring.kernel_head, memory.ring.user_tail);
+    __atomic_store_n(&through, 1, __ATOMIC_RELEASE);
+    for (int n = 0; n < SHARERS; n++)
+        CHECK(pthread_join(threads[n], NULL) == 0);
+    for (int n = 0; n < SHARERS * READS; n++) {
+        int seen = (&shared_seen[0][0])[n];
+        CHECK(seen == 1 || seen == 2);
+        sum += (&shared_bytes[0][0])[n] - (char)n;
+    }
+    EQUAL(sum, 0); /* each byte was read once */
+}
+
 static int reached;
 
 /* Waits for the second completion. */
@@ -247,8 +326,11 @@ static void file_flags(void)
     fd = indirect(&regs, &par, sizeof par.file_flags, 0);
     EQUAL(fcntl((int)fd, F_GETFD), 0);
     close((int)fd);
-    par.file_flags.flags = O_APPEND;
-    EQUAL(indirect(&regs, &par, sizeof par.file_flags, 0), -EINVAL);
+    for (unsigned bit = 0; bit < 32; bit++) {
+        par.file_flags.flags = 1u << bit;
+        if (par.file_flags.flags != O_CLOEXEC)
+            EQUAL(indirect(&regs, &par, sizeof par.file_flags, 0), -EINVAL);
+    }
     par.file_flags.flags = O_CLOEXEC;
     regs = registers(SYS_getpid, 0, 0, 0);
     EQUAL(indirect(&regs, &par, sizeof par.file_flags, 0), -EINVAL);
@@ -261,7 +343,8 @@ static void bad_input(void)
     union indirect_params par = params(&memory, 1);
     CHECK(mprotect(gone, 4096, PROT_NONE) == 0);
     reset();
-    EQUAL(indirect(&regs, &par, sizeof par, 1), -EINVAL);
+    for (unsigned bit = 0; bit < 32; bit++)
+        EQUAL(indirect(&regs, &par, sizeof par, (int)(1u << bit)), -EINVAL);
     EQUAL(indirect(&regs, &par, sizeof par + 1, 0), -EINVAL);
     EQUAL(indirect(NULL, &par, sizeof par, 0), -EFAULT);
     EQUAL(indirect((void *)gone, &par, sizeof par, 0), -EFAULT);
@@ -297,6 +380,7 @@ int main(void)
     six_arguments();
     frames();
     frames_that_wait();
+    one_ring_for_many();
     file_flags();
     bad_input();
     EQUAL(syslet_detach(), 0);

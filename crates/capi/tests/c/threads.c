@@ -1,4 +1,5 @@
-/* A thousand threads at a time; a queue that all share; reading it without a system call. */
+/* A thousand threads at a time, attached, with and without a detach at their end; a queue that all share; reading it
+ * without a system call. */
 #define _GNU_SOURCE
 #include "check.h"
 
@@ -6,6 +7,8 @@
 #include <sys/prctl.h>
 
 enum { THREADS = 1000, ROUNDS = 20, READ = 1000 };
+/* Each has a crew thread that carries it, and may need another. (In the pool there is nothing to carry.) */
+enum { MOST_CREW = 4096 };
 static struct syslet_queue *queue;
 static pthread_barrier_t barrier;
 
@@ -16,10 +19,19 @@ static long slowly(void *data)
     return (long)data;
 }
 
+static void attach_with_room(void)
+{
+    struct syslet_attach_options options = way_options();
+    options.max_crew = way_is("pool") ? 0 : MOST_CREW;
+    EQUAL(syslet_attach(&options), way_is("pool") ? SYSLET_POOL : SYSLET_ATTACHED);
+}
+
 static void *one_of_many(void *data)
 {
     struct syslet_call call = call3(SYS_close, (unsigned long)-1, 0, 0);
     long result;
+    attach_with_room();
+    EQUAL(syslet_is_attached(), !way_is("pool"));
     /* All are there before the first goes on. */
     pthread_barrier_wait(&barrier);
     for (int round = 0; round < ROUNDS; round++) {
@@ -27,6 +39,9 @@ static void *one_of_many(void *data)
         CHECK(how == SYSLET_PENDING);
     }
     CHECK(syslet_queue_threadlet(queue, 2, slowly, data, &result, NULL) == SYSLET_PENDING);
+    pthread_barrier_wait(&barrier);
+    if ((long)data % 2) /* the others end as they are */
+        EQUAL(syslet_detach(), 0);
     return data;
 }
 
@@ -57,14 +72,15 @@ int main(void)
 {
     static pthread_t threads[THREADS];
     struct syslet_queue_completion completion;
+    struct syslet_stats stats;
     pthread_attr_t attr;
     pthread_t one;
     unsigned long sum = 0, calls = 0;
     CHECK(pthread_attr_init(&attr) == 0);
     CHECK(pthread_attr_setstacksize(&attr, 256 << 10) == 0);
-    CHECK(pthread_barrier_init(&barrier, NULL, THREADS) == 0);
+    CHECK(pthread_barrier_init(&barrier, NULL, THREADS + 1) == 0);
     EQUAL(syslet_queue_new(&queue, 1024, SYSLET_QUEUE_ALWAYS), 0);
-    attach();
+    attach_with_room();
     for (int n = 0; n < READ; n++)
         EQUAL(syslet_queue_post(queue, 0, n), 0);
     CHECK(pthread_create(&one, &attr, reader, NULL) == 0);
@@ -73,6 +89,9 @@ int main(void)
 
     for (unsigned long n = 0; n < THREADS; n++)
         CHECK(pthread_create(&threads[n], &attr, one_of_many, (void *)n) == 0);
+    pthread_barrier_wait(&barrier);
+    EQUAL(syslet_get_stats(&stats, sizeof stats), 0);
+    EQUAL(stats.attached, way_is("pool") ? 0 : THREADS + 1);
     for (int n = 0; n < THREADS * (ROUNDS + 1); n++) {
         while (!syslet_queue_pop(queue, &completion))
             CHECK(syslet_queue_wait(queue, 1, -1) >= 0);
@@ -86,8 +105,11 @@ int main(void)
     EQUAL(calls, THREADS * ROUNDS);
     EQUAL(sum, THREADS * (THREADS - 1ul) / 2);
     CHECK(syslet_queue_pop(queue, &completion) == 0);
+    pthread_barrier_wait(&barrier);
     for (int n = 0; n < THREADS; n++)
         CHECK(pthread_join(threads[n], NULL) == 0);
+    EQUAL(syslet_get_stats(&stats, sizeof stats), 0);
+    EQUAL(stats.attached, way_is("pool") ? 0 : 1);
     syslet_queue_free(queue);
     EQUAL(syslet_detach(), 0);
     return 0;
