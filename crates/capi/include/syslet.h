@@ -11,9 +11,12 @@
  * system call has answered is never mixed with that. Nothing here is told by errno.
  *
  * Pointers. NULL and what no address of a program can be is answered -EFAULT, but by what is inline here:
- * syslet_queue_pop uses what it is given. Memory that is not mapped is found by syslet_submit only as far as
- * the kernel finds it; a structure of this header that is not mapped faults in the library as it would in the
- * program.
+ * syslet_queue_pop uses what it is given. Memory that is not mapped is found, and answered -EFAULT, by what is not
+ * called with each operation: syslet_attach, syslet_queue_new, syslet_chain_new and what reads counters and the
+ * machine; and by syslet_chain_push and syslet_chain_result when a thread uses its page for the first time. The others
+ * do not look: only a system call could tell, and it would take longer than all that the library adds to a call. What
+ * is handed to them (a struct syslet_call, a place for an answer) faults in the library as it would in the program if
+ * it is not mapped; what the call's arguments point to the kernel finds. Handles are what the library has given.
  *
  * Memory that a call uses (buffers, paths, structures that its arguments point to) belongs to the call until
  * it has ended: it must stay valid and, where the kernel writes, unused by others. Freeing a handle or a

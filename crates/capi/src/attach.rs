@@ -10,8 +10,8 @@ use syslet::{Attach, AttachGuard, Mode, Placement};
 
 use crate::abi::{self, AttachOptions};
 use crate::errno;
+use crate::known;
 use crate::life;
-use crate::pointer::Pointer;
 
 /// A handler that has interrupted one of these functions calls one, against the header's rule.
 const IN_HANDLER: c_int = -libc::EDEADLK;
@@ -36,12 +36,13 @@ thread_local! {
 /// The header's duties.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_attach(options: *const AttachOptions) -> c_int {
-    // SAFETY: the duty of this function.
-    let options = match unsafe { Pointer::optional(options) } {
-        Ok(options) => options.map(Pointer::read),
-        Err(error) => return error,
+    let attach = if options.is_null() {
+        Ok(Attach::new())
+    } else {
+        // SAFETY: the duty of this function; a structure of numbers.
+        unsafe { known::read(options.addr()) }.and_then(settings)
     };
-    let attach = match options.map_or(Ok(Attach::new()), settings) {
+    let attach = match attach {
         Ok(attach) => attach,
         Err(error) => return error,
     };

@@ -8,8 +8,8 @@ use syslet::{Arg, ChainResult, PendingChain, StepId, SubmittedChain, When, submi
 
 use crate::abi::{self, ChainArg};
 use crate::errno;
+use crate::known::Known;
 use crate::pointer::{Pointer, deadline, is_handle};
-use syslet_sys::memory::is_possible;
 
 /// What `struct syslet_chain` is.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ unsafe fn with(chain: *mut Chain, f: impl FnOnce(&mut Chain) -> Result<c_int, c_
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syslet_chain_new(place: *mut *mut Chain) -> c_int {
     // SAFETY: the duty of this function.
-    match unsafe { Pointer::new(place) } {
+    match unsafe { Pointer::looked_at(place) } {
         Ok(place) => {
             let state = State::Ready(syslet::Chain::new());
             place.write(Box::into_raw(Box::new(Chain { steps: Vec::new(), state })));
@@ -214,8 +214,9 @@ pub(crate) unsafe extern "C" fn syslet_chain_push(
     }
     let mut given = [ChainArg { kind: abi::ARG_VALUE, reserved0: 0, value: 0 }; 6];
     if count > 0 {
-        if !is_possible(args.addr(), count * size_of::<ChainArg>()) {
-            return -libc::EFAULT;
+        let size = count * size_of::<ChainArg>();
+        if let Err(error) = Known::here(|known| known.readable(args.addr(), size)) {
+            return error;
         }
         let (from, to) = (args.cast::<u8>(), given.as_mut_ptr().cast::<u8>());
         // SAFETY: the header's duty: there are that many.
@@ -314,7 +315,7 @@ pub(crate) unsafe extern "C" fn syslet_chain_result(
     result: *mut c_long,
 ) -> c_int {
     // SAFETY: the duty of this function.
-    let result = match unsafe { Pointer::new(result) } {
+    let result = match unsafe { Pointer::known(result) } {
         Ok(result) => result,
         Err(error) => return error,
     };

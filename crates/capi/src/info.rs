@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::abi::{ProbeResult, Stats};
 use crate::errno;
+use crate::known;
 use crate::pointer::deadline;
-use syslet_sys::memory::is_possible;
 
 /// A time that nobody waits for.
 const FOR_EVER: Duration = Duration::from_secs(3600 * 24 * 365);
@@ -18,13 +18,13 @@ const FOR_EVER: Duration = Duration::from_secs(3600 * 24 * 365);
 ///
 /// # Safety
 ///
-/// If `place` is possible at all, `size` bytes there may be written to.
+/// If `size` bytes at `place` can be written to, they may be.
 pub(crate) unsafe fn store<T: Copy>(value: &T, place: *mut T, size: usize) -> c_int {
     if size == 0 {
         return -libc::EINVAL;
     }
-    if !is_possible(place.addr(), size) {
-        return -libc::EFAULT;
+    if let Err(error) = known::writable(place.addr(), size) {
+        return error;
     }
     let known = size.min(size_of::<T>());
     let (from, to) = (std::ptr::from_ref(value).cast::<u8>(), place.cast::<u8>());
@@ -43,7 +43,7 @@ pub(crate) unsafe fn store<T: Copy>(value: &T, place: *mut T, size: usize) -> c_
 ///
 /// As [`store`].
 unsafe fn store_text(text: &str, place: *mut c_char, size: usize) {
-    if size == 0 || !is_possible(place.addr(), size) {
+    if size == 0 || known::writable(place.addr(), size).is_err() {
         return;
     }
     let length = text.floor_char_boundary(size - 1);

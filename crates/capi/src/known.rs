@@ -97,12 +97,17 @@ impl Known {
         self.writable.look(address, len, writable)
     }
 
+    #[inline]
+    pub(crate) fn readable(&self, address: usize, len: usize) -> Result<(), c_int> {
+        self.readable.look(address, len, readable)
+    }
+
     /// # Safety
     ///
     /// As [`read`].
     #[inline]
     pub(crate) unsafe fn read<T: Copy>(&self, address: usize) -> Result<T, c_int> {
-        self.readable.look(address, size_of::<T>(), readable)?;
+        self.readable(address, size_of::<T>())?;
         // SAFETY: it was looked at, and the duty of this function.
         Ok(unsafe { fetch(address) })
     }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use syslet_sys::memory::is_possible;
 
+use crate::known::{self, Known};
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pointer<T>(*mut T);
@@ -39,6 +41,26 @@ impl<T> Pointer<T> {
         } else {
             Err(-libc::EFAULT)
         }
+    }
+
+    /// As [`new`](Self::new), of one that is written to, in a function that has the time to look whether it can be.
+    ///
+    /// # Safety
+    ///
+    /// See the module.
+    pub(crate) unsafe fn looked_at(pointer: *mut T) -> Result<Self, c_int> {
+        known::writable(pointer.addr(), size_of::<T>())?;
+        Ok(Self(pointer))
+    }
+
+    /// The same, by what the thread knows: for what is called once for each operation.
+    ///
+    /// # Safety
+    ///
+    /// See the module.
+    pub(crate) unsafe fn known(pointer: *mut T) -> Result<Self, c_int> {
+        Known::here(|known| known.writable(pointer.addr(), size_of::<T>()))?;
+        Ok(Self(pointer))
     }
 
     /// As [`new`](Self::new), of one that may be null.

@@ -39,7 +39,7 @@ pub(crate) unsafe extern "C" fn syslet_queue_new(
     flags: c_uint,
 ) -> c_int {
     // SAFETY: the duty of this function.
-    let place = match unsafe { Pointer::new(place) } {
+    let place = match unsafe { Pointer::looked_at(place) } {
         Ok(place) => place,
         Err(error) => return error,
     };

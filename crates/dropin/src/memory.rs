@@ -125,7 +125,7 @@ impl Pages {
     ) -> Result<(), E> {
         let page = address / PAGE;
         let known = &self.0[page % PAGES];
-        let last = (address.wrapping_add(len.max(1)) - 1) / PAGE;
+        let last = address.wrapping_add(len.max(1)).wrapping_sub(1) / PAGE;
         if known.get() == page && page == last && page != 0 {
             return Ok(());
         }
@@ -196,7 +196,9 @@ mod tests {
         assert_eq!(unsafe { read_known::<u64>(edge - 8) }, Ok(0));
         // SAFETY: its end is not there, though its page is known.
         assert_eq!(unsafe { read_known::<u64>(edge - 4) }, Err(Fault));
-        for bad in [0, 8, edge - 4, edge, usize::MAX - 3, 1 << 63, 0xffff_8000_0000_0000] {
+        for bad in
+            [0, 8, edge - 4, edge, usize::MAX - 3, usize::MAX - 7, 1 << 63, 0xffff_8000_0000_0000]
+        {
             // SAFETY: nothing is there.
             assert_eq!(unsafe { read::<u64>(bad) }, Err(Fault), "{bad:#x}");
             // SAFETY: as above.

@@ -24,7 +24,8 @@ static void bad_additions(char *gone)
     const struct {
         void *word;
         long answer;
-    } bad[] = {{NULL, -EFAULT}, {gone, -EFAULT}, {(char *)&word + 4, -EINVAL}, {(void *)8, -EFAULT}};
+    } bad[] = {{NULL, -EFAULT}, {gone, -EFAULT}, {(char *)&word + 4, -EINVAL}, {(void *)8, -EFAULT},
+               {(void *)-8l, -EFAULT}};
     long answer, after;
     atom list[2];
     for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {

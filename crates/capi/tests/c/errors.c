@@ -273,6 +273,9 @@ static void *sandboxed(void *data)
     CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     struct syslet_attach_options options = way_options();
     *(int *)data = syslet_attach(&options);
+    void *gone = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(gone != MAP_FAILED);
+    EQUAL(syslet_check_identity(gone, 128), -EXDEV); /* without a text */
     EQUAL(syslet_check_identity(text, sizeof text), -EXDEV);
     CHECK(strstr(text, "NoNewPrivs"));
     EQUAL(syslet_check_identity(text, 5), -EXDEV);

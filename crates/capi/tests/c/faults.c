@@ -105,6 +105,35 @@ static void of_syslet_h(void *bad)
     EQUAL(result, 5);
 }
 
+/* What is not called with each operation finds what is not mapped: `gone` is not, and its end is not. */
+static void of_what_has_time(char *gone)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *edge = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(edge != MAP_FAILED && mprotect(edge + page, page, PROT_NONE) == 0);
+    void *const bad[] = {gone, gone + 4, edge + page - 4}; /* the last begins where something is */
+    struct syslet_queue *queue;
+    struct syslet_chain *chain;
+    EQUAL(syslet_queue_new(&queue, 8, 0), 0);
+    EQUAL(syslet_chain_new(&chain), 0);
+    EQUAL(syslet_chain_push(chain, SYS_getpid, NULL, 0), 0);
+    if (syslet_chain_submit(chain) == SYSLET_PENDING)
+        EQUAL(syslet_chain_wait(chain, -1), SYSLET_DONE);
+    for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {
+        FAULTS(syslet_attach(bad[n]));
+        FAULTS(syslet_queue_new(bad[n], 8, 0));
+        FAULTS(syslet_queue_get_stats(queue, bad[n], sizeof(struct syslet_queue_stats)));
+        FAULTS(syslet_get_stats(bad[n], sizeof(struct syslet_stats)));
+        FAULTS(syslet_get_probe(bad[n], sizeof(struct syslet_probe)));
+        FAULTS(syslet_chain_new(bad[n]));
+        FAULTS(syslet_chain_result(chain, 0, bad[n]));
+        FAULTS(syslet_chain_push(chain, SYS_read, bad[n], 1));
+    }
+    syslet_chain_free(chain);
+    syslet_queue_free(queue);
+    CHECK(munmap(edge, 2 * page) == 0);
+}
+
 /* The historic interfaces find what is not mapped too: `bad` is not. (Atoms are in atoms.h.) */
 static void of_historic_interfaces(void *bad)
 {
@@ -267,6 +296,7 @@ int main(void)
         of_syslet_h((void *)8);
         of_syslet_h((void *)-8l);
         of_syslet_h((void *)-4096l);
+        of_what_has_time(gone);
         of_historic_interfaces(NULL);
         of_historic_interfaces((void *)8);
         of_historic_interfaces((void *)-4096l);

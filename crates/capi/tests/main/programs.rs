@@ -28,6 +28,11 @@ fn what_stands_in_the_way_is_answered() {
 }
 
 #[test]
+fn handlers_call_what_they_may_wherever_they_interrupt() {
+    in_all_ways("handlers.c");
+}
+
+#[test]
 fn async_submit_and_its_result_word() {
     in_all_ways("async_submit.c");
 }
