@@ -202,6 +202,8 @@ mod tests {
             // SAFETY: nothing is there.
             assert_eq!(unsafe { read::<u64>(bad) }, Err(Fault), "{bad:#x}");
             // SAFETY: as above.
+            assert_eq!(unsafe { read_known::<u64>(bad) }, Err(Fault), "{bad:#x}");
+            // SAFETY: as above.
             assert_eq!(unsafe { write(bad, 1u64) }, Err(Fault), "{bad:#x}");
         }
     }
