@@ -5,7 +5,10 @@ static atom shared[SHARERS][READS];
 static long shared_got[SHARERS][READS];
 static int shared_seen[SHARERS][READS];
 static char shared_bytes[SHARERS][READS];
-static long marks[SHARERS]; /* what a thread puts into the ring when it is through */
+/* What the threads put into the ring themselves: after each list, so that they meet there; when they are through. */
+enum { EVENTS = 8 * READS };
+static char events[SHARERS][EVENTS];
+static long marks[SHARERS];
 
 /* Reads bytes out of a pipe that all read, with a list for each, and writes one for each. */
 static void *sharer(void *data)
@@ -27,6 +30,8 @@ static void *sharer(void *data)
             shared_seen[number][n]++;
         }
         CHECK(write(ends[1], &byte, 1) == 1);
+        for (int k = n * (EVENTS / READS); k < (n + 1) * (EVENTS / READS); k++)
+            EQUAL(async_thread(&events[number][k], &head), 0);
     }
     EQUAL(async_thread(&marks[number], &head), 0);
     /* The lists use what is on this stack. */
@@ -40,14 +45,19 @@ static void *sharer(void *data)
 static void one_head_for_many(void)
 {
     pthread_t threads[SHARERS];
-    int through = 0, count = 0, inlined = 0;
+    int through = 0, count = 0, inlined = 0, others = 0;
     long sum = 0;
     reset();
     for (long n = 0; n < SHARERS; n++)
         CHECK(pthread_create(&threads[n], NULL, sharer, (void *)n) == 0);
     /* What comes behind the last mark is known to be away. */
-    while (through < SHARERS || count + inlined < SHARERS * READS) {
+    while (through < SHARERS || count + inlined < SHARERS * READS || others < SHARERS * EVENTS) {
         atom *done = take();
+        if ((char *)done >= &events[0][0] && (char *)done <= &events[SHARERS - 1][EVENTS - 1]) {
+            CHECK((*(char *)done)++ == 0);
+            others++;
+            continue;
+        }
         if ((void *)done >= (void *)marks && (void *)done < (void *)(marks + SHARERS)) {
             atom(*all)[READS] = &shared[(long *)(void *)done - marks];
             for (int n = 0; n < READS; n++)

@@ -273,6 +273,39 @@ static void one_ring_for_many(void)
     EQUAL(sum, 0); /* each byte was read once */
 }
 
+enum { SLEEPERS = 64, ROUNDS = 30 };
+
+/* Many calls end at the same time, each on a thread of its own: each has its place in the ring. */
+static void ends_at_once(void)
+{
+    static struct {
+        struct syslet_ring ring;
+        struct syslet_completion comp[SLEEPERS];
+    } large;
+    large.ring.elements = SLEEPERS;
+    for (int round = 0; round < ROUNDS; round++) {
+        static unsigned word;
+        uint64_t seen = 0;
+        struct indirect_registers regs = registers(SYS_futex, (unsigned long)&word, FUTEX_WAIT_PRIVATE, 0);
+        __atomic_store_n(&word, 0, __ATOMIC_RELEASE);
+        for (unsigned n = 0; n < SLEEPERS; n++) {
+            union indirect_params par = params(&large, n);
+            EQUAL(indirect(&regs, &par, sizeof par, 0), -ESYSLETPENDING);
+        }
+        /* Who does not sleep yet finds that the word has changed. */
+        __atomic_store_n(&word, 1, __ATOMIC_RELEASE);
+        CHECK(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, SLEEPERS, NULL, NULL, 0) >= 0);
+        for (unsigned n = 0; n < SLEEPERS; n++, large.ring.user_tail++) {
+            EQUAL(syslet_ring_wait(&large.ring, large.ring.user_tail), 0);
+            struct syslet_completion *done = &large.comp[large.ring.user_tail % SLEEPERS];
+            CHECK(done->status == 0 || done->status == (uint64_t)-EAGAIN);
+            CHECK(done->caller_data < SLEEPERS && !(seen & 1ull << done->caller_data));
+            seen |= 1ull << done->caller_data;
+        }
+        EQUAL(__atomic_load_n(&large.ring.kernel_head, __ATOMIC_ACQUIRE), large.ring.user_tail);
+    }
+}
+
 static int reached;
 
 /* Waits for the second completion. */
@@ -381,6 +414,7 @@ int main(void)
     frames();
     frames_that_wait();
     one_ring_for_many();
+    ends_at_once();
     file_flags();
     bad_input();
     EQUAL(syslet_detach(), 0);
