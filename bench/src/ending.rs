@@ -18,35 +18,42 @@ use syslet::{Attach, Call, Submitted};
 use crate::error::Trouble;
 use crate::guest::placement;
 use crate::handoff::with_hogs;
-use crate::options::{EndOptions, EndPlace, HandoffOptions, How};
+use crate::options::{EndOptions, HandoffOptions, How, Place};
 use crate::report::Row;
 use crate::samples::Samples;
+
+/// Without a guest, and with one.
+const PLACES: [Option<Place>; 3] = [None, Some(Place::Follow), Some(Place::Pinned)];
 
 /// Programs of each kind, one of each in turn.
 pub(crate) fn run(options: &HandoffOptions) -> Result<Vec<Row>, Trouble> {
     let mut rows = Vec::new();
     for how in How::ALL {
-        let mut samples = EndPlace::ALL.map(|_| Samples::default());
+        let mut samples = PLACES.map(|_| Samples::default());
         with_hogs(|| {
             for _ in 0..options.size().ending {
-                for (place, samples) in EndPlace::ALL.into_iter().zip(&mut samples) {
+                for (place, samples) in PLACES.into_iter().zip(&mut samples) {
                     samples.push(once(options, how, place)?);
                 }
             }
             Ok(())
         })?;
-        for (place, samples) in EndPlace::ALL.into_iter().zip(&samples) {
-            rows.push(Row::new("end-busy", format!("{}-{}", how.name(), place.name()), samples));
+        for (place, samples) in PLACES.into_iter().zip(&samples) {
+            let place = place.map_or("plain", Place::name);
+            rows.push(Row::new("end-busy", format!("{}-{place}", how.name()), samples));
         }
     }
     Ok(rows)
 }
 
 /// Nanoseconds from when one program is told to act until it is over, or by its own clock until it goes on.
-fn once(options: &HandoffOptions, how: How, place: EndPlace) -> Result<f64, Trouble> {
+fn once(options: &HandoffOptions, how: How, place: Option<Place>) -> Result<f64, Trouble> {
     let trouble = |error| Trouble::Work("end-busy", error);
     let mut command = Command::new(std::env::current_exe().map_err(trouble)?);
-    command.args(["end", "--how", how.name(), "--place", place.name()]);
+    command.args(["end", "--how", how.name()]);
+    if let Some(place) = place {
+        command.args(["--place", place.name()]);
+    }
     if let Some(cpu) = options.common.cpu {
         command.args(["--cpu", &cpu.to_string()]);
     }
@@ -79,12 +86,7 @@ fn once(options: &HandoffOptions, how: How, place: EndPlace) -> Result<f64, Trou
 
 /// The program: `bench end`.
 pub(crate) fn end(options: &EndOptions) -> Result<(), Trouble> {
-    let place = match options.place {
-        EndPlace::Plain => None,
-        EndPlace::Follow => Some(crate::options::Place::Follow),
-        EndPlace::Pinned => Some(crate::options::Place::Pinned),
-    };
-    if let Some(place) = place {
+    if let Some(place) = options.place {
         let placement = placement(place, options.common.cpu)?;
         // For good: the program ends as a guest.
         std::mem::forget(Attach::new().placement(placement).require().attach()?);

@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use all::{AllOptions, Part};
 pub(crate) use c_programs::{CapiOptions, CapiWork};
 pub(crate) use calls::{
-    EndOptions, EndPlace, HandoffOptions, HandoffSize, HandoffWork, How, InlineOptions, InlineWork,
+    EndOptions, HandoffOptions, HandoffSize, HandoffWork, How, InlineOptions, InlineWork,
     ParkedOptions, ParkedWork, Place, QueueOptions, QueueWork,
 };
 pub(crate) use compare::{CompareOptions, CompareWay, CompareWork};

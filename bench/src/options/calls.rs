@@ -139,8 +139,9 @@ pub(crate) struct EndOptions {
     pub(crate) common: Common,
     #[arg(long)]
     pub(crate) how: How,
+    /// Where its guest is, if it has one.
     #[arg(long)]
-    pub(crate) place: EndPlace,
+    pub(crate) place: Option<Place>,
 }
 
 /// What a program with guests does that concerns all its threads.
@@ -159,26 +160,6 @@ impl How {
             Self::Exit => "exit",
             Self::Exec => "exec",
             Self::Setgid => "setgid",
-        }
-    }
-}
-
-/// Whether it has a guest, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EndPlace {
-    Plain,
-    Follow,
-    Pinned,
-}
-
-impl EndPlace {
-    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Follow, Self::Pinned];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Follow => "follow",
-            Self::Pinned => "pinned",
         }
     }
 }

@@ -363,6 +363,17 @@ static void refused_by_number(void) {
   say("io_destroy", io_destroy(context));
 }
 
+/* Everything that a context is asked for, until it is destroyed. */
+static void all_but_making(void) {
+  requests();
+  waiting();
+  old_versions();
+  signals();
+  others();
+  limits();
+  say("io_destroy", io_destroy(context));
+}
+
 /* Once in a context that is only ever given what the kernel does asynchronously first, once in one that begins with a
  * buffered read. */
 static void both_rounds(void) {
@@ -373,13 +384,7 @@ static void both_rounds(void) {
     say("round", round);
     if (set_up(64, &context)) exit(2);
     if (round == 1) transfer("first", IO_CMD_PREAD, file, buffer, PAGE, 0);
-    requests();
-    waiting();
-    old_versions();
-    signals();
-    others();
-    limits();
-    say("io_destroy", io_destroy(context));
+    all_but_making();
   }
   full();
 }
@@ -395,13 +400,7 @@ static void behind_many(void) {
   contexts();
   context = 0;
   if (set_up(64, &context)) exit(2);
-  requests();
-  waiting();
-  old_versions();
-  signals();
-  others();
-  limits();
-  say("io_destroy", io_destroy(context));
+  all_but_making();
   full();
   /* They end with the process, all at once: one by one it would take the kernel tens of seconds. */
 }

@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define SIZE 65536
 
 static char file[4200], other[4200];
@@ -47,13 +49,6 @@ static const char *name(int error)
 	return text;
 }
 
-static void settle(struct aiocb *cb)
-{
-	const struct aiocb *list[] = { cb };
-	while (aio_error(cb) == EINPROGRESS)
-		aio_suspend(list, 1, NULL);
-}
-
 /* What a function has returned, and what has become of its block in the end. */
 static void say(const char *what, int answer, struct aiocb *cb)
 {
@@ -66,18 +61,6 @@ static void say(const char *what, int answer, struct aiocb *cb)
 		printf(", return %zd", aio_return(cb));
 	}
 	printf("\n");
-}
-
-static struct aiocb block(int fd, void *buf, size_t len, off_t offset)
-{
-	struct aiocb cb;
-	memset(&cb, 0, sizeof cb);
-	cb.aio_fildes = fd;
-	cb.aio_buf = buf;
-	cb.aio_nbytes = len;
-	cb.aio_offset = offset;
-	cb.aio_sigevent.sigev_notify = SIGEV_NONE;
-	return cb;
 }
 
 static int open_file(const char *path, int flags)
