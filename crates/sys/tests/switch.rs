@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "the context switch is what is tested")]
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use syslet_sys::arch::{self, Context, Verdict};
+use syslet_sys::arch::{self, Context, Errand, Verdict};
 
 thread_local! { static MARK: std::cell::Cell<u32> = const { std::cell::Cell::new(0) }; }
 
@@ -14,9 +14,13 @@ fn stack() -> (Vec<u128>, usize) {
     (memory, top)
 }
 
-unsafe extern "C" fn add_one(data: *mut u8) -> Verdict {
-    // SAFETY: the test passes a live word.
-    Verdict::stay(unsafe { *data.cast::<usize>() } + 1)
+struct AddOne;
+
+impl Errand for AddOne {
+    unsafe fn run(data: *mut u8) -> Verdict {
+        // SAFETY: the test passes a live word.
+        Verdict::stay(unsafe { *data.cast::<usize>() } + 1)
+    }
 }
 
 #[test]
@@ -26,7 +30,7 @@ fn a_function_on_another_stack_returns_its_value() {
     let mut word = 41usize;
     let tp = context.tp;
     // SAFETY: the stack is ours, the thread pointer our own, `add_one` does not unwind.
-    let verdict = unsafe { arch::enter(&mut context, top, tp, add_one, (&raw mut word).cast()) };
+    let verdict = unsafe { arch::enter::<AddOne>(&mut context, top, tp, (&raw mut word).cast()) };
     assert!(verdict.stayed());
     assert_eq!(verdict.value(), 42);
     drop(memory);
@@ -40,21 +44,29 @@ struct Shared {
 }
 
 /// Hands the context over and keeps this kernel thread away from it until it is back.
-unsafe extern "C" fn give_away(data: *mut u8) -> Verdict {
-    let shared = data.cast::<Shared>();
-    // SAFETY: the test keeps the structure alive until `done`.
-    let handed = unsafe { &(*shared).handed };
-    handed.store(shared as usize, Ordering::Release);
-    // SAFETY: as above.
-    let done = unsafe { &(*shared).done };
-    while done.load(Ordering::Acquire) == 0 {
-        std::thread::yield_now();
+struct GiveAway;
+
+impl Errand for GiveAway {
+    unsafe fn run(data: *mut u8) -> Verdict {
+        let shared = data.cast::<Shared>();
+        // SAFETY: the test keeps the structure alive until `done`.
+        let handed = unsafe { &(*shared).handed };
+        handed.store(shared as usize, Ordering::Release);
+        // SAFETY: as above.
+        let done = unsafe { &(*shared).done };
+        while done.load(Ordering::Acquire) == 0 {
+            std::thread::yield_now();
+        }
+        Verdict::stay(7)
     }
-    Verdict::stay(7)
 }
 
-unsafe extern "C" fn give_back(_: *mut u8) -> Verdict {
-    BACK.with_mover(Verdict::leave)
+struct GiveBack;
+
+impl Errand for GiveBack {
+    unsafe fn run(_: *mut u8) -> Verdict {
+        BACK.with_mover(Verdict::leave)
+    }
 }
 
 /// The mover's own context, for `give_back`.
@@ -101,7 +113,7 @@ fn a_context_goes_on_on_another_kernel_thread_and_comes_back() {
     let tp = arch::thread_pointer();
     // SAFETY: the stack is ours; the context goes on once on the mover and, after `give_back`,
     // once here.
-    let first = unsafe { arch::enter(left, top, tp, give_away, shared.cast()) };
+    let first = unsafe { arch::enter::<GiveAway>(left, top, tp, shared.cast()) };
     assert!(!first.stayed());
     assert_eq!(first.value(), 3);
     let carrier = syslet_sys::call::gettid();
@@ -113,7 +125,7 @@ fn a_context_goes_on_on_another_kernel_thread_and_comes_back() {
     // SAFETY: the mover's context is complete and idle.
     let mover_tp = unsafe { (*mover_sp).tp };
     // SAFETY: `give_back` leaves for the mover's context, and home then says stay.
-    let second = unsafe { arch::enter(left, top2, mover_tp, give_back, std::ptr::null_mut()) };
+    let second = unsafe { arch::enter::<GiveBack>(left, top2, mover_tp, std::ptr::null_mut()) };
     assert_eq!(second.value(), 7);
     assert_eq!(syslet_sys::call::gettid(), home);
     assert_eq!(float, 2.5);

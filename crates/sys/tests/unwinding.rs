@@ -6,7 +6,7 @@ use std::backtrace::Backtrace;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 
-use syslet_sys::arch::{self, Context, Verdict};
+use syslet_sys::arch::{self, Context, Errand, Verdict};
 use syslet_sys::uapi::{self, nr};
 
 /// The caller stands still until the task has ended (linux/sched.h).
@@ -48,18 +48,21 @@ fn check(bottom: &str) {
     let trace = trace.expect("a trace was kept").to_string();
     assert!(trace.contains("keep_trace"), "{trace}");
     assert!(!trace.contains("nobody_calls_this"), "{trace}");
-    assert_eq!(last_frame(&trace), Some(bottom), "{trace}");
+    assert_eq!(names(&trace).last(), Some(bottom), "{trace}");
 }
 
-/// The last frame of a trace; one is a line that begins with its number.
-pub(crate) fn last_frame(trace: &str) -> Option<&str> {
-    let last = trace.lines().filter_map(|line| line.trim().split_once(": ")).next_back();
-    last.map(|(_, name)| name)
+/// What the frames of a trace are of; one is a line that begins with its number.
+pub(crate) fn names(trace: &str) -> impl Iterator<Item = &str> {
+    trace.lines().filter_map(|line| Some(line.trim().split_once(": ")?.1))
 }
 
-unsafe extern "C" fn trace_and_stay(_: *mut u8) -> Verdict {
-    keep_trace();
-    Verdict::stay(0)
+struct TraceAndStay;
+
+impl Errand for TraceAndStay {
+    unsafe fn run(_: *mut u8) -> Verdict {
+        keep_trace();
+        Verdict::stay(0)
+    }
 }
 
 /// A task that borrows the thread pointer of the thread that waits for it, so that it can use the
@@ -82,7 +85,7 @@ fn traces_end_at_the_bottom_of_a_stack() {
     let tp = context.tp;
     // SAFETY: the stack and the thread pointer are ours; the function does not unwind.
     let verdict =
-        unsafe { arch::enter(&mut context, top, tp, trace_and_stay, std::ptr::null_mut()) };
+        unsafe { arch::enter::<TraceAndStay>(&mut context, top, tp, std::ptr::null_mut()) };
     assert!(verdict.stayed());
     check("syslet_sys_enter");
 

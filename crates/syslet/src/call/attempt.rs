@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "makes system calls, on the crew's stack")]
 
-use syslet_sys::arch::{self, Verdict};
+use syslet_sys::arch::{self, Errand, Verdict};
 
 use super::decide::{Decision, decide};
 use super::number::Call;
@@ -49,32 +49,34 @@ pub(super) unsafe fn try_as_guest(
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
     unsafe { data.write(AttemptFrame { attempt: *attempt, way, frame }) };
     // SAFETY: the guest is ready; the function begins and finishes as asked and does not unwind.
-    match unsafe { guest.cross(room, run_attempt, data.cast(), |value| value as isize) } {
+    match unsafe { guest.cross::<Try, _>(room, data.cast(), |value| value as isize) } {
         Crossing::Inline(answer) => Tried::Here(answer),
         Crossing::Away(slot) => Tried::Away(Pending::new(slot)),
     }
 }
 
-/// On the crew's stack.
-///
-/// # Safety
-///
-/// `data` is an [`AttemptFrame`] on this very stack, of the guest that was just left; and the duties
-/// of `submit`.
-unsafe extern "C" fn run_attempt(data: *mut u8) -> Verdict {
-    // SAFETY: the duty of this function; the stack outlives this use of it.
-    let AttemptFrame { attempt, way, frame } = unsafe { &*data.cast::<AttemptFrame>() };
-    // SAFETY: as above: the frame is a part of it.
-    let (call, guest, crew, engine) = unsafe { parts(std::ptr::from_ref(frame).cast_mut().cast()) };
-    let words = attempt.words();
-    let number = guest.begin(engine, crew);
-    // SAFETY: the duties of `submit`; the attempt stands where its words say.
-    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &words) };
-    if guest.finish(engine, crew, number) {
-        return Verdict::stay(answer as usize);
+/// On the crew's stack. Its data is an [`AttemptFrame`] on this very stack, of the guest that was just left; the duties
+/// of `submit` besides.
+struct Try;
+
+impl Errand for Try {
+    #[inline(always)]
+    unsafe fn run(data: *mut u8) -> Verdict {
+        // SAFETY: the duty of this errand; the stack outlives this use of it.
+        let AttemptFrame { attempt, way, frame } = unsafe { &*data.cast::<AttemptFrame>() };
+        // SAFETY: as above: the frame is a part of it.
+        let (call, guest, crew, engine) =
+            unsafe { parts(std::ptr::from_ref(frame).cast_mut().cast()) };
+        let words = attempt.words();
+        let number = guest.begin(engine, crew);
+        // SAFETY: the duties of `submit`; the attempt stands where its words say.
+        let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &words) };
+        if guest.finish(engine, crew, number) {
+            return Verdict::stay(answer as usize);
+        }
+        // SAFETY: as above.
+        unsafe { finish_attempt(engine, crew, call, *way, answer) }
     }
-    // SAFETY: as above.
-    unsafe { finish_attempt(engine, crew, call, *way, answer) }
 }
 
 /// The guest is gone, though the attempt did not wait: it was preempted, or something had to be

@@ -13,6 +13,7 @@ mod progress;
 mod retry;
 mod route;
 mod several;
+mod straight;
 mod submit;
 mod timeout;
 mod transfer;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use syslet_catalog::{Class, Waits};
-use syslet_sys::arch::{self, Verdict};
+use syslet_sys::arch::{self, Errand, Verdict};
 use syslet_sys::uapi::EINTR;
 
 use super::kinds::Kind;
@@ -13,6 +13,7 @@ use super::number::{Call, Ret};
 use super::pending::{Pending, outcome_of};
 use super::retry::Clockwork;
 use super::route::submit_waiting;
+use super::straight;
 use super::transfer::is_read_at;
 use super::unattached::try_unattached;
 use super::writers::Place;
@@ -197,14 +198,19 @@ unsafe fn submit_guest(
     class: Class,
     place: Place,
 ) -> Submitted {
-    let run = if class.has_relative_timeout() { run_timed } else { run_plain };
-    let room = size_of::<Frame>();
-    let frame: *mut Frame = guest.room(room).cast();
     let (crew, engine) = (guest.carrier(), engine_of_guest());
-    // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
-    unsafe { frame.write(Frame { call: call.copied(), guest, crew, engine, place }) };
-    // SAFETY: the guest is ready; both functions begin and finish as asked and do not unwind.
-    match unsafe { guest.cross(room, run, frame.cast(), |value| value as isize) } {
+    let crossing = if class.has_relative_timeout() || !engine.is_asymmetric() {
+        let room = size_of::<Frame>();
+        let frame: *mut Frame = guest.room(room).cast();
+        // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
+        unsafe { frame.write(Frame { call: call.copied(), guest, crew, engine, place }) };
+        // SAFETY: the guest is ready; the errand begins and finishes as asked and does not unwind.
+        unsafe { guest.cross::<BySteps, _>(room, frame.cast(), |value| value as isize) }
+    } else {
+        // SAFETY: as above; the call is the caller's duty.
+        unsafe { straight::cross(guest, crew, engine, call, place) }
+    };
+    match crossing {
         Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
         Crossing::Away(slot) => {
             if class.parks_on_descriptor() {
@@ -253,47 +259,49 @@ pub(super) unsafe fn parts(
     (&frame.call, guest, crew, engine)
 }
 
-/// On the crew's stack: a call whose repetition needs no clock.
-///
-/// # Safety
-///
-/// As [`parts`], and the duties of [`submit`].
-unsafe extern "C" fn run_plain(data: *mut u8) -> Verdict {
-    // SAFETY: the duty of this function.
-    let (call, guest, crew, engine) = unsafe { parts(data) };
-    let number = guest.begin(engine, crew);
-    // SAFETY: the duties of `submit`.
-    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
-    if guest.finish(engine, crew, number) {
-        return Verdict::stay(answer as usize);
-    }
-    // SAFETY: as above.
-    let verdict = unsafe { finish_away(crew, *call, answer, &Clockwork::none()) };
-    if syslet_catalog::class(call.nr() as u32).writes() {
+/// On the crew's stack: a call with a time limit that counts from its beginning, or one that is begun and finished with
+/// fences. Its data is as [`parts`] has it; the duties of [`submit`] besides.
+struct BySteps;
+
+impl Errand for BySteps {
+    #[inline(always)]
+    unsafe fn run(data: *mut u8) -> Verdict {
+        // SAFETY: the duty of this errand.
+        let (call, guest, crew, engine) = unsafe { parts(data) };
+        // SAFETY: the duties of `submit`: a time limit is memory of the call's.
+        let clock = unsafe { Clockwork::start(call) };
+        let number = guest.begin(engine, crew);
+        // SAFETY: as above.
+        let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
+        if guest.finish(engine, crew, number) {
+            return Verdict::stay(answer as usize);
+        }
         // SAFETY: as `parts` has it.
-        engine.writer_left(unsafe { (*data.cast::<Frame>()).place });
+        let place = unsafe { (*data.cast::<Frame>()).place };
+        // SAFETY: the duties of `submit`.
+        unsafe { finish_counted(crew, engine, *call, answer, &clock, place) }
     }
-    verdict
 }
 
-/// As [`run_plain`] for a call with a time limit that counts from its beginning.
+/// As [`finish_away`], for a call that is counted at `place` if it writes.
 ///
 /// # Safety
 ///
-/// As [`run_plain`].
-unsafe extern "C" fn run_timed(data: *mut u8) -> Verdict {
-    // SAFETY: the duty of this function.
-    let (call, guest, crew, engine) = unsafe { parts(data) };
-    // SAFETY: the duties of `submit`: the time limit is memory of the call's.
-    let clock = unsafe { Clockwork::start(call) };
-    let number = guest.begin(engine, crew);
-    // SAFETY: as above.
-    let answer = unsafe { arch::syscall_cancellable(&crew.cancel, &call.0) };
-    if guest.finish(engine, crew, number) {
-        return Verdict::stay(answer as usize);
+/// The duties of [`submit`].
+pub(super) unsafe fn finish_counted(
+    crew: &Crew,
+    engine: &Engine,
+    call: Call,
+    answer: isize,
+    clock: &Clockwork,
+    place: Place,
+) -> Verdict {
+    // SAFETY: the duties of `submit`.
+    let verdict = unsafe { finish_away(crew, call, answer, clock) };
+    if syslet_catalog::class(call.nr() as u32).writes() {
+        engine.writer_left(place);
     }
-    // SAFETY: as above.
-    unsafe { finish_away(crew, *call, answer, &clock) }
+    verdict
 }
 
 /// The guest is gone: repeats what the kernel broke off unasked, stores the answer, and goes on with

@@ -393,10 +393,16 @@ impl Engine {
     ///
     /// A resting crew thread may be awake for a moment by a kick that came too late; it rests again
     /// at once, so the loop ends. Or its waker, a sentinel, was preempted before it has woken it: that is
-    /// done here, because for as long as this loop yields to others the sentinel does not run.
+    /// done here, because for as long as this loop yields to others the sentinel does not run. Rarer from turn to
+    /// turn: there may be thousands to wake, and thousands who wait here.
     pub(crate) fn kick_one(&self, cpu: usize, command: u32) {
-        while !self.kick_near(cpu, command, Hurry::No) {
-            self.wake_again();
+        for turn in 1_u64.. {
+            if self.kick_near(cpu, command, Hurry::No) {
+                return;
+            }
+            if turn.is_power_of_two() {
+                self.wake_again();
+            }
             std::thread::yield_now();
         }
     }

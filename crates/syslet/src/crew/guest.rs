@@ -6,7 +6,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::sync::Arc;
 
-use syslet_sys::arch::{self, Context, Verdict};
+use syslet_sys::arch::{self, Context, Errand, ProtectedCall, Published, Verdict};
 use syslet_sys::uapi::{SchedAttr, SignalStack};
 
 use super::affinity::CpuSet;
@@ -267,22 +267,21 @@ impl Guest {
         self.carrier().room(room)
     }
 
-    /// Runs `run(data)` on the crew thread's own stack and thread pointer. `room` bytes at the top
+    /// Runs the errand on `data` on the crew thread's own stack and thread pointer. `room` bytes at the top
     /// of that stack are left alone: `data` may stand there, see [`Crew::room`], and `fetch` takes what
     /// an inline call left there, given its value, before a signal handler may use the stack.
     ///
     /// # Safety
     ///
     /// 1. The running code is this guest, and [`ready`](Self::ready) has just said so.
-    /// 2. `run` calls [`begin`](Self::begin) once before it does anything that may wait, and ends by
+    /// 2. The errand calls [`begin`](Self::begin) once before it does anything that may wait, and ends by
     ///    [`finish`](Self::finish): *stay* if that is true, and *leave* for the crew's context if not,
     ///    after completing the slot. (Where `finish` was true it may begin again instead.)
-    /// 3. `run` does not unwind.
+    /// 3. The errand may be run on `data`.
     #[inline(always)]
-    pub(crate) unsafe fn cross<R>(
+    pub(crate) unsafe fn cross<E: Errand, R>(
         &self,
         room: usize,
-        run: unsafe extern "C" fn(*mut u8) -> Verdict,
         data: *mut u8,
         fetch: impl FnOnce(usize) -> R,
     ) -> Crossing<R> {
@@ -291,7 +290,46 @@ impl Guest {
         // SAFETY: the crew's stack below its saved context is free while it carries us, and the
         // thread pointer is that stack's; the context is ours (owner); duties 2 and 3.
         let verdict =
-            unsafe { arch::enter(self.context.get(), crew.stack_top(room), crew.tp(), run, data) };
+            unsafe { arch::enter::<E>(self.context.get(), crew.stack_top(room), crew.tp(), data) };
+        // SAFETY: of the crossing that has just ended.
+        unsafe { self.arrive(verdict, fetch) }
+    }
+
+    /// As [`cross`](Self::cross) for one system call and nothing else, which does without functions and returns on its
+    /// way. For an engine that [is asymmetric](Engine::is_asymmetric) only: there is no fence on the way either.
+    ///
+    /// # Safety
+    ///
+    /// 1. The running code is this guest, and [`ready`](Self::ready) has just said so.
+    /// 2. `call` is [`room`](Self::room) at the top of the carrier's stack; its turns are as
+    ///    [`protected_call`](arch::protected_call) has them, and its call may be made.
+    #[inline(always)]
+    pub(crate) unsafe fn cross_for_call(
+        &self,
+        cpu: &Cpu,
+        number: u64,
+        call: *mut ProtectedCall,
+    ) -> Crossing<isize> {
+        let crew = self.carrier();
+        self.save_keys();
+        let published = Published {
+            number,
+            word: crew.word.address(),
+            claim: self.dispute.claim_address(),
+            alert: &raw const cpu.alert,
+        };
+        // SAFETY: as in `cross`; records are never freed, nor are CPUs'; of finish and take one succeeds (`word.rs`).
+        let verdict =
+            unsafe { arch::protected_call(self.context.get(), crew.tp(), call, published) };
+        // SAFETY: of the crossing that has just ended.
+        unsafe { self.arrive(verdict, |value| value as isize) }
+    }
+
+    /// # Safety
+    ///
+    /// `verdict` is how a crossing of this guest has just ended.
+    #[inline(always)]
+    unsafe fn arrive<R>(&self, verdict: Verdict, fetch: impl FnOnce(usize) -> R) -> Crossing<R> {
         if verdict.stayed() {
             let fetched = fetch(verdict.value());
             self.set_busy(false);
@@ -303,13 +341,19 @@ impl Guest {
         Crossing::Away(unsafe { Arc::from_raw(verdict.value() as *const Slot) })
     }
 
+    /// Number and CPU of the call that is about to begin.
+    #[inline(always)]
+    pub(crate) fn next_call<'a>(&self, engine: &'a Engine) -> (u64, &'a Cpu) {
+        let number = self.number.load(Ordering::Relaxed) + 1;
+        self.number.store(number, Ordering::Relaxed);
+        (number, &engine.cpus[self.cpu.load(Ordering::Relaxed) as usize])
+    }
+
     /// On the crew's stack: publishes the call. From here on a standby may take the guest, so the
     /// guest's memory must not be touched again unless [`finish`](Self::finish) says so.
     #[inline(always)]
     pub(crate) fn begin(&self, engine: &Engine, crew: &Crew) -> u64 {
-        let number = self.number.load(Ordering::Relaxed) + 1;
-        self.number.store(number, Ordering::Relaxed);
-        let cpu: &Cpu = &engine.cpus[self.cpu.load(Ordering::Relaxed) as usize];
+        let (number, cpu) = self.next_call(engine);
         // The word must be visible before `alert` is read: a watchdog that goes to sleep clears
         // `alert`, makes a heavy fence and reads the words. Its fence orders us too.
         if engine.is_asymmetric() {
@@ -328,6 +372,11 @@ impl Guest {
     #[inline(always)]
     pub(crate) fn finish(&self, engine: &Engine, crew: &Crew, number: u64) -> bool {
         self.dispute.finish(&crew.word, number, || engine.light_fence())
+    }
+
+    /// As [`finish`](Self::finish) for a call by [`cross_for_call`](Self::cross_for_call) that somebody has claimed.
+    pub(crate) fn finish_contended(&self, number: u64) -> bool {
+        self.dispute.contended(number)
     }
 
     /// By a standby: takes the guest out of call `number`.

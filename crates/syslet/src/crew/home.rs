@@ -12,7 +12,7 @@
 
 use std::io;
 
-use syslet_sys::arch::Verdict;
+use syslet_sys::arch::{Errand, Verdict};
 use syslet_sys::uapi::{SIGCANCEL, SIGSETXID, SIGURG, Siginfo, Timespec};
 use syslet_sys::{call, futex};
 
@@ -261,23 +261,25 @@ impl Home {
     }
 }
 
-/// Parks the home kernel thread until the guest comes back. Runs on the home's own stack.
-///
-/// # Safety
-///
-/// `data` is the guest whose context was just saved on this kernel thread.
-pub(super) unsafe extern "C" fn park(data: *mut u8) -> Verdict {
-    // SAFETY: the duty of this function; records are never freed.
-    let guest = unsafe { &*data.cast::<Guest>() };
-    let home = &guest.home;
-    call::set_signal_mask(!0);
-    super::transfer::hand_to_crew(guest);
-    let pid = call::getpid();
-    while !home.serve_one(guest, pid) {}
-    home.all_told();
-    home.take_letters_home(pid);
-    call::set_signal_mask(home.mask.load(Ordering::Relaxed));
-    Verdict::stay(0)
+/// Parks the home kernel thread until the guest comes back. Runs on the home's own stack; its data is the guest whose
+/// context was just saved on this kernel thread.
+#[derive(Debug)]
+pub(super) struct Park;
+
+impl Errand for Park {
+    unsafe fn run(data: *mut u8) -> Verdict {
+        // SAFETY: the duty of this errand; records are never freed.
+        let guest = unsafe { &*data.cast::<Guest>() };
+        let home = &guest.home;
+        call::set_signal_mask(!0);
+        super::transfer::hand_to_crew(guest);
+        let pid = call::getpid();
+        while !home.serve_one(guest, pid) {}
+        home.all_told();
+        home.take_letters_home(pid);
+        call::set_signal_mask(home.mask.load(Ordering::Relaxed));
+        Verdict::stay(0)
+    }
 }
 
 impl Home {

@@ -65,7 +65,7 @@ pub use attach::{Attach, Mode, Placement, attach, is_attached, with_attached};
 #[cfg(all(test, not(loom)))]
 pub(crate) use engine::MAX_CREW;
 #[cfg(not(loom))]
-pub(crate) use engine::{Engine, MAX_GUESTS, Settings, engine, engine_of_guest, start};
+pub(crate) use engine::{Cpu, Engine, MAX_GUESTS, Settings, engine, engine_of_guest, start};
 #[cfg(not(loom))]
 pub(crate) use fork::{generation, install as watch_forks};
 #[cfg(not(loom))]

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use syslet_sys::arch::{self, Verdict};
+use syslet_sys::arch::{self, Errand, Verdict};
 use syslet_sys::call;
 use syslet_sys::uapi::{self, SignalStack};
 
@@ -105,9 +105,9 @@ pub(super) fn go(engine: &'static Engine, guest: &'static Guest) {
     guest.set_busy(true); // a handler finds no carrier yet
     local::set_guest(guest);
     let data = std::ptr::from_ref(guest).cast_mut().cast();
-    // SAFETY: the home's stack is ours until it goes on; `park` hands the context to one crew thread
-    // and says stay once, after `go_home` has saved the context again and left.
-    unsafe { arch::enter(guest.context.get(), guest.home.stack_top(), tp, home::park, data) };
+    // SAFETY: the home's stack is ours until it goes on; `Park` hands the context to one crew thread
+    // and says stay once, after `GoHome` has saved the context again and left.
+    unsafe { arch::enter::<home::Park>(guest.context.get(), guest.home.stack_top(), tp, data) };
     let cpu = (arch::current_cpu() as usize).min(engine.cpus.len() - 1);
     guest.announce_on(engine, cpu);
     guest.set_busy(false);
@@ -133,9 +133,9 @@ pub(super) fn detach(engine: &'static Engine, guest: &'static Guest) {
     guest.save_keys();
     let crew = guest.carrier();
     let data = std::ptr::from_ref(guest).cast_mut().cast();
-    // SAFETY: the crew's stack is free while it carries us; `go_home` leaves, and the home, which it
+    // SAFETY: the crew's stack is free while it carries us; `GoHome` leaves, and the home, which it
     // wakes, goes on with the context once.
-    unsafe { arch::enter(guest.context.get(), crew.stack_top(0), crew.tp(), go_home, data) };
+    unsafe { arch::enter::<GoHome>(guest.context.get(), crew.stack_top(0), crew.tp(), data) };
     // On the home kernel thread, whose mask is the guest's again.
     mechanism::enter_rseq();
     guest.restore_keys();
@@ -146,22 +146,23 @@ pub(super) fn detach(engine: &'static Engine, guest: &'static Guest) {
     engine.attached.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// On the crew's stack: wakes the home, and lets the crew thread go on.
-///
-/// # Safety
-///
-/// `data` is the guest whose context was just saved on this kernel thread.
-unsafe extern "C" fn go_home(data: *mut u8) -> Verdict {
-    // SAFETY: the duty of this function; records are never freed.
-    let guest = unsafe { &*data.cast::<Guest>() };
-    let crew = guest.carrier();
-    guest.note_carrier_stack(crew.guests_signal_stack(engine_of_guest()));
-    let mask = call::signal_mask();
-    // A setxid that interrupts this thread from here on finds no guest whose home it must tell.
-    guest.crew.store(std::ptr::null_mut(), Ordering::Release);
-    guest.home.go_on(call::getpid(), mask);
-    // The guest is gone: nothing of it is touched from here on.
-    Verdict::leave(crew.context())
+/// On the crew's stack: wakes the home, and lets the crew thread go on. Its data is the guest whose context was just
+/// saved on this kernel thread.
+struct GoHome;
+
+impl Errand for GoHome {
+    unsafe fn run(data: *mut u8) -> Verdict {
+        // SAFETY: the duty of this errand; records are never freed.
+        let guest = unsafe { &*data.cast::<Guest>() };
+        let crew = guest.carrier();
+        guest.note_carrier_stack(crew.guests_signal_stack(engine_of_guest()));
+        let mask = call::signal_mask();
+        // A setxid that interrupts this thread from here on finds no guest whose home it must tell.
+        guest.crew.store(std::ptr::null_mut(), Ordering::Release);
+        guest.home.go_on(call::getpid(), mask);
+        // The guest is gone: nothing of it is touched from here on.
+        Verdict::leave(crew.context())
+    }
 }
 
 /// In a forked child, which is on a copy of a carrier: the stack that its thread had before.

@@ -72,7 +72,14 @@ impl CallWord {
         self.call.store(number, Ordering::Release);
     }
 
-    /// The same without the help of `membarrier`: with the fence that must follow.
+    /// Where the number stands, for [`arch::protected_call`](syslet_sys::arch::protected_call), which does what
+    /// [`begin`](Self::begin) and [`Dispute::finish`] do.
+    #[inline(always)]
+    pub(super) fn address(&self) -> *const std::sync::atomic::AtomicU64 {
+        (&raw const self.call).cast()
+    }
+
+    /// [`begin`](Self::begin) without the help of `membarrier`: with the fence that must follow.
     pub(crate) fn begin_fenced(&self, number: u64) {
         // Relaxed: seen by who sees the call.
         self.fenced.store(number, Ordering::Relaxed);
@@ -115,6 +122,18 @@ impl Dispute {
         light_fence();
         // Acquire: what the guest does next is not done before this is known.
         self.claim.load(Ordering::Acquire) < number || self.decide(number)
+    }
+
+    /// Where the claim stands, see [`CallWord::address`].
+    #[inline(always)]
+    pub(super) fn claim_address(&self) -> *const std::sync::atomic::AtomicU64 {
+        (&raw const self.claim).cast()
+    }
+
+    /// The rest of [`finish`](Self::finish), for a call whose word is 0 again and whose claim is not less than its
+    /// number.
+    pub(super) fn contended(&self, number: u64) -> bool {
+        self.decide(number)
     }
 
     /// Takes the guest out of call `number`, made by the thread whose word is `word`. True: the caller

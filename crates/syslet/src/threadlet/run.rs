@@ -2,13 +2,14 @@
 
 #![allow(unsafe_code, reason = "moves a closure to another stack and its result back")]
 
+use std::marker::PhantomData;
 use std::mem::{align_of, size_of};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::slice_from_raw_parts;
 use std::sync::Arc;
 use std::thread;
 
-use syslet_sys::arch::Verdict;
+use syslet_sys::arch::{Errand, Verdict};
 use syslet_sys::uapi::ECANCELED;
 
 use crate::complete::{Outcome, Slot, drop_caught};
@@ -209,53 +210,55 @@ where
     debug_assert!(result.is_none());
     let place: *mut Option<thread::Result<T>> = result;
     let fetch = |_| {
-        // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it.
+        // SAFETY: we still have the guest and so the crew's stack: the frame is as `Run` left it.
         let result = unsafe { &raw const (*frame).result };
         // Not returned through `cross`, and not taken out first: each step would copy it.
         // SAFETY: moved: nobody looks at the frame again. The place is the caller's, which is empty.
         unsafe { place.copy_from_nonoverlapping(result, 1) };
     };
-    // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
-    match unsafe { guest.cross(room, run::<F, T, A, S>, frame.cast(), fetch) } {
+    // SAFETY: the guest is ready; `Run` begins and finishes as asked and does not unwind.
+    match unsafe { guest.cross::<Run<F, T, A, S>, _>(room, frame.cast(), fetch) } {
         Crossing::Inline(()) => None,
         Crossing::Away(slot) => Some(slot),
     }
 }
 
-/// On the crew's stack.
-///
-/// # Safety
-///
-/// `data` is a [`Frame`] on this very stack, of the guest that was just left.
-unsafe extern "C" fn run<F, T, A, S>(data: *mut u8) -> Verdict
+/// On the crew's stack. Its data is a [`Frame`] on this very stack, of the guest that was just left.
+struct Run<F, T, A, S>(PhantomData<(F, T, A, S)>);
+
+impl<F, T, A, S> Errand for Run<F, T, A, S>
 where
     F: FnOnce() -> T + Send,
     T: Send,
     A: FnOnce(bool) + Send,
     S: FnOnce(thread::Result<T>) -> Outcome + Send,
 {
-    let frame: *mut Frame<F, T, A, S> = data.cast();
-    // SAFETY: the duty of this function: the frame is on this stack, nobody else uses it.
-    let frame = unsafe { &mut *frame };
-    // SAFETY: records are never freed.
-    let guest = unsafe { &*frame.guest };
-    let (f, after, store) = frame.work.take().expect("the closure was put there by `launch_guest`");
-    // SAFETY: records are never freed.
-    let crew = unsafe { &*frame.crew };
-    let number = guest.begin(frame.engine, crew);
-    // Straight to where it is fetched: results may be large.
-    let result = &mut frame.result;
-    let caught = catch_unwind(AssertUnwindSafe(|| *result = Some(Ok(f()))));
-    let panicked = caught.is_err();
-    if let Err(payload) = caught {
-        *result = Some(Err(payload));
+    #[inline(always)]
+    unsafe fn run(data: *mut u8) -> Verdict {
+        let frame: *mut Frame<F, T, A, S> = data.cast();
+        // SAFETY: the duty of this errand: the frame is on this stack, nobody else uses it.
+        let frame = unsafe { &mut *frame };
+        // SAFETY: records are never freed.
+        let guest = unsafe { &*frame.guest };
+        let (f, after, store) =
+            frame.work.take().expect("the closure was put there by `launch_guest`");
+        // SAFETY: records are never freed.
+        let crew = unsafe { &*frame.crew };
+        let number = guest.begin(frame.engine, crew);
+        // Straight to where it is fetched: results may be large.
+        let result = &mut frame.result;
+        let caught = catch_unwind(AssertUnwindSafe(|| *result = Some(Ok(f()))));
+        let panicked = caught.is_err();
+        if let Err(payload) = caught {
+            *result = Some(Err(payload));
+        }
+        if guest.finish(frame.engine, crew, number) {
+            after(panicked);
+            return Verdict::stay(0);
+        }
+        let result = result.take().expect("stored above");
+        finish_away(crew, result, after, store)
     }
-    if guest.finish(frame.engine, crew, number) {
-        after(panicked);
-        return Verdict::stay(0);
-    }
-    let result = result.take().expect("stored above");
-    finish_away(crew, result, after, store)
 }
 
 /// The guest is gone: stores the result, and goes on with the crew thread.

@@ -1,11 +1,12 @@
 //! x86-64, System V ABI.
 //!
-//! Four things are done in assembly:
+//! Five things are done in assembly:
 //!
 //! - leaving a context for another stack and thread pointer ([`enter`]), and going on with one that
 //!   was left ([`resume`]): `context.rs`;
 //! - a system call ([`syscall()`]), and one that can be cancelled without a window
 //!   ([`syscall_cancellable`]): `syscall.rs`;
+//! - both in one, for the calls of which most are made ([`protected_call`]): `protect.rs`;
 //! - starting a task that shares the memory and nothing else ([`clone_vm`]): `syscall.rs`;
 //! - reading and writing the registers that belong to one kernel thread: `registers.rs`.
 //!
@@ -18,11 +19,13 @@
 //! is vouched for by the caller under the numbered duties of the function.
 
 mod context;
+mod protect;
 mod registers;
 mod rseq;
 mod syscall;
 
 pub use context::*;
+pub use protect::*;
 pub use registers::*;
 pub use rseq::*;
 pub use syscall::*;

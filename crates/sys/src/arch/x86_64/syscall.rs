@@ -9,6 +9,11 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::AtomicU32;
 
+use super::protect::{
+    syslet_sys_protected_begin, syslet_sys_protected_end, syslet_sys_protected_exit,
+};
+#[cfg(doc)]
+use super::protected_call;
 use crate::uapi;
 
 /// Result of [`syscall_cancellable`] that was cancelled before the kernel was entered. No system
@@ -74,22 +79,32 @@ pub unsafe fn syscall_cancellable(flag: &AtomicU32, call: &[usize; 7]) -> isize 
     unsafe { syslet_sys_cancellable(flag, call) }
 }
 
-/// In a signal handler: if `context` was interrupted inside [`syscall_cancellable`] before the
+/// In a signal handler: if `context` was interrupted inside [`syscall_cancellable`] or [`protected_call`] before the
 /// kernel was entered (or about to enter it again), makes it return [`CANCELLED`] and says true.
 ///
 /// # Safety
 ///
 /// `context` is the one that the kernel passed to the running handler.
 pub unsafe fn cancel_in_handler(context: *mut uapi::UContext) -> bool {
-    let begin = &raw const syslet_sys_cancel_begin as usize;
-    let end = &raw const syslet_sys_cancel_end as usize;
+    let windows: [[*const u8; 3]; 2] = [
+        [
+            &raw const syslet_sys_cancel_begin,
+            &raw const syslet_sys_cancel_end,
+            &raw const syslet_sys_cancel_exit,
+        ],
+        [
+            &raw const syslet_sys_protected_begin,
+            &raw const syslet_sys_protected_end,
+            &raw const syslet_sys_protected_exit,
+        ],
+    ];
     // SAFETY: clause B: the kernel's own structure, on this thread's stack.
-    let registers = unsafe { &mut (*context).registers };
-    let inside = (begin..end).contains(&(registers[uapi::REG_RIP] as usize));
-    if inside {
-        registers[uapi::REG_RIP] = &raw const syslet_sys_cancel_exit as u64;
+    let at = unsafe { &mut (*context).registers[uapi::REG_RIP] };
+    let inside = windows.iter().find(|[begin, end, _]| (*begin as u64..*end as u64).contains(at));
+    if let Some([_, _, exit]) = inside {
+        *at = *exit as u64;
     }
-    inside
+    inside.is_some()
 }
 
 /// Starts a task that shares the memory of the process, on the stack that ends at `stack`, running

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use syslet_sys::arch::Verdict;
+use syslet_sys::arch::{Errand, Verdict};
 
 use super::handle::{PendingChain, SubmittedChain};
 use super::result::{ChainResult, Unclaimed};
@@ -139,11 +139,11 @@ unsafe fn submit_guest(guest: &'static Guest, chain: Chain) -> SubmittedChain {
     let (crew, engine) = (guest.carrier(), engine_of_guest());
     // SAFETY: free memory of the crew's stack, of the frame's size and 16-aligned.
     unsafe { frame.write(Frame { chain, end: None, guest, crew, engine }) };
-    // SAFETY: we still have the guest and so the crew's stack: the frame is as `run` left it, and is not
+    // SAFETY: we still have the guest and so the crew's stack: the frame is as `Run` left it, and is not
     // used again.
     let fetch = |_| unsafe { frame.read() };
-    // SAFETY: the guest is ready; `run` begins and finishes as asked and does not unwind.
-    match unsafe { guest.cross(room, run, frame.cast(), fetch) } {
+    // SAFETY: the guest is ready; `Run` begins and finishes as asked and does not unwind.
+    match unsafe { guest.cross::<Run, _>(room, frame.cast(), fetch) } {
         Crossing::Inline(Frame { chain, end, .. }) => {
             let end = end.expect("a chain that finished inline left its end");
             SubmittedChain::Done(ChainResult::new(chain, end))
@@ -152,29 +152,30 @@ unsafe fn submit_guest(guest: &'static Guest, chain: Chain) -> SubmittedChain {
     }
 }
 
-/// On the crew's stack.
-///
-/// # Safety
-///
-/// `data` is a [`Frame`] on this very stack, of the guest that was just left, and the duties of
-/// [`submit_chain`].
-unsafe extern "C" fn run(data: *mut u8) -> Verdict {
-    // SAFETY: the duty of this function: the frame is on this stack, nobody else uses it.
-    let frame = unsafe { &mut *data.cast::<Frame>() };
-    // SAFETY: records are never freed.
-    let guest = unsafe { &*frame.guest };
-    // SAFETY: as above.
-    let crew = unsafe { &*frame.crew };
-    // SAFETY: as above.
-    let engine = unsafe { &*frame.engine };
-    let mut make = OnGuest::begin(guest, crew, engine);
-    // SAFETY: the duties of `submit_chain`.
-    let end = unsafe { frame.chain.run(&mut make) };
-    if make.finish() {
-        frame.end = Some(end);
-        return Verdict::stay(0);
+/// On the crew's stack. Its data is a [`Frame`] on this very stack, of the guest that was just left; the duties of
+/// [`submit_chain`] besides.
+struct Run;
+
+impl Errand for Run {
+    #[inline(always)]
+    unsafe fn run(data: *mut u8) -> Verdict {
+        // SAFETY: the duty of this errand: the frame is on this stack, nobody else uses it.
+        let frame = unsafe { &mut *data.cast::<Frame>() };
+        // SAFETY: records are never freed.
+        let guest = unsafe { &*frame.guest };
+        // SAFETY: as above.
+        let crew = unsafe { &*frame.crew };
+        // SAFETY: as above.
+        let engine = unsafe { &*frame.engine };
+        let mut make = OnGuest::begin(guest, crew, engine);
+        // SAFETY: the duties of `submit_chain`.
+        let end = unsafe { frame.chain.run(&mut make) };
+        if make.finish() {
+            frame.end = Some(end);
+            return Verdict::stay(0);
+        }
+        finish_away(crew, std::mem::take(&mut frame.chain), end)
     }
-    finish_away(crew, std::mem::take(&mut frame.chain), end)
 }
 
 /// The guest is gone: stores the result, and goes on with the crew thread.
