@@ -12,6 +12,7 @@ use crate::util::calls::{
     stray_cancel, taking_call, threads_named, word_call, write_call,
 };
 use crate::util::child::Child;
+use crate::util::parking::let_others_act;
 use crate::util::pipe::Pipe;
 use crate::util::{LIMIT, attached, bounded, eventually, skip_in_pool};
 
@@ -148,6 +149,7 @@ fn cancel_while_asleep_ends_the_call() {
             let _ = away.cancel();
             assert!(away.wait().is_cancelled());
             pipe.put(1);
+            let_others_act();
             assert_eq!(pipe.filled(), 1, "a cancelled call has read");
         }
     });

@@ -11,6 +11,7 @@ use crate::util::calls::{
 };
 use crate::util::chain::{add, answers, count, pending, signed};
 use crate::util::child::Child;
+use crate::util::parking::let_others_act;
 use crate::util::pipe::{Pipe, file_with};
 use crate::util::{LIMIT, attached, bounded, eventually, skip_in_pool};
 
@@ -38,6 +39,7 @@ fn cancel_while_a_step_sleeps_keeps_the_answers_before_it() {
             assert_eq!(result.last().map(|(step, _)| step), Some(asleep));
             assert_eq!(counter.take(), 0, "a step after the cancelled one was made");
             pipe.put(1);
+            let_others_act();
             assert_eq!(pipe.filled(), 1, "the cancelled step has read");
         }
     });

@@ -12,7 +12,7 @@ use syslet::{Call, CancelOutcome, stats};
 
 use crate::util::calls::{Block, Words, go, number_call, pending, plain};
 use crate::util::child::Child;
-use crate::util::parking::parked;
+use crate::util::parking::{let_others_act, parked};
 use crate::util::pipe::Pipe;
 use crate::util::temp::Folder;
 use crate::util::{attached, soon, within};
@@ -238,6 +238,7 @@ fn each_kind_is_cancelled_and_has_taken_nothing() {
                 assert_eq!(waits.cancel(), CancelOutcome::Asked, "{name}");
                 assert!(waits.wait().is_cancelled(), "{name}");
                 ready();
+                let_others_act();
                 let answer = make_plainly(&call);
                 assert!(right(answer), "{name}: {answer}");
             }
@@ -304,6 +305,8 @@ fn signals_come_to_who_reads_or_polls_their_descriptor() {
                     assert_ne!(waits.cancel(), CancelOutcome::TooLate);
                     assert!(waits.wait().is_cancelled());
                     raise();
+                    let_others_act();
+                    assert_eq!(make_plainly(&poll(1)), 1, "it is taken");
                     assert_eq!(make_plainly(&read), 128);
                 }
             });

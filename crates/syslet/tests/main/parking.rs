@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use syslet::{CancelOutcome, stats};
 
 use crate::util::calls::{
-    Landing, go, number_call, pending, read_call, set_nonblocking, sleep_call, write_call,
+    Landing, go, number_call, pending, poll_call, read_call, readable_bytes, set_nonblocking,
+    sleep_call, write_call,
 };
 use crate::util::child::Child;
-use crate::util::parking::{accept_call, parked};
+use crate::util::parking::{accept_call, let_others_act, parked};
 use crate::util::pipe::Pipe;
 use crate::util::{LIMIT, attached, bounded, eventually, late, soon};
 
@@ -153,11 +154,42 @@ fn parked_calls_are_cancelled_at_once() {
         assert!(eventually(|| read.is_done()), "nothing has to happen first");
         assert_eq!(read.cancel(), CancelOutcome::TooLate);
         assert!(read.wait().is_cancelled());
-        pipe.put(1);
-        assert_eq!(pipe.filled(), 1, "it has taken nothing");
         let sleep = parked(sleep_call(Duration::from_secs(1000)));
         assert_eq!(sleep.cancel(), CancelOutcome::Asked);
         assert!(sleep.wait().is_cancelled());
+    });
+}
+
+#[test]
+fn what_comes_after_a_cancel_is_left_alone() {
+    attached(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+        let address = listener.local_addr().expect("it has one");
+        let (mine, mut theirs) = UnixStream::pair().expect("a pair can be made");
+        let pipe = Pipe::new();
+        for _ in 0..20 {
+            let calls = [
+                read_call(pipe.read_end(), Landing::leak()),
+                read_call(mine.as_raw_fd(), Landing::leak()),
+                accept_call(listener.as_raw_fd()),
+            ];
+            for wait in calls.map(parked) {
+                assert_eq!(wait.cancel(), CancelOutcome::Asked);
+                assert!(wait.wait().is_cancelled());
+            }
+            pipe.put(1);
+            theirs.write_all(&[2]).expect("there is room");
+            let _client = TcpStream::connect(address).expect("somebody listens");
+            let_others_act();
+            for fd in [pipe.read_end(), mine.as_raw_fd()] {
+                assert_eq!(readable_bytes(fd), 1, "the byte is taken");
+            }
+            let backlog = poll_call(listener.as_raw_fd(), 0);
+            assert_eq!(go(backlog).wait().raw(), 1, "the connection is taken");
+            pipe.get();
+            (&mine).read_exact(&mut [0]).expect("it is there");
+            listener.accept().expect("it is there");
+        }
     });
 }
 

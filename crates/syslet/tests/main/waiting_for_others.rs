@@ -11,6 +11,7 @@ use syslet::{Call, CancelOutcome};
 
 use crate::util::calls::{Block, Words, go, number_call, pending, plain};
 use crate::util::child::Child;
+use crate::util::parking::let_others_act;
 use crate::util::temp::Folder;
 use crate::util::{Way, attached, bounded, way};
 
@@ -274,6 +275,7 @@ fn what_is_cancelled_has_taken_nothing() {
                 assert_ne!(waits.cancel(), CancelOutcome::TooLate, "{name}");
                 assert!(waits.wait().is_cancelled(), "{name}");
                 free();
+                let_others_act();
                 assert_eq!(make(probe), answer, "{name} is to be had");
             }
         });

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use syslet::{Call, Pending, stats};
 
-use super::calls::{go, number_call, pending};
+use super::calls::{Landing, go, number_call, pending, read_call, taking_call};
+use super::pipe::Pipe;
 use super::{eventually, skip, within};
 use crate::container::sandbox;
 
@@ -27,6 +28,22 @@ pub(crate) fn parked(call: Call) -> Pending {
         assert!(pending.wait().is_cancelled(), "{call:?} was waiting");
     }
     panic!("{call:?} is away, not parked");
+}
+
+/// Returns when whoever was told of something before this has acted on it: what becomes ready is gone on with in its
+/// order, and a thread that was woken earlier goes on earlier.
+///
+/// Before a look at something that a call which is over must leave alone: without this the look would come first.
+pub(crate) fn let_others_act() {
+    for _ in 0..3 {
+        let (parks, sleeps) = (Pipe::new(), Pipe::new());
+        let calls = [read_call(parks.read_end(), Landing::leak()), taking_call(sleeps.read_end())];
+        let later = calls.map(|call| pending(go(call)));
+        parks.put(1);
+        sleeps.put(1);
+        // Not by waiting, which would take events on this thread.
+        assert!(later.iter().all(|call| eventually(|| call.is_done())));
+    }
 }
 
 /// True, with a skip line, where the library may not take files of the program for itself.
