@@ -7,6 +7,7 @@ use syslet::{Limits, Pending, Ret};
 
 use crate::util::calls::{Landing, go, open_descriptors, pending, read_call, try_go};
 use crate::util::child::Child;
+use crate::util::parking::let_others_act;
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually};
 
@@ -35,8 +36,8 @@ struct Operation {
 }
 
 impl Operation {
-    /// None if it is handed back, and has done nothing then; which is not to be if there is room.
-    fn submit(limited: bool, or_busy: bool) -> Option<Self> {
+    /// If it is handed back, the pipe that it is not to read from: a byte is there.
+    fn submit(limited: bool, or_busy: bool) -> Result<Self, Pipe> {
         let pipe = Pipe::new();
         let landing = Landing::leak();
         let call = read_call(pipe.read_end(), landing);
@@ -47,12 +48,11 @@ impl Operation {
                 assert!(limited && error.is_busy(), "{error:?}");
                 assert_eq!(error.into_inner(), call);
                 pipe.put(42);
-                assert_eq!(pipe.filled(), 1, "handed back, but it has read");
-                return None;
+                return Err(pipe);
             }
         };
         let handle = Some(pending(submitted));
-        Some(Self { pipe, landing, handle, answer: None, fed: false, cancelled: false })
+        Ok(Self { pipe, landing, handle, answer: None, fed: false, cancelled: false })
     }
 
     fn complete(&mut self) {
@@ -81,10 +81,13 @@ impl Operation {
         }
     }
 
-    /// Ends it, and checks that exactly one thing has happened.
-    fn settle(mut self) {
+    fn end(&mut self) {
         self.complete();
         self.wait();
+    }
+
+    /// Checks that exactly one thing has happened.
+    fn check(self) {
         match self.answer {
             Some(ret) if ret.is_cancelled() => {
                 assert!(self.cancelled, "nobody has cancelled it");
@@ -103,7 +106,8 @@ impl Operation {
 
 fn play(steps: &[Step]) {
     let mut operations: Vec<Operation> = Vec::new();
-    let mut limited = false;
+    let mut handed_back = Vec::new();
+    let mut limit = 0;
     for step in steps {
         let count = operations.len().max(1);
         let mut on = |at: usize, f: &dyn Fn(&mut Operation)| {
@@ -112,10 +116,16 @@ fn play(steps: &[Step]) {
             }
         };
         match *step {
-            Step::Submit => operations.extend(Operation::submit(limited, false)),
-            Step::TrySubmit => operations.extend(Operation::submit(limited, true)),
+            Step::Submit | Step::TrySubmit => {
+                let parked = operations.iter().filter(|one| one.answer.is_none()).count();
+                match Operation::submit(limit != 0, matches!(step, Step::TrySubmit)) {
+                    Ok(operation) => operations.push(operation),
+                    Err(_) if parked < limit => panic!("{parked} of {limit} calls, and no room"),
+                    Err(pipe) => handed_back.push(pipe),
+                }
+            }
             Step::SetLimits(parked) => {
-                limited = parked != 0;
+                limit = parked;
                 limit_parked(parked);
             }
             Step::Complete(at) => on(at, &Operation::complete),
@@ -125,8 +135,13 @@ fn play(steps: &[Step]) {
             Step::Wait(at) => on(at, &Operation::wait),
         }
     }
-    operations.into_iter().for_each(Operation::settle);
+    operations.iter_mut().for_each(Operation::end);
     limit_parked(0);
+    let_others_act();
+    for pipe in handed_back {
+        assert_eq!(pipe.filled(), 1, "handed back, but it has read");
+    }
+    operations.into_iter().for_each(Operation::check);
 }
 
 fn limit_parked(calls: usize) {

@@ -1,6 +1,8 @@
 //! Any interleaving of what can be done with a queue.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,6 +13,7 @@ use crate::util::calls::{
     Landing, go, number_call, open_descriptors, pending, read_call, send, taking_call, try_send,
 };
 use crate::util::child::Child;
+use crate::util::parking::let_others_act;
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually, late};
 
@@ -29,6 +32,10 @@ enum Step {
     Threadlet,
     /// The same by a handle, which is sent to the queue.
     SendTo,
+    /// The same while the call ends, about so long after it was told to.
+    SendWhileItEnds(usize),
+    /// As that, but the handle is dropped, and nothing comes to the queue.
+    DropWhileItEnds(usize),
     /// A call that does not wait.
     Inline,
     Complete(usize),
@@ -46,16 +53,44 @@ struct Operation {
     landing: Option<&'static Landing>,
     id: OpId,
     closure: bool,
+    /// Whether it waits without a thread, and counts among those.
+    parks: bool,
     fed: bool,
     cancelled: bool,
+}
+
+impl Operation {
+    fn feed(&mut self) {
+        if !std::mem::replace(&mut self.fed, true) {
+            self.pipe.put(42);
+        }
+    }
+}
+
+/// Does `act` about `time` turns after another thread has begun to put a byte into `pipe`.
+fn while_it_ends<R>(pipe: &Pipe, time: usize, act: impl FnOnce() -> R) -> R {
+    let begun = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            begun.store(true, Ordering::SeqCst);
+            pipe.put(42);
+        });
+        assert!(eventually(|| begun.load(Ordering::SeqCst)));
+        (0..time).for_each(|_| std::hint::spin_loop());
+        act()
+    })
 }
 
 struct World {
     queue: CompletionQueue,
     /// Crew threads are few: what is due may have to wait for what is not.
     few: bool,
-    /// Parked calls are bounded: who submitted one more would wait for room that nobody makes.
-    limited: bool,
+    /// Most parked calls, if they are bounded: who submitted one more would wait for room that nobody makes.
+    limit: usize,
+    /// Of calls that were handed back; there is a byte in each.
+    handed_back: Vec<Pipe>,
+    /// Of calls whose handle was dropped; a byte was put into each.
+    dropped: Vec<Pipe>,
     /// Those that wait, by their numbers.
     operations: Vec<Operation>,
     /// Completions that were taken.
@@ -68,40 +103,65 @@ const INLINE: u64 = 1 << 32;
 impl World {
     fn new(capacity: usize, few: bool) -> Self {
         let queue = CompletionQueue::new(capacity).expect("a queue can be made").always_queue(true);
-        Self { queue, few, limited: false, operations: Vec::new(), taken: HashMap::new() }
+        Self {
+            queue,
+            few,
+            limit: 0,
+            handed_back: Vec::new(),
+            dropped: Vec::new(),
+            operations: Vec::new(),
+            taken: HashMap::new(),
+        }
     }
 
     fn submit(&mut self, step: Step) {
         let number = self.operations.len() as u64;
         let (pipe, landing) = (Pipe::new(), Landing::leak());
         let call = read_call(pipe.read_end(), landing);
+        let mut fed = false;
         let id = match step {
-            Step::SendTo if !self.limited => pending(go(call)).send_to(&self.queue, number),
+            Step::SendTo if self.limit == 0 => pending(go(call)).send_to(&self.queue, number),
+            Step::SendWhileItEnds(time) if self.limit == 0 => {
+                fed = true;
+                let handle = pending(go(call));
+                while_it_ends(&pipe, time, || handle.send_to(&self.queue, number))
+            }
+            Step::DropWhileItEnds(time) if self.limit == 0 => {
+                let handle = pending(go(call));
+                while_it_ends(&pipe, time, || drop(handle));
+                return self.dropped.push(pipe);
+            }
             Step::Threadlet => {
                 let other = pipe.clone();
                 self.id(self.queue.threadlet(number, move || isize::from(other.get())))
             }
             Step::SubmitTaking => self.id(send(&self.queue, number, taking_call(pipe.read_end()))),
-            Step::Submit if !self.limited => self.id(send(&self.queue, number, call)),
+            Step::Submit if self.limit == 0 => self.id(send(&self.queue, number, call)),
             _ => match try_send(&self.queue, number, call) {
                 Ok(queued) => self.id(queued),
                 Err(error) => {
-                    assert!(error.is_busy() && (self.limited || self.few), "{error:?}");
+                    let full = self.limit != 0 && self.parked() >= self.limit;
+                    assert!(error.is_busy() && (full || self.few), "{error:?}");
                     assert_eq!(error.into_inner(), call);
-                    return;
+                    pipe.put(42);
+                    return self.handed_back.push(pipe);
                 }
             },
         };
         let closure = matches!(step, Step::Threadlet);
         let landing = (!closure && !matches!(step, Step::SubmitTaking)).then_some(landing);
-        self.operations.push(Operation {
-            pipe,
-            landing,
-            id,
-            closure,
-            fed: false,
-            cancelled: false,
-        });
+        let parks = landing.is_some();
+        let operation = Operation { pipe, landing, id, closure, parks, fed, cancelled: false };
+        self.operations.push(operation);
+    }
+
+    /// Calls that may be parked, for their completions have not come.
+    fn parked(&self) -> usize {
+        let operations = self.operations.iter().enumerate();
+        let waits = operations
+            .filter(|(at, one)| one.parks && !self.taken.contains_key(&(*at as u64)))
+            .count();
+        waits + self.dropped.len()
     }
 
     fn id(&self, queued: Queued) -> OpId {
@@ -143,9 +203,11 @@ impl World {
             | Step::TrySubmit
             | Step::SubmitTaking
             | Step::Threadlet
-            | Step::SendTo => self.submit(step),
+            | Step::SendTo
+            | Step::SendWhileItEnds(_)
+            | Step::DropWhileItEnds(_) => self.submit(step),
             Step::SetLimits(parked) => {
-                self.limited = parked != 0;
+                self.limit = parked;
                 limit_parked(parked);
             }
             Step::Inline => self.inline(number),
@@ -159,11 +221,7 @@ impl World {
                 let due = if self.few { 0 } else { self.due() };
                 assert!(self.queue.wait_deadline(due, late()) >= due, "a completion is lost");
             }
-            Step::Complete(at) => self.on(at, |_, operation, _| {
-                if !std::mem::replace(&mut operation.fed, true) {
-                    operation.pipe.put(42);
-                }
-            }),
+            Step::Complete(at) => self.on(at, |_, operation, _| operation.feed()),
             Step::Cancel(at) => self.on(at, |queue, operation, _| {
                 // A closure is cancelled if it has not begun, a call in any case.
                 let outcome = queue.cancel(operation.id);
@@ -191,11 +249,7 @@ impl World {
 
     /// Ends everything, and checks that each has come once.
     fn settle(mut self, inline: usize) {
-        for operation in &mut self.operations {
-            if !std::mem::replace(&mut operation.fed, true) {
-                operation.pipe.put(42);
-            }
-        }
+        self.operations.iter_mut().for_each(Operation::feed);
         let all = self.operations.len() + inline;
         let missing = all - self.taken.len();
         assert!(self.queue.wait_deadline(missing, late()) >= missing, "a completion is lost");
@@ -203,6 +257,14 @@ impl World {
         assert_eq!(self.taken.len(), all);
         assert_eq!(self.queue.stats().outstanding, 0);
         assert_eq!(self.queue.stats().pushed, all as u64);
+        limit_parked(0);
+        let_others_act();
+        assert!(
+            self.handed_back.iter().all(|pipe| pipe.filled() == 1),
+            "handed back, and has read"
+        );
+        let read = || self.dropped.iter().all(|pipe| pipe.filled() == 0);
+        assert!(eventually(read), "a call was lost with its handle");
         for (at, operation) in self.operations.iter().enumerate() {
             match self.taken[&(at as u64)] {
                 42 if operation.closure => {}
@@ -219,14 +281,14 @@ impl World {
         }
     }
 
-    /// Drops the queue with work away.
+    /// Drops the queue with work away, which ends meanwhile.
     fn abandon(mut self) {
-        let operations = std::mem::take(&mut self.operations);
-        drop(self);
+        let mut operations = std::mem::take(&mut self.operations);
+        thread::scope(|scope| {
+            scope.spawn(|| operations.iter_mut().for_each(Operation::feed));
+            drop(self);
+        });
         for operation in operations {
-            if !operation.fed {
-                operation.pipe.put(42);
-            }
             let read = eventually(|| operation.cancelled || operation.pipe.filled() == 0);
             assert!(read, "an operation was lost with its queue");
         }
@@ -259,6 +321,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::SubmitTaking),
         2 => Just(Step::Threadlet),
         1 => Just(Step::SendTo),
+        2 => (0usize..2000).prop_map(Step::SendWhileItEnds),
+        1 => (0usize..2000).prop_map(Step::DropWhileItEnds),
         2 => Just(Step::Inline),
         4 => at().prop_map(Step::Complete),
         2 => at().prop_map(Step::Cancel),
