@@ -118,3 +118,4 @@ mod util;
 mod waiting_for_others;
 /// Writers of one descriptor are bounded.
 mod writers;
+mod writers_property;

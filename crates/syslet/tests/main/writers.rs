@@ -1,64 +1,13 @@
 //! Many writers of one descriptor do not take a thread each.
 
-#![allow(unsafe_code, reason = "system calls; memory whose pages come when they are told to")]
-
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use syslet::{Call, stats};
 
 use crate::util::calls::{checked, memory_file, pending, try_go};
 use crate::util::child::Child;
-use crate::util::{attached, eventually, skip};
-
-const PAGE: usize = 4096;
-/// linux/userfaultfd.h.
-const UFFD_API: u64 = 0xAA;
-const UFFDIO_API: u64 = 0xc018_aa3f;
-const UFFDIO_REGISTER: u64 = 0xc020_aa00;
-const UFFDIO_ZEROPAGE: u64 = 0xc020_aa04;
-const MISSING: u64 = 1;
-
-/// Pages that are not there until they are let in: who touches one sleeps.
-struct Withheld {
-    faults: OwnedFd,
-    at: usize,
-    pages: usize,
-}
-
-impl Withheld {
-    /// None, with a skip line, where that is not allowed.
-    fn new(pages: usize) -> Option<Self> {
-        // SAFETY: numbers.
-        let faults = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) } as i32;
-        if faults < 0 {
-            skip("userfaultfd is not allowed here");
-            return None;
-        }
-        // SAFETY: just made.
-        let faults = unsafe { OwnedFd::from_raw_fd(faults) };
-        let (prot, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
-        // SAFETY: a fresh mapping.
-        let at =
-            unsafe { libc::mmap(std::ptr::null_mut(), pages * PAGE, prot, flags, -1, 0) } as usize;
-        let withheld = Self { faults, at, pages };
-        withheld.ask(UFFDIO_API, &mut [UFFD_API, 0, 0, 0]);
-        withheld.ask(UFFDIO_REGISTER, &mut [at as u64, (pages * PAGE) as u64, MISSING, 0]);
-        Some(withheld)
-    }
-
-    fn ask(&self, request: u64, argument: &mut [u64; 4]) {
-        // SAFETY: live; none of the structures is larger.
-        let answer =
-            unsafe { libc::ioctl(self.faults.as_raw_fd(), request, argument.as_mut_ptr()) };
-        assert_eq!(answer, 0, "{:?}", std::io::Error::last_os_error());
-    }
-
-    fn let_in(&self) {
-        let all = (self.pages * PAGE) as u64;
-        self.ask(UFFDIO_ZEROPAGE, &mut [self.at as u64, all, 0, 0]);
-    }
-}
+use crate::util::withheld::{PAGE, Withheld};
+use crate::util::{attached, eventually};
 
 #[test]
 fn writers_of_a_descriptor_are_bounded() {
@@ -70,7 +19,7 @@ fn writers_of_a_descriptor_are_bounded() {
             let file = memory_file();
             let write = |page: usize| {
                 let number = file.as_raw_fd() as usize;
-                let from = pages.at + page * PAGE;
+                let from = pages.address(page);
                 Call::new(libc::SYS_pwrite64 as usize, [number, from, PAGE, page * PAGE])
             };
             let mut writes: Vec<_> =
@@ -115,7 +64,7 @@ fn writers_of_a_file_are_bounded_by_whichever_descriptor() {
             let again = std::fs::File::options().write(true).open(path).expect("it is there");
             let other = memory_file();
             let write = |number: i32, page: usize| {
-                let from = pages.at + page * PAGE;
+                let from = pages.address(page);
                 let args = [number as usize, from, PAGE, page * PAGE];
                 Call::new(libc::SYS_pwrite64 as usize, args)
             };

@@ -10,6 +10,7 @@ pub(crate) mod pipe;
 pub(crate) mod queue;
 pub(crate) mod slow_disk;
 pub(crate) mod temp;
+pub(crate) mod withheld;
 
 use std::io::Write;
 use std::panic::{Location, resume_unwind};
