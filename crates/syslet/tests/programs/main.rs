@@ -12,6 +12,7 @@ mod fork;
 mod handlers;
 mod identity;
 mod last;
+mod locks;
 mod proc;
 mod publish;
 mod runner;
@@ -41,6 +42,7 @@ fn scenarios() -> Vec<Scenario> {
         starting::SCENARIOS,
         exit::SCENARIOS,
         last::SCENARIOS,
+        locks::SCENARIOS,
         identity::SCENARIOS,
         sandbox::SCENARIOS,
         sentinels::SCENARIOS,
