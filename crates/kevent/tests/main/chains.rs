@@ -1,6 +1,6 @@
 #![allow(unsafe_code, reason = "chains of system calls")]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -112,10 +112,14 @@ fn a_chain_that_is_cancelled_while_it_ends_is_told_once() {
 #[test]
 fn a_chain_with_a_step_that_is_refused_is_not_run() {
     let (queue, mut chain) = (queue(), Chain::new());
-    chain.push(libc::SYS_getppid as usize, []);
-    chain.push(libc::SYS_exit as usize, [0.into()]);
-    // SAFETY: it is refused.
+    let (mut from, to) = std::io::pipe().unwrap();
+    let write = [to.as_raw_fd() as usize, c"!".as_ptr() as usize, 1];
+    chain.push(libc::SYS_write as usize, write.map(Arg::Value));
+    chain.push(libc::SYS_gettid as usize, []);
+    // SAFETY: the byte is static; and it is refused.
     let sent = unsafe { queue.submit_chain(1, 0, chain, |_| panic!("it is run")) };
-    assert!(sent.is_err());
+    assert!(sent.is_err_and(|why| why.to_string().contains("gettid")));
     assert_eq!(within_short(&queue), []);
+    drop(to);
+    assert_eq!(from.read(&mut [0]).unwrap(), 0, "a step before it was made");
 }
