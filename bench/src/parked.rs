@@ -37,6 +37,9 @@ pub(crate) fn run(options: &ParkedOptions) -> Result<Vec<Row>, Trouble> {
     if options.works().iter().any(|work| matches!(work, ParkedWork::Million)) {
         // First, for the crew of a guest stays for a while.
         rows.extend(on_thread("bench-pool", || million(options.calls(), "syslet-pool"))?);
+        if !options.common.quick {
+            rows.iter_mut().for_each(bound_threads);
+        }
     }
     for work in options.works() {
         let place = placement(Place::Follow, options.common.cpu)?;
@@ -54,6 +57,17 @@ pub(crate) fn run(options: &ParkedOptions) -> Result<Vec<Row>, Trouble> {
 
 /// Crew threads that calls may have which must have one: the most that the library takes.
 const MOST_CREW: usize = 4096;
+
+/// Threads that the process may have while a million calls are parked, without a guest. With one there are twelve: its
+/// home and the crew too.
+const MOST_THREADS: usize = 8;
+
+/// More threads are a fault of the row.
+fn bound_threads(row: &mut Row) {
+    let Some(threads) = row.more.threads.filter(|&threads| threads > MOST_THREADS) else { return };
+    let too_many = format!("{threads} threads without a guest, more than {MOST_THREADS}");
+    row.fault = Some(row.fault.iter().cloned().chain([too_many]).collect::<Vec<_>>().join("; "));
+}
 
 /// Times that are taken together.
 const BATCH: usize = 200;
@@ -159,6 +173,8 @@ fn million(calls: usize, way: &str) -> Result<Vec<Row>, Trouble> {
     let mut reads = Vec::with_capacity(calls / 10 + 1);
     let mut arm = Samples::default();
     let begun = Instant::now();
+    // Points in time, not times from now: who is preempted between the two would change the order.
+    let first = monotonic() + base;
     let mut mark = begun;
     for at in 0..calls {
         if at % 10 == 9 {
@@ -170,14 +186,16 @@ fn million(calls: usize, way: &str) -> Result<Vec<Row>, Trouble> {
             }
         } else {
             let spread = (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 34; // below 2^30: a second
-            let time = base.saturating_sub(begun.elapsed()) + Duration::from_nanos(spread);
+            let time = first + Duration::from_nanos(spread);
             let time = libc::timespec {
                 tv_sec: time.as_secs() as i64,
                 tv_nsec: i64::from(time.subsec_nanos()),
             };
             // Read before the call returns: what is parked keeps the time itself.
             let address = std::ptr::from_ref(&time) as usize;
-            if let Submitted::Pending(sleep) = go(libc::SYS_nanosleep, [address, 0, 0, 0, 0, 0])? {
+            let (clock, until) = (libc::CLOCK_MONOTONIC as usize, libc::TIMER_ABSTIME as usize);
+            let args = [clock, until, address, 0, 0, 0];
+            if let Submitted::Pending(sleep) = go(libc::SYS_clock_nanosleep, args)? {
                 pending.push((spread, sleep));
             }
         }
@@ -238,6 +256,14 @@ fn connection(number: usize) -> io::Result<(OwnedFd, File)> {
     }
     let (reader, writer) = UnixStream::pair()?;
     Ok((reader.into(), File::from(OwnedFd::from(writer))))
+}
+
+/// The time by CLOCK_MONOTONIC.
+fn monotonic() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: live.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 fn left() -> usize {
@@ -309,4 +335,24 @@ fn away(calls: usize) -> Result<Vec<Row>, Trouble> {
     row.more.queued = Some(Path::now().unprotected - path.unprotected);
     row.fault = (count < calls).then(|| format!("{count} of {calls} calls were away"));
     Ok(vec![row])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_THREADS, Row, Samples, bound_threads};
+
+    #[test]
+    fn too_many_threads_are_a_fault_beside_others() {
+        let row = |threads, fault: Option<&str>| {
+            let mut row = Row::new("parked", "syslet-pool", &Samples::default());
+            row.more.threads = Some(threads);
+            row.fault = fault.map(str::to_owned);
+            bound_threads(&mut row);
+            row.fault
+        };
+        assert_eq!(row(MOST_THREADS, None), None);
+        assert_eq!(row(MOST_THREADS, Some("lost")).as_deref(), Some("lost"));
+        assert!(row(MOST_THREADS + 1, None).is_some_and(|fault| fault.starts_with("9 threads")));
+        assert!(row(9, Some("lost")).is_some_and(|fault| fault.starts_with("lost; 9 threads")));
+    }
 }
