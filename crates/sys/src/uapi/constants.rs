@@ -262,10 +262,6 @@ constants! {
 pub const SIGSETXID: i32 = 33;
 /// Signal by which glibc cancels a thread (nptl/pthreadP.h: `SIGCANCEL`).
 pub const SIGCANCEL: i32 = 32;
-/// Signature of the rseq areas of glibc on x86 (sysdeps/unix/sysv/linux/x86/bits/rseq.h).
-pub const RSEQ_SIGNATURE: usize = 0x5305_3053;
-/// Asks for the state of user shadow stacks (arch/x86/include/uapi/asm/prctl.h, Linux 6.6).
-pub const ARCH_SHSTK_STATUS: usize = 0x5005;
 
 /// What headers may be too old to have: the version that has it, its C expression, its value.
 macro_rules! newer {

@@ -88,28 +88,6 @@ pub struct SignalStack {
     pub size: usize,
 }
 
-/// The head of `ucontext_t`: up to the general registers and the signal mask.
-#[repr(C)]
-#[derive(Debug)]
-pub struct UContext {
-    /// Flags.
-    pub flags: u64,
-    /// Link.
-    pub link: usize,
-    /// Signal stack of the interrupted code.
-    pub stack: SignalStack,
-    /// r8 .. r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags, segments, err, trapno,
-    /// oldmask, cr2 (`struct sigcontext`).
-    pub registers: [u64; 23],
-    /// Where the vector registers are, and the rest of `struct sigcontext`.
-    _rest: [u64; 9],
-    /// Signals blocked when the interrupted code goes on.
-    pub signal_mask: u64,
-}
-
-/// Index of the instruction pointer in [`UContext::registers`].
-pub const REG_RIP: usize = 16;
-
 /// `struct sched_attr`, the first published size.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -200,16 +178,6 @@ pub struct IoEvent {
     pub res2: i64,
 }
 
-/// `struct epoll_event`, which is packed on x86-64.
-#[repr(C, packed)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct EpollEvent {
-    /// EPOLL* bits.
-    pub events: u32,
-    /// Comes back as it is.
-    pub data: u64,
-}
-
 /// `struct timeval`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -218,38 +186,6 @@ pub struct Timeval {
     pub sec: i64,
     /// Microseconds.
     pub usec: i64,
-}
-
-/// `struct stat` (x86-64), of which the beginning is named.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Stat {
-    /// Device.
-    pub dev: u64,
-    /// Inode.
-    pub ino: u64,
-    /// Links.
-    pub nlink: u64,
-    /// Type and permissions.
-    pub mode: u32,
-    _rest: [u32; 29],
-}
-
-impl Stat {
-    /// True for what has no type of its own: eventfds, timerfds, signalfds, epolls and their kin.
-    pub fn is_anonymous(&self) -> bool {
-        self.mode & super::S_IFMT == 0
-    }
-}
-
-impl From<Statx> for Stat {
-    fn from(found: Statx) -> Self {
-        let (major, minor) = (u64::from(found.dev_major), u64::from(found.dev_minor));
-        // The kernel's new_encode_dev, which fstat(2) answers.
-        let dev = (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12);
-        let (nlink, mode) = (u64::from(found.nlink), u32::from(found.mode));
-        Self { dev, ino: found.ino, nlink, mode, _rest: [0; 29] }
-    }
 }
 
 /// `struct statx`, of which some fields are named.
@@ -378,10 +314,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Iocb, buf) == 24);
     assert!(core::mem::offset_of!(Iocb, resfd) == 60);
     assert!(size_of::<IoEvent>() == 32);
-    assert!(size_of::<EpollEvent>() == 12);
     assert!(size_of::<Timeval>() == 16);
-    assert!(size_of::<Stat>() == 144);
-    assert!(core::mem::offset_of!(Stat, mode) == 24);
     assert!(size_of::<Statx>() == 256);
     assert!(core::mem::offset_of!(Statx, mode) == 28);
     assert!(core::mem::offset_of!(Statx, ino) == 32);
@@ -391,8 +324,6 @@ const _: () = {
     assert!(size_of::<Siginfo>() == 128);
     assert!(core::mem::offset_of!(Siginfo, value) == 24);
     assert!(size_of::<SignalStack>() == 24);
-    assert!(core::mem::offset_of!(UContext, registers) == 40);
-    assert!(core::mem::offset_of!(UContext, signal_mask) == 296);
     assert!(size_of::<SchedAttr>() == 48);
     assert!(size_of::<SockFilter>() == 8);
     assert!(size_of::<SockFprog>() == 16);

@@ -10,7 +10,8 @@
 //! - starting a task that shares the memory and nothing else ([`clone_vm`]): `syscall.rs`;
 //! - reading and writing the registers that belong to one kernel thread: `registers.rs`.
 //!
-//! And the addresses of two symbols of glibc's are asked of the linker, where they cannot be looked up: `rseq.rs`.
+//! Numbers of system calls and the structures that differ from other architectures' are in `nr.rs` and `uapi.rs`. The
+//! addresses of two symbols of glibc's are asked of the linker, where they cannot be looked up: `rseq.rs`.
 //!
 //! # Safety
 //!
@@ -19,10 +20,12 @@
 //! is vouched for by the caller under the numbered duties of the function.
 
 mod context;
+pub mod nr;
 mod protect;
 mod registers;
 mod rseq;
 mod syscall;
+pub mod uapi;
 
 pub use context::*;
 pub use protect::*;

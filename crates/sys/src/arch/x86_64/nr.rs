@@ -1,5 +1,5 @@
-//! Numbers of the system calls that syslet makes itself, or treats in a way of their own (x86-64). All others are
-//! in the catalogue.
+//! Numbers of the system calls that syslet makes itself, or treats in a way of their own. All others are in the
+//! catalogue.
 
 macro_rules! numbers {
     ($($name:ident = $nr:literal),* $(,)?) => {

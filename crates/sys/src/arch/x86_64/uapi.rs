@@ -1,0 +1,81 @@
+//! Kernel structures and values that are this architecture's own.
+
+use crate::uapi::{S_IFMT, SignalStack, Statx};
+
+/// The head of `ucontext_t`: up to the general registers and the signal mask.
+#[repr(C)]
+#[derive(Debug)]
+pub struct UContext {
+    /// Flags.
+    pub flags: u64,
+    /// Link.
+    pub link: usize,
+    /// Signal stack of the interrupted code.
+    pub stack: SignalStack,
+    /// r8 .. r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags, segments, err, trapno,
+    /// oldmask, cr2 (`struct sigcontext`).
+    pub registers: [u64; 23],
+    /// Where the vector registers are, and the rest of `struct sigcontext`.
+    _rest: [u64; 9],
+    /// Signals blocked when the interrupted code goes on.
+    pub signal_mask: u64,
+}
+
+/// Index of the instruction pointer in [`UContext::registers`].
+pub const REG_RIP: usize = 16;
+
+/// `struct epoll_event`, which is packed on x86-64.
+#[repr(C, packed)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EpollEvent {
+    /// EPOLL* bits.
+    pub events: u32,
+    /// Comes back as it is.
+    pub data: u64,
+}
+
+/// `struct stat`, of which the beginning is named.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stat {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Links.
+    pub nlink: u64,
+    /// Type and permissions.
+    pub mode: u32,
+    _rest: [u32; 29],
+}
+
+impl Stat {
+    /// True for what has no type of its own: eventfds, timerfds, signalfds, epolls and their kin.
+    pub fn is_anonymous(&self) -> bool {
+        self.mode & S_IFMT == 0
+    }
+}
+
+impl From<Statx> for Stat {
+    fn from(found: Statx) -> Self {
+        let (major, minor) = (u64::from(found.dev_major), u64::from(found.dev_minor));
+        // The kernel's new_encode_dev, which fstat(2) answers.
+        let dev = (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12);
+        let (nlink, mode) = (u64::from(found.nlink), u32::from(found.mode));
+        Self { dev, ino: found.ino, nlink, mode, _rest: [0; 29] }
+    }
+}
+
+/// Signature of glibc's rseq areas (sysdeps/unix/sysv/linux/x86/bits/rseq.h).
+pub const RSEQ_SIGNATURE: usize = 0x5305_3053;
+/// Asks for the state of user shadow stacks (arch/x86/include/uapi/asm/prctl.h, Linux 6.6).
+pub const ARCH_SHSTK_STATUS: usize = 0x5005;
+
+// The layouts are the kernel's.
+const _: () = {
+    assert!(core::mem::offset_of!(UContext, registers) == 40);
+    assert!(core::mem::offset_of!(UContext, signal_mask) == 296);
+    assert!(size_of::<EpollEvent>() == 12);
+    assert!(size_of::<Stat>() == 144);
+    assert!(core::mem::offset_of!(Stat, mode) == 24);
+};
