@@ -8,7 +8,7 @@ use std::process::Output;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::util::{MODES, Tree, assert_code, json, run, skipped, stderr, stdout, syslet};
+use crate::util::{MODES, Tree, assert_code, json, run, skipped, sorted, stderr, stdout, syslet};
 
 fn scan(args: &[&str], path: &Path) -> Output {
     syslet().arg("scan").args(args).arg(path).output().unwrap()
@@ -130,6 +130,62 @@ fn one_file_system_stays_there() {
         return skipped("nothing is mounted below /sys/kernel");
     }
     assert!(one["entries"].as_u64() < all["entries"].as_u64());
+}
+
+/// An overlayfs whose layers lie on two file systems: its files have other devices than its directories then.
+const OVERLAY: &str = r#"
+set -e
+cd "$1"
+mkdir lower upper merged
+mount -t tmpfs none lower
+mkdir -p lower/both lower/below
+for name in below/a below/b both/hidden both/gone; do echo "lower $name" > lower/$name; done
+mount -t tmpfs none upper
+mkdir upper/work upper/top
+mount -t overlay none -o lowerdir=lower,upperdir=upper/top,workdir=upper/work merged
+rm merged/both/gone
+echo above > merged/both/hidden
+echo new > merged/new
+shift
+exec "$@"
+"#;
+
+#[test]
+fn overlayfs_is_scanned_as_it_is_seen() {
+    let tree = Tree::new();
+    let inside = |args: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", OVERLAY, "sh"]).arg(tree.path());
+        let output = command.args(args).output();
+        for name in ["lower", "upper", "merged"] {
+            let _ = fs::remove_dir(tree.path().join(name)); // they are empty outside
+        }
+        output
+    };
+    match inside(&["true"]) {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => return skipped(&format!("no overlayfs: {}", stderr(&output))),
+        Err(error) => return skipped(&format!("unshare: {error}")),
+    }
+    for mode in MODES {
+        let manifest = tree.path().join("manifest");
+        let scan =
+            ["scan", "--json", "-x", "--mode", mode, "--manifest", manifest.to_str().unwrap()];
+        let args = [&[env!("CARGO_BIN_EXE_syslet")][..], &scan[..], &["merged"][..]].concat();
+        let output = inside(&args).unwrap();
+        assert_code(&output, 0);
+        let found = json(&output);
+        let counts = ["directories", "files", "hashed"].map(|name| found[name].as_u64());
+        assert_eq!(counts, [Some(3), Some(4), Some(4)], "{found}");
+        let contents = ["lower below/a", "lower below/b", "above", "new"];
+        let names = ["below/a", "below/b", "both/hidden", "new"];
+        let expected = names.iter().zip(contents).map(|(name, content)| {
+            let hash = blake3::hash(format!("{content}\n").as_bytes());
+            format!("{hash}  merged/{name}\n")
+        });
+        let manifest = fs::read_to_string(&manifest).unwrap();
+        assert_eq!(sorted(&manifest), sorted(&expected.collect::<String>()));
+    }
 }
 
 #[test]
