@@ -72,11 +72,25 @@ pub(crate) fn compile(file: &Path, linked: Linked) -> PathBuf {
     let name = file.file_stem().expect("sources have names").to_string_lossy();
     let program = folder().join(format!("{name}-{linked:?}"));
     let tree = tree();
-    let mut cc = Command::new("cc");
-    cc.arg("-std=c11").args(STRICT).arg("-I").arg(tree.join("include")).arg("-o").arg(&program);
-    cc.arg(file);
-    // As ci/asan.sh has them compiled with the sanitizer.
-    cc.args(std::env::var("SYSLET_TEST_CFLAGS").unwrap_or_default().split_whitespace());
+    // As ci/asan.sh has them compiled with the sanitizer, and linked with a library that was.
+    let flags = std::env::var("SYSLET_TEST_CFLAGS").unwrap_or_default();
+    let sanitized = std::env::var("SYSLET_TEST_SANITIZED").unwrap_or_default();
+    let compiler = || {
+        let mut cc = Command::new("cc");
+        cc.arg("-std=c11").args(STRICT).arg("-I").arg(tree.join("include"));
+        cc
+    };
+    if !sanitized.is_empty() && linked != Linked::Loaded {
+        let object = program.with_extension("o");
+        let flags = flags.split_whitespace();
+        run(compiler().args(flags).arg("-c").arg(file).arg("-o").arg(&object));
+        // Not with the flags: the compiler would add a runtime of its own.
+        let libraries = sanitized.split_whitespace().chain(xtask::SYSTEM_LIBRARIES);
+        run(compiler().arg("-o").arg(&program).arg(&object).args(libraries));
+        return program;
+    }
+    let mut cc = compiler();
+    cc.arg("-o").arg(&program).arg(file).args(flags.split_whitespace());
     match linked {
         Linked::Static => {
             cc.arg(tree.join("lib/libsyslet.a")).args(xtask::SYSTEM_LIBRARIES);

@@ -144,7 +144,7 @@ pub unsafe fn enter<E: Errand>(save: *mut Context, sp: usize, tp: usize, data: *
             inlateout("rdi") data => _,
             inlateout("rsi") save => _,
             inlateout("rdx") tp => how,
-            inlateout("rcx") run_on::<E> as unsafe extern "C" fn(_, _) -> _ => _,
+            inlateout("rcx") run_on::<E> as unsafe extern "C" fn(_, _, _) -> _ => _,
             inlateout("r8") sp => _,
             lateout("rax") value,
             lateout("r12") _,
@@ -161,8 +161,8 @@ pub unsafe fn enter<E: Errand>(save: *mut Context, sp: usize, tp: usize, data: *
 ///
 /// # Safety
 ///
-/// Called by [`enter`] with the context that it has saved.
-unsafe extern "C" fn run_on<E: Errand>(data: *mut u8, left: *const Context) -> ! {
+/// Called by [`enter`] with the context that it has saved, and the stack pointer that it has begun with.
+unsafe extern "C" fn run_on<E: Errand>(data: *mut u8, left: *const Context, sp: usize) -> ! {
     // SAFETY: the duty of `enter`.
     let Verdict { value, how } = unsafe { E::run(data) };
     // SAFETY: clause B: the context that was left, or the one that the verdict names; nothing is left here to be
@@ -172,6 +172,7 @@ unsafe extern "C" fn run_on<E: Errand>(data: *mut u8, left: *const Context) -> !
             "jmp {conclude}",
             conclude = sym syslet_sys_conclude,
             in("rdi") left,
+            in("rsi") sp,
             in("rax") value,
             in("rdx") how,
             options(noreturn),
@@ -195,7 +196,7 @@ pub unsafe fn resume(save: *mut Context, next: *const Context, value: usize) {
 
 global_asm!(
     // rdi: argument                    rsi: *mut Context to save into        rdx: new thread pointer
-    // rcx: function of rdi and rsi     r8: new stack pointer (16-aligned)    rax: where to go on
+    // rcx: function of rdi, rsi and sp   r8: new stack pointer (16-aligned)    rax: where to go on
     ".pushsection .text.syslet_sys_enter,\"ax\",@progbits",
     ".balign 64",
     ".globl syslet_sys_enter",
@@ -223,13 +224,15 @@ global_asm!(
     "mov rsp,r8",
     ".cfi_undefined rip", // a backtrace ends at the bottom of the new stack
     "wrfsbase rdx",
+    "mov rdx,r8",
     "xor ebp,ebp",
     "call rcx",
     "ud2", // it does not return
     ".cfi_endproc",
     ".size syslet_sys_enter,.-syslet_sys_enter",
     ".popsection",
-    // rdi: *const Context that was left   rax, rdx: the verdict
+    // rdi: *const Context that was left   rsi: where the stack began   rax, rdx: the verdict
+    ".weak __asan_unpoison_memory_region",
     ".pushsection .text.syslet_sys_conclude,\"ax\",@progbits",
     ".balign 64",
     ".globl syslet_sys_conclude",
@@ -238,6 +241,11 @@ global_asm!(
     "syslet_sys_conclude:",
     ".cfi_startproc",
     ".cfi_undefined rip",
+    // The frames here will not return, and AddressSanitizer, where it is in the program, does not know.
+    "mov rcx,[rip+__asan_unpoison_memory_region@GOTPCREL]",
+    "test rcx,rcx",
+    "jnz 6f",
+    "1:",
     "test edx,edx",
     "jz 2f",
     // STAY: nobody else has resumed the context
@@ -307,6 +315,20 @@ global_asm!(
     "pop rbp",
     ".cfi_def_cfa_offset 8",
     "ret",
+    ".cfi_undefined rip",
+    "6:",
+    "push rdi",
+    "push rax",
+    "push rdx",
+    "push rdx", // keeps the stack aligned
+    "mov rdi,rsp",
+    "sub rsi,rsp",
+    "call rcx",
+    "pop rdx",
+    "pop rdx",
+    "pop rax",
+    "pop rdi",
+    "jmp 1b",
     ".cfi_endproc",
     ".size syslet_sys_conclude,.-syslet_sys_conclude",
     ".popsection",
