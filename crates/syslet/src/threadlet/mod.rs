@@ -43,7 +43,7 @@ use crate::complete::{Outcome, SlotHandle};
 ///
 /// Not on what `f` waits for. If `f` computes without sleeping, the caller goes on after about half a
 /// millisecond; ask for [`Builder::elsewhere`] where that is known before.
-#[inline]
+#[inline(always)] // else a return after the call, see `arch::protected_call`; generic anyway
 pub fn threadlet<T, F>(f: F) -> Threadlet<T>
 where
     F: FnOnce() -> T + Send + 'static,

@@ -45,7 +45,7 @@ struct Frame<F, T, A, S> {
 /// `after`.
 /// `store` makes the outcome of a result that is not inline, where `f` ran: for a handle,
 /// [`Outcome::owned`].
-#[inline]
+#[inline(always)]
 pub(crate) fn launch<F, T, A, S>(f: F, after: A, or_busy: bool, store: S) -> Result<Launched<T>, F>
 where
     F: FnOnce() -> T + Send,
