@@ -99,6 +99,8 @@ pub(crate) struct Engine {
     pub(crate) outstanding: AtomicUsize,
     /// Counts changes that `attach` and `drain` wait for.
     pub(crate) news: (Mutex<()>, Condvar),
+    /// With the lock of `news`: a credit has come, for who attaches.
+    pub(super) credited: Condvar,
     /// The last reason why a crew thread could not be made.
     pub(crate) spawn_error: Mutex<Option<io::Error>>,
     pub(crate) jobs: Jobs,
@@ -244,6 +246,7 @@ impl Engine {
             attached: AtomicUsize::new(0),
             outstanding: AtomicUsize::new(0),
             news: (Mutex::new(()), Condvar::new()),
+            credited: Condvar::new(),
             spawn_error: Mutex::new(None),
             jobs: Jobs::new(),
             watchdog: watchdog::Desk::new(),

@@ -137,8 +137,9 @@ impl Engine {
     pub(super) fn release(&self) {
         self.add_credit();
         self.dispatch();
-        if self.watchdog.takes_growing() {
-            self.announce();
+        if self.watchdog.growing() > 0 {
+            drop(lock(&self.news.0));
+            self.credited.notify_one(); // one credit, for one of them
         }
     }
 }

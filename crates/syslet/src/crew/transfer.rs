@@ -23,6 +23,10 @@ const SETXID_TIME: Duration = Duration::from_millis(500);
 /// How long attaching waits for crew threads to be made before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often attaching looks by itself. It is told of what comes, so this is for the limits above and below; a thousand
+/// threads that attach at once look as often each.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// How long attaching waits, with the limit reached, for a crew thread whose work is over: on a busy
 /// machine it may be preempted on its way to rest, for some time slices.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
@@ -71,7 +75,9 @@ pub(super) fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachEr
         if let Some(error) = lock(&engine.spawn_error).take() {
             break Err(AttachError::Io("making a crew thread", error));
         }
-        let full = engine.coming() == 0 && !engine.grow(count - got);
+        // Made for all who wait, not for one after the other.
+        let lacking = engine.coming() < engine.watchdog.growing();
+        let full = lacking && !engine.grow(count - got) && engine.coming() == 0;
         if begun.elapsed() > if full { ON_ITS_WAY } else { PATIENCE } {
             break Err(AttachError::NoCrew);
         }
@@ -80,9 +86,8 @@ pub(super) fn acquire_crew(engine: &Engine, count: usize) -> Result<(), AttachEr
             continue;
         }
         let (news, _) = engine
-            .news
-            .1
-            .wait_timeout(news, Duration::from_millis(10))
+            .credited
+            .wait_timeout(news, LOOK)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         drop(news);
     };

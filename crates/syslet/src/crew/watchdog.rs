@@ -168,9 +168,9 @@ impl Desk {
         }
     }
 
-    /// True if a thread waits in [`Growth`].
-    pub(super) fn takes_growing(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
+    /// Threads that wait in [`Growth`].
+    pub(super) fn growing(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Declares that the caller waits for the crew to grow, until dropped.
@@ -413,6 +413,7 @@ impl Watch {
                 *lock(&engine.spawn_error) = Some(error);
                 self.short = Some(Instant::now());
                 engine.announce();
+                engine.credited.notify_all();
             }
         }
     }
