@@ -136,14 +136,16 @@ pub fn take_from(process: i32, descriptor: i32) -> isize {
     unsafe { syscall(nr::PIDFD_GETFD, [process as usize, descriptor as usize, 0, 0, 0, 0]) }
 }
 
-/// True if `one`, in the running thread's table, and `other`, in that of thread `tid` of the same
-/// process, are one open file: kcmp(2).
-pub fn same_file(one: i32, tid: i32, other: i32) -> bool {
+/// Whether `one`, in the running thread's table, and `other`, in that of thread `tid` of the same
+/// process, are one open file: kcmp(2). `None` where that cannot be asked: Docker's and Podman's profiles forbid it,
+/// and kernels may be without it (CONFIG_KCMP). A number that is not open is the same to it.
+pub fn same_file(one: i32, tid: i32, other: i32) -> Option<bool> {
     const KCMP_FILE: usize = 0;
     let own = crate::call::gettid();
     let args = [own as usize, tid as usize, KCMP_FILE, one as usize, other as usize, 0];
     // SAFETY: reads and writes no memory.
-    unsafe { syscall(nr::KCMP, args) == 0 }
+    let order = unsafe { syscall(nr::KCMP, args) };
+    (order >= 0).then_some(order == 0)
 }
 
 /// A new epoll, closed on exec, or `-errno`.

@@ -94,10 +94,8 @@ impl Engine {
         let Some((number, _)) = interest(&call.call()).filter(|_| call.file != 0) else {
             return true;
         };
-        match call.kept_at() {
-            Some(place) => self.park.keeper.is_held(number, place),
-            None => descriptor::stat(number).is_ok_and(|stat| call.is_of(&stat)),
-        }
+        let held = call.kept_at().and_then(|place| self.park.keeper.is_held(number, place));
+        held.unwrap_or_else(|| descriptor::stat(number).is_ok_and(|stat| call.is_of(&stat)))
     }
 
     /// A crew thread makes the call, waiting in the kernel. Duty: the caller is the owner.

@@ -175,8 +175,8 @@ impl Keeper {
         wait_for(&reply);
     }
 
-    /// True if `number` of the program names the file that is held at `place`.
-    pub(super) fn is_held(&self, number: i32, place: u32) -> bool {
+    /// Whether `number` of the program names the file that is held at `place`; `None`: the kernel does not say.
+    pub(super) fn is_held(&self, number: i32, place: u32) -> Option<bool> {
         descriptor::same_file(number, self.tid.load(Ordering::Relaxed) as i32, place as i32)
     }
 

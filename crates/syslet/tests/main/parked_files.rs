@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use syslet::stats;
 
-use crate::container::sandbox;
-use crate::util::calls::{Landing, go, limit, number_call, pending, read_call, send, sleep_call};
+use crate::container::{deny, sandbox};
+use crate::util::calls::{
+    Landing, accepted, go, limit, number_call, pending, read_call, send, sleep_call,
+};
 use crate::util::child::Child;
 use crate::util::message::Message;
-use crate::util::parking::{eventually_held, parked, skip_without_pidfd_getfd};
+use crate::util::parking::{accept_call, eventually_held, parked, skip_without_pidfd_getfd};
 use crate::util::pipe::Pipe;
 use crate::util::queue::{next, queue};
 use crate::util::{attached, eventually, late, skip};
@@ -242,6 +244,45 @@ fn messages_whose_number_is_closed_bring_no_descriptors_to_another_table() {
                 assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), answer);
                 assert!(eventually(|| stats().held == 0));
             }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn where_files_cannot_be_compared_calls_whose_file_is_held_end_well() {
+    let path = "parked_files::where_files_cannot_be_compared_calls_whose_file_is_held_end_well";
+    let ended = Child::new().run(path, || {
+        // As in Podman's default profile.
+        deny(&[(libc::SYS_kcmp, libc::EPERM)]);
+        attached(|| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+            let address = listener.local_addr().expect("it is bound");
+            let accept = parked(accept_call(listener.as_raw_fd()));
+            let (mine, theirs) = UnixStream::pair().expect("a pair can be made");
+            let got = Message::leak();
+            let receive = parked(got.receiving(mine.as_raw_fd()));
+            let (gone, its_writer) = UnixStream::pair().expect("a pair can be made");
+            let landing = Landing::leak();
+            let read = parked(read_call(gone.as_raw_fd(), landing));
+            if !eventually_held(3) {
+                return;
+            }
+            let client = std::net::TcpStream::connect(address).expect("somebody listens");
+            drop(accepted(accept.wait_deadline(late()).expect("it ends").raw()));
+            drop(client);
+            let pipe = Pipe::new();
+            assert_eq!(Message::with(pipe.write_end()).send(theirs.as_raw_fd()), 1);
+            assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 1);
+            got.expect_end_of(&pipe);
+            // A number that is another file's by now is told all the same.
+            let other = Pipe::new();
+            other.put(b'n');
+            // SAFETY: both are open, and `gone` goes on owning its number.
+            assert_eq!(unsafe { libc::dup2(other.read_end(), gone.as_raw_fd()) }, gone.as_raw_fd());
+            (&its_writer).write_all(b"y").expect("there is room");
+            assert_eq!(read.wait_deadline(late()).expect("it ends").raw(), 1);
+            assert_eq!((landing.byte(), other.get()), (b'y', b'n'));
         });
     });
     ended.expect("this is the parent").expect_done();
