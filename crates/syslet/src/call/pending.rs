@@ -43,13 +43,20 @@ pub(crate) trait PendingCall: Holder {
     /// Asks it to end.
     fn cancel(&self) -> CancelOutcome;
 
-    /// Helps it on, on a thread that is about to wait for it until `deadline`, for a short time.
+    /// Helps it on, on a thread that is about to wait for it until `deadline`, for a short time; without a deadline
+    /// it makes what a crew thread would make.
     fn drive(&self, _deadline: Option<Instant>) {}
 }
 
 impl PendingCall for Slot {
     fn cancel(&self) -> CancelOutcome {
         cancel_away(self)
+    }
+
+    fn drive(&self, deadline: Option<Instant>) {
+        if deadline.is_none() {
+            self.help_moved();
+        }
     }
 }
 
@@ -74,15 +81,27 @@ impl Pending {
 
     /// The answer.
     ///
+    /// A call that waits for a crew thread is not left to that: it is made by the thread that waits here.
+    ///
     /// # Blocking
     ///
     /// Until the call ends.
     pub fn wait(mut self) -> Ret {
-        if !self.is_lost() {
-            self.drive(None);
-            self.slot().wait(None);
-        }
+        self.wait_and_help();
         self.fetch()
+    }
+
+    /// Waits until the call has ended, and does what would be left to a crew thread.
+    pub(super) fn wait_and_help(&self) {
+        if self.is_lost() {
+            return;
+        }
+        loop {
+            self.drive(None);
+            if self.slot().wait_to_help() {
+                return;
+            }
+        }
     }
 
     /// The answer, or the handle back if the call has not ended by `deadline`.
@@ -122,7 +141,8 @@ impl Pending {
     }
 
     /// Asks the call to end. There is no window: a call that has not entered the kernel yet will not
-    /// enter it, and one that sleeps interruptibly wakes up.
+    /// enter it, and one that sleeps interruptibly wakes up. One that waits for a crew thread has its answer
+    /// at once.
     ///
     /// # Blocking
     ///
@@ -148,7 +168,7 @@ impl Pending {
 }
 
 /// Asks a call that has a thread, or waits for one, to end.
-fn cancel_away(slot: &Slot) -> CancelOutcome {
+pub(super) fn cancel_away(slot: &Slot) -> CancelOutcome {
     if !slot.ask_cancel() {
         return CancelOutcome::TooLate;
     }

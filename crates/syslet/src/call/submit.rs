@@ -2,8 +2,6 @@
 
 #![allow(unsafe_code, reason = "makes system calls, on the crew's stack")]
 
-use std::sync::Arc;
-
 use syslet_catalog::{Class, Waits};
 use syslet_sys::arch::{self, Errand, Verdict};
 use syslet_sys::uapi::EINTR;
@@ -11,6 +9,7 @@ use syslet_sys::uapi::EINTR;
 use super::kinds::Kind;
 use super::number::{Call, Ret};
 use super::pending::{Pending, outcome_of};
+use super::queued::Queued;
 use super::retry::Clockwork;
 use super::route::submit_waiting;
 use super::straight;
@@ -19,8 +18,8 @@ use super::unattached::try_unattached;
 use super::writers::Place;
 use crate::complete::Slot;
 use crate::crew::{
-    Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest,
-    engine_of_guest, generation, start,
+    Crew, Crossing, Engine, Guest, Lost, Settings, current_crew, current_guest, engine_of_guest,
+    start,
 };
 use crate::{Refusal, SubmitError};
 
@@ -485,30 +484,12 @@ pub(super) unsafe fn enqueue(
 ) -> Result<Submitted, SubmitError<Call>> {
     let writes = syslet_catalog::class(call.nr() as u32).writes();
     let place = if writes { engine.writers.learn(call.0[1]) } else { Place::NONE };
-    let full = writes && engine.writers.full(place);
-    if full && or_busy {
+    if or_busy && writes && engine.writers.full(place) {
         return Err(SubmitError::Busy(call));
     }
-    let slot = Arc::new(Slot::new(0, generation()));
-    let finisher = Arc::clone(&slot);
-    let job = Job::new(move |crew| {
-        // SAFETY: the duties of `submit`: the call may be made until it ends, wherever that is.
-        let answer = crew.lend_slot(&finisher, || unsafe { make_on_crew(crew, &finisher, call) });
-        // SAFETY: it has just ended.
-        finisher.complete(unsafe { outcome_of(&call, answer) });
-        if writes {
-            engine.writer_left(place);
-        }
-    });
-    if full {
-        engine.queue_writer(place, job);
-    } else {
-        if writes {
-            engine.writers.enter(place);
-        }
-        engine.enqueue(job);
-    }
-    Ok(Submitted::Pending(Pending::new(slot)))
+    // SAFETY: the duties of `submit`: the call may be made until it ends, wherever that is.
+    let queued = unsafe { Queued::queue(engine, call, writes.then_some(place)) };
+    Ok(Submitted::Pending(Pending::new(queued)))
 }
 
 /// A queued call, on its crew thread.
@@ -516,7 +497,7 @@ pub(super) unsafe fn enqueue(
 /// # Safety
 ///
 /// Those of [`submit`].
-unsafe fn make_on_crew(crew: &'static Crew, slot: &Slot, call: Call) -> isize {
+pub(super) unsafe fn make_on_crew(crew: &'static Crew, slot: &Slot, call: Call) -> isize {
     if slot.cancel_asked() {
         return -syslet_sys::uapi::ECANCELED;
     }

@@ -96,11 +96,25 @@ impl Writers {
             return None;
         }
         let may_go = |place| wanted.unwrap_or(place) == place && !self.full(place);
-        let at = waiting.iter().position(|(place, _)| may_go(*place))?;
-        let (place, job) = waiting.remove(at)?;
-        self.enter(place);
-        self.count.fetch_sub(1, Ordering::SeqCst);
-        Some(job)
+        loop {
+            let at = waiting.iter().position(|(place, _)| may_go(*place))?;
+            let (place, job) = waiting.remove(at)?;
+            self.count.fetch_sub(1, Ordering::SeqCst);
+            if job.begin_turn() {
+                self.enter(place);
+                return Some(job);
+            }
+        }
+    }
+
+    /// One of those that wait was taken out by its cancel, or by who waits for it.
+    pub(super) fn withdrawn(&self) {
+        let gone: Vec<_> = {
+            let mut waiting = lock(&self.waiting);
+            let gone = waiting.iter().position(|(_, job)| !job.is_wanted());
+            gone.and_then(|at| waiting.remove(at)).into_iter().collect()
+        };
+        self.count.fetch_sub(gone.len(), Ordering::SeqCst);
     }
 }
 

@@ -10,7 +10,7 @@ use super::registry::Marks;
 use super::ring::Record;
 use super::shared::Shared;
 use super::slot::{Outcome, Slot};
-use crate::sync::{bounded, bounded_by};
+use crate::sync::{AtomicU32, Ordering, bounded, bounded_by};
 
 /// Counts wake-ups.
 struct Counter(StdCount);
@@ -84,6 +84,36 @@ fn a_cancel_before_the_thread_is_known_is_seen_by_the_thread() {
         let signalled = slot.tid() == 5;
         let seen = runner.join().unwrap();
         assert!(signalled || seen, "the cancel is lost");
+    });
+}
+
+#[test]
+fn what_is_to_be_done_is_done_by_the_helper_or_by_who_finds_none() {
+    loom::model(|| {
+        let shared = Arc::new((Slot::new(0, 0), AtomicU32::new(0)));
+        // The work: 0 not there yet, 1 there, 2 taken. Whoever takes it ends the call.
+        let take = |(slot, work): &(Slot, AtomicU32)| {
+            let (from, to, order) = (1, 2, Ordering::AcqRel);
+            if work.compare_exchange(from, to, order, Ordering::Relaxed).is_ok() {
+                slot.complete(Outcome::Number(7));
+            }
+        };
+        let other = Arc::clone(&shared);
+        let owner = thread::spawn(move || {
+            let (slot, work) = &*other;
+            work.store(1, Ordering::Release);
+            if !slot.tell_helper() {
+                take(&other);
+            }
+        });
+        loop {
+            take(&shared);
+            if shared.0.wait_to_help() {
+                break;
+            }
+        }
+        owner.join().unwrap();
+        assert!(matches!(shared.0.try_fetch(), Some(Outcome::Number(7))));
     });
 }
 

@@ -1,7 +1,7 @@
 //! The result slot: where the answer of what went away is stored, exactly once.
 //!
 //! A slot is shared by the thread that finishes the work and the handle that waits for it. Its state
-//! is a set of bits; each is set once, by the side that owns it:
+//! is a set of bits; each but the last two is set once, by the side that owns it:
 //!
 //! | bit | set by | meaning |
 //! |---|---|---|
@@ -12,6 +12,11 @@
 //! | `CANCEL` | handle | a cancel was asked for |
 //! | `QUEUE` | handle | the result goes to a completion queue, see `queue.rs` |
 //! | `BEGUN` | finisher | a queued closure runs: a cancel comes too late |
+//! | `HELPER` | handle | the thread that sleeps helps, if it is told to |
+//! | `TOLD` | owner of a parked call | what a crew thread would do is there to be done |
+//!
+//! The last two are cleared by the helper, which looks for what is to be done then. `TOLD` is set after that is there to
+//! be found; who sets it and finds no `HELPER` sees to it that somebody else does it.
 //!
 //! Of `BEGUN` and `CANCEL`, whichever comes first decides whether a closure runs. Of `DONE` and `QUEUE`,
 //! whoever's `fetch_or` comes second puts the result into the queue.
@@ -38,6 +43,8 @@ const DETACHED: u32 = 8;
 const CANCEL: u32 = 16;
 const QUEUE: u32 = 32;
 const BEGUN: u32 = 64;
+const HELPER: u32 = 128;
+const TOLD: u32 = 256;
 
 /// What a call or closure left behind: a number, or an owned value behind a pointer.
 #[derive(Debug)]
@@ -145,6 +152,8 @@ pub(crate) struct Slot {
 pub(crate) trait Interrupt: Send + Sync {
     /// Asks it.
     fn interrupt(&self);
+    /// Makes it, if it waits for a thread.
+    fn help(&self);
 }
 
 // SAFETY: `outcome` is written by the finisher before `DONE` and touched by one side only after it,
@@ -204,6 +213,59 @@ impl Slot {
         // SAFETY: null, or the box made by `move_to`, which lives as long as the slot.
         let moved = unsafe { self.moved.load(Ordering::SeqCst).as_ref() };
         moved.inspect(|call| call.interrupt()).is_some()
+    }
+
+    /// Makes what the call has become, if that waits for a thread.
+    #[cfg(not(loom))]
+    pub(crate) fn help_moved(&self) {
+        // SAFETY: as in `interrupt_moved`.
+        if let Some(moved) = unsafe { self.moved.load(Ordering::SeqCst).as_ref() } {
+            moved.help();
+        }
+    }
+
+    /// Something is there to be done. True: a thread that sleeps does it. False: nobody is told.
+    pub(crate) fn tell_helper(&self) -> bool {
+        // Release: pairs with the acquire of who is told. Acquire: of two that come together, one sees the other.
+        let told = self.state.fetch_or(TOLD, Ordering::AcqRel) & HELPER != 0;
+        if told {
+            wake_all(&self.state);
+        }
+        told
+    }
+
+    /// Says that the calling thread, which is about to sleep, helps; gives the state.
+    fn offer_help(&self) -> u32 {
+        self.state.fetch_or(SLEEPER | HELPER, Ordering::AcqRel) | SLEEPER | HELPER
+    }
+
+    /// If there is something to be done, the helper does it: it sleeps no more.
+    fn take_word(&self, state: u32) -> bool {
+        let told = state & TOLD != 0;
+        if told {
+            // Acquire: pairs with the release in `tell_helper`.
+            self.state.fetch_and(!(TOLD | HELPER), Ordering::AcqRel);
+        }
+        told
+    }
+
+    /// Sleeps until the outcome is stored, or something is there to be done, which the caller looks for then. False:
+    /// that.
+    ///
+    /// **Blocking**: yes.
+    pub(crate) fn wait_to_help(&self) -> bool {
+        let mut state = self.state.load(Ordering::Acquire);
+        if state & DONE == 0 {
+            state = self.offer_help();
+        }
+        while state & DONE == 0 {
+            if self.take_word(state) {
+                return false;
+            }
+            sleep_on(&self.state, state);
+            state = self.state.load(Ordering::Acquire);
+        }
+        true
     }
 
     /// Stores the outcome and wakes who waits. Called exactly once, by the finisher.
@@ -411,6 +473,20 @@ fn wake_all(word: &AtomicU32) {
 
 #[cfg(loom)]
 fn wake_all(_: &AtomicU32) {}
+
+/// Sleeps as long as `word` is `value`.
+#[cfg(not(loom))]
+fn sleep_on(word: &AtomicU32, value: u32) {
+    syslet_sys::futex::wait(word, value, None);
+}
+
+/// Whoever changes the word wakes those who sleep on it, but for bits that they need not see.
+#[cfg(loom)]
+fn sleep_on(word: &AtomicU32, value: u32) {
+    while word.load(Ordering::Acquire) == value {
+        loom::thread::yield_now();
+    }
+}
 
 /// A parked call and the crew's own slots hold one of these each: it stays within a line and a half,
 /// with the two counts of an `Arc`.

@@ -2,22 +2,58 @@
 //! of guests for which no crew thread was left.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::engine::Engine;
 use super::kick;
 use super::member::Crew;
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
+/// Pieces of work in the queue up to which it is looked through whenever one is withdrawn; a longer one, when half of
+/// it was.
+const FEW: usize = 64;
+
 /// A piece of work. It stores its own result.
-pub(crate) struct Job(Box<dyn FnOnce(&'static Crew) + Send>);
+pub(crate) struct Job {
+    work: Box<dyn FnOnce(&'static Crew) + Send>,
+    of: Option<Arc<dyn Withdrawable>>,
+}
+
+/// What others than a crew thread may do: then its job does nothing.
+pub(crate) trait Withdrawable: Send + Sync {
+    /// False: somebody else does it, or has.
+    fn is_wanted(&self) -> bool;
+
+    /// It waits for a crew thread from now on. False: it is not wanted any more.
+    fn begin_turn(&self) -> bool {
+        self.is_wanted()
+    }
+}
 
 impl Job {
     pub(crate) fn new(work: impl FnOnce(&'static Crew) + Send + 'static) -> Self {
-        Self(Box::new(work))
+        Self { work: Box::new(work), of: None }
+    }
+
+    /// One that does nothing if `of` is not wanted any more.
+    pub(crate) fn withdrawable(
+        of: Arc<dyn Withdrawable>,
+        work: impl FnOnce(&'static Crew) + Send + 'static,
+    ) -> Self {
+        Self { work: Box::new(work), of: Some(of) }
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.of.as_ref().is_none_or(|of| of.is_wanted())
+    }
+
+    /// See [`Withdrawable::begin_turn`].
+    pub(crate) fn begin_turn(&self) -> bool {
+        self.of.as_ref().is_none_or(|of| of.begin_turn())
     }
 
     pub(super) fn run(self, crew: &'static Crew) {
-        (self.0)(crew);
+        (self.work)(crew);
     }
 }
 
@@ -36,6 +72,8 @@ pub(crate) struct Jobs {
     waiting: AtomicUsize,
     /// Crew threads that were woken for work and have not come yet.
     called: AtomicUsize,
+    /// Pieces that were withdrawn since the queue was looked through, some of which may have been taken out since.
+    withdrawn: AtomicUsize,
 }
 
 impl Jobs {
@@ -44,6 +82,7 @@ impl Jobs {
             queue: Mutex::new(VecDeque::new()),
             waiting: AtomicUsize::new(0),
             called: AtomicUsize::new(0),
+            withdrawn: AtomicUsize::new(0),
         }
     }
 
@@ -69,6 +108,27 @@ impl Engine {
         self.jobs.waiting.fetch_add(1, Ordering::SeqCst);
         lock(&self.jobs.queue).push_back(job);
         self.dispatch();
+    }
+
+    /// A piece of work is not wanted any more: it is taken out of the queue, now or when many are. What is left there
+    /// until then counts as waiting.
+    pub(crate) fn job_withdrawn(&self) {
+        let withdrawn = self.jobs.withdrawn.fetch_add(1, Ordering::Relaxed) + 1;
+        let waiting = self.jobs.waiting.load(Ordering::SeqCst);
+        if waiting == 0 || (waiting > FEW && withdrawn * 2 < waiting) {
+            return;
+        }
+        let gone = {
+            let mut queue = lock(&self.jobs.queue);
+            self.jobs.withdrawn.store(0, Ordering::Relaxed);
+            let all = std::mem::take(&mut *queue);
+            let (kept, gone): (VecDeque<_>, VecDeque<_>) =
+                all.into_iter().partition(Job::is_wanted);
+            *queue = kept;
+            self.jobs.waiting.fetch_sub(gone.len(), Ordering::SeqCst);
+            gone
+        };
+        gone.iter().for_each(|_| self.one_done());
     }
 
     /// Pieces of work in the queue.

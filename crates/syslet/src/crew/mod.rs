@@ -75,7 +75,7 @@ pub(crate) use guest::{Busy, Crossing, Guest, Lost};
 #[cfg(not(loom))]
 pub use identity::{IdentityMismatch, check_identity};
 #[cfg(not(loom))]
-pub(crate) use jobs::Job;
+pub(crate) use jobs::{Job, Withdrawable};
 #[cfg(not(loom))]
 pub use last::last_waits_for;
 #[cfg(not(loom))]

@@ -8,13 +8,13 @@ use syslet_sys::call as kernel;
 use syslet_sys::uapi::{EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, SIGPIPE, Siginfo, Timespec};
 use syslet_sys::{arch, descriptor};
 
-use super::op::{Parked, Way};
+use super::op::{Parked, Way, hold_off_handlers};
 use crate::call::{
-    Answer, Attempt, Call, Clockwork, Progress, ask, descriptor_argument, interest,
+    Answer, Attempt, Call, Clockwork, Progress, ask, descriptor_argument, interest, make_as_waiter,
     needs_descriptors,
 };
 use crate::complete::Holder;
-use crate::crew::{Crew, Engine, Job};
+use crate::crew::{Crew, Engine, Job, Withdrawable};
 
 /// Rounds in a row that find nothing after which the descriptor is asked itself: if it says that it is
 /// ready, and is not, the call gets a thread. If not, others have taken what there was.
@@ -63,16 +63,60 @@ impl Engine {
     /// what there was (of many calls that accept one connection each is told), or the number may name
     /// another file.
     pub(super) fn give_thread(&'static self, call: &Arc<Parked>) {
-        let call = Arc::clone(call);
-        self.enqueue(Job::new(move |crew| {
-            if !self.names_its_file(&call) {
-                call.finish(&self.park, -EBADF);
+        self.queue_parked(call, |engine, crew, call| {
+            if !engine.names_its_file(call) {
+                call.finish(&engine.park, -EBADF);
             } else if call.done() == 0 && !says_ready(&call.call()) {
-                self.let_go(&call, false);
+                engine.let_go(call, false);
             } else {
-                self.make_parked(crew, &call);
+                engine.make_parked(crew, call);
             }
-        }));
+        });
+    }
+
+    /// Lets the owned call wait for a thread, which does `make` with it: one that sleeps until the call is over,
+    /// or a crew thread. Until one comes a cancel ends it, and its time.
+    fn queue_parked(
+        &'static self,
+        call: &Arc<Parked>,
+        make: fn(&'static Self, &'static Crew, &Arc<Parked>),
+    ) {
+        let outer = call.outer();
+        call.queue();
+        if !outer.as_deref().unwrap_or(call.slot()).tell_helper() {
+            let made = Arc::clone(call);
+            let run = move |crew: &'static Crew| {
+                if made.claim_queued() {
+                    make(self, crew, &made);
+                }
+            };
+            self.enqueue(Job::withdrawable(Arc::clone(call) as Arc<dyn Withdrawable>, run));
+        }
+        call.end_queued_if_cancelled(self);
+        if call.is_timed() && call.deadline() <= call.clock.now() {
+            // Its time may have come while it was being tried.
+            self.expire(call);
+        }
+    }
+
+    /// Makes a call that waits for a thread, on one that has nothing better to do than to wait for it; false: it
+    /// waits for something else.
+    ///
+    /// **Blocking**: until it ends.
+    pub(super) fn make_queued_here(&self, call: &Parked) -> bool {
+        let claimed = call.claim_queued();
+        if claimed {
+            let end = call.is_timed().then(|| call.deadline());
+            let answer = match self.names_its_file(call) {
+                false => -EBADF,
+                // SAFETY: the duties of `submit`: the call may be made until it ends.
+                true => unsafe { make_as_waiter(&call.call(), call.done(), end) },
+            };
+            let _busy = hold_off_handlers();
+            self.job_withdrawn();
+            call.finish(&self.park, answer);
+        }
+        claimed
     }
 
     /// The event is the answer.
@@ -100,8 +144,7 @@ impl Engine {
 
     /// A crew thread makes the call, waiting in the kernel. Duty: the caller is the owner.
     pub(super) fn go_away(&'static self, call: &Arc<Parked>) {
-        let call = Arc::clone(call);
-        self.enqueue(Job::new(move |crew| self.make_parked(crew, &call)));
+        self.queue_parked(call, Self::make_parked);
     }
 
     fn make_parked(&'static self, crew: &'static Crew, call: &Arc<Parked>) {
@@ -189,7 +232,7 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
 }
 
 /// Makes a write whose SIGPIPE has no receiver: the answer says it.
-fn without_sigpipe(call: &Call, make: impl FnOnce() -> isize) -> isize {
+pub(crate) fn without_sigpipe(call: &Call, make: impl FnOnce() -> isize) -> isize {
     const SIGPIPE_BIT: u64 = 1 << (SIGPIPE - 1);
     if !Progress::writes(call) {
         return make();

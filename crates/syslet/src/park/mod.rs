@@ -25,11 +25,12 @@ use std::time::Instant;
 use syslet_sys::futex;
 use syslet_sys::uapi::POLLIN;
 
+pub(crate) use self::again::without_sigpipe;
 use self::disk::Disk;
 pub(crate) use self::disk::MOST_READS;
 use self::keeper::{Delivery, Keeper};
 use self::op::NOWHERE;
-pub(crate) use self::op::{NEVER, Order, Parked, Way};
+pub(crate) use self::op::{NEVER, Order, Parked, Way, hold_off_handlers};
 use self::ring::{Ring, Unarmed};
 use self::set::Set;
 pub(crate) use self::timers::Clock;
@@ -287,7 +288,11 @@ impl Engine {
 
     /// Its time is over.
     fn expire(&self, call: &Arc<Parked>) {
-        if call.claim_by_time() {
+        let queued = call.claim_queued();
+        if queued {
+            self.job_withdrawn();
+        }
+        if queued || call.claim_by_time() {
             if call.way == Way::Several {
                 // SAFETY: the duties of `submit`: the call may be made until it ends.
                 unsafe { store_nothing(&call.call()) };

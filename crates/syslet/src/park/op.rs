@@ -13,7 +13,7 @@ use super::phase::Phase;
 use super::timers::Clock;
 use crate::call::{Call, CancelOutcome, PendingCall, Progress, outcome_of, store_time_left};
 use crate::complete::{Holder, Interrupt, Slot};
-use crate::crew::{Busy, Guest, current_guest, engine, generation};
+use crate::crew::{Busy, Engine, Guest, Withdrawable, current_guest, engine, generation};
 use crate::sync::{AtomicU32, Ordering};
 
 /// No time limit.
@@ -234,6 +234,22 @@ impl Parked {
         self.phase.claim_after()
     }
 
+    /// The owner lets go, for a thread that makes the call. Others may claim it too.
+    pub(super) fn queue(&self) {
+        self.phase.queue();
+    }
+
+    /// Becomes the owner, if the call waits for a thread.
+    pub(super) fn claim_queued(&self) -> bool {
+        self.phase.claim_queued()
+    }
+
+    /// Where the answer goes, if not to its own slot. Duty: the caller is the owner.
+    pub(super) fn outer(&self) -> Option<Arc<Slot>> {
+        // SAFETY: owner.
+        unsafe { (*self.outer.get()).clone() }
+    }
+
     /// True if the call is finished, to who has just noted where it is armed or kept.
     pub(super) fn is_over_after(&self) -> bool {
         self.phase.is_over_after()
@@ -285,9 +301,23 @@ impl Parked {
         }
     }
 
+    /// The same, if it waits for a thread.
+    pub(super) fn end_queued_if_cancelled(&self, engine: &Engine) {
+        if self.slot.cancel_asked() && self.claim_queued() {
+            engine.job_withdrawn();
+            self.finish(&engine.park, -ECANCELED);
+        }
+    }
+
     /// Becomes the owner of a call that was asked to end, if it waits.
     pub(super) fn claim_if_cancelled(&self) -> bool {
         self.slot.cancel_asked() && self.claim()
+    }
+}
+
+impl Withdrawable for Parked {
+    fn is_wanted(&self) -> bool {
+        self.phase.is_queued()
     }
 }
 
@@ -301,6 +331,12 @@ pub(crate) fn hold_off_handlers() -> Option<Busy<'static>> {
 impl Interrupt for Parked {
     fn interrupt(&self) {
         self.cancel();
+    }
+
+    fn help(&self) {
+        if let Some(engine) = engine() {
+            engine.make_queued_here(self);
+        }
     }
 }
 
@@ -318,6 +354,7 @@ impl PendingCall for Parked {
         let Some(engine) = engine() else { return CancelOutcome::TooLate };
         let _busy = hold_off_handlers();
         self.end_if_cancelled(&engine.park);
+        self.end_queued_if_cancelled(engine);
         // If not: its owner sees the wish when it lets go. A thread may be making it.
         if self.way == Way::Disk {
             engine.park.disk.tell_of_cancel();
@@ -330,9 +367,11 @@ impl PendingCall for Parked {
     }
 
     fn drive(&self, deadline: Option<std::time::Instant>) {
-        if let Some(engine) = engine() {
-            let _busy = hold_off_handlers();
-            engine.drive(self, deadline);
+        let Some(engine) = engine() else { return };
+        if deadline.is_none() && engine.make_queued_here(self) {
+            return;
         }
+        let _busy = hold_off_handlers();
+        engine.drive(self, deadline);
     }
 }

@@ -8,6 +8,8 @@ const BUSY: u32 = 0;
 const WAITING: u32 = 1;
 /// It is finished.
 const OVER: u32 = 2;
+/// Nobody owns it, and it waits for a thread that makes it; whoever claims it ends it, or makes it.
+const QUEUED: u32 = 3;
 
 /// The phase of a parked call.
 #[derive(Debug)]
@@ -26,6 +28,24 @@ impl Phase {
         self.0.store(WAITING, Ordering::Release);
         // Pairs with the one in `claim_after`.
         fence(Ordering::SeqCst);
+    }
+
+    /// As [`wait`](Self::wait), for a thread that makes the call.
+    pub(crate) fn queue(&self) {
+        // Release: pairs with the acquire of `claim_queued`.
+        self.0.store(QUEUED, Ordering::Release);
+        // As in `wait`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Becomes the owner, if the call waits for a thread.
+    pub(crate) fn claim_queued(&self) -> bool {
+        self.0.compare_exchange(QUEUED, BUSY, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// True if the call waits for a thread: a hint.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.0.load(Ordering::Acquire) == QUEUED
     }
 
     /// Becomes the owner, if the call waits.
@@ -105,14 +125,21 @@ mod models {
         fn cancel(&self) {
             self.cancel.store(1, Ordering::Release);
             fence(Ordering::SeqCst);
-            if self.phase.claim() {
+            if self.phase.claim() || self.phase.claim_queued() {
                 self.answer();
             }
         }
 
         fn expire(&self) {
             self.in_heap.store(0, Ordering::Relaxed);
-            if self.phase.claim_after() {
+            if self.phase.claim_queued() || self.phase.claim_after() {
+                self.answer();
+            }
+        }
+
+        /// As the job of a crew thread, and as who waits for the call.
+        fn make(&self) {
+            if self.phase.claim_queued() {
                 self.answer();
             }
         }
@@ -158,6 +185,36 @@ mod models {
             let call = Call::new();
             let threads = together(&call, &[Call::expire]);
             call.let_go();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert_eq!(call.answers(), 1);
+        });
+    }
+
+    #[test]
+    fn a_call_that_waits_for_a_thread_is_made_or_cancelled_once() {
+        loom::model(|| {
+            let call = Call::new();
+            let threads = together(&call, &[Call::cancel, Call::make]);
+            call.phase.queue();
+            if call.cancel.load(Ordering::Relaxed) != 0 && call.phase.claim_queued() {
+                call.answer();
+            }
+            // The job, which may come late.
+            call.make();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert_eq!(call.answers(), 1);
+        });
+    }
+
+    #[test]
+    fn a_cancel_ends_a_call_that_no_thread_comes_for() {
+        loom::model(|| {
+            let call = Call::new();
+            let threads = together(&call, &[Call::cancel]);
+            call.phase.queue();
+            if call.cancel.load(Ordering::Relaxed) != 0 && call.phase.claim_queued() {
+                call.answer();
+            }
             threads.into_iter().for_each(|thread| thread.join().unwrap());
             assert_eq!(call.answers(), 1);
         });

@@ -89,9 +89,11 @@ fn queued_chain_is_cancelled_before_it_begins() {
             let steps = [0; 2].map(|_| count(&mut chain, &counter));
             let queued = pending(go_chain(chain));
             assert_eq!(queued.cancel(), CancelOutcome::NotBegun);
+            // Whatever becomes of the crew.
+            assert!(queued.is_done());
+            let result = queued.wait();
             held.iter().for_each(|_| blocker.put(1));
             held.into_iter().for_each(|away| assert_eq!(away.wait().raw(), 1));
-            let result = queued.wait();
             assert_eq!(answers(&result, steps), [Some(ECANCELED), None]);
             assert_eq!(result.cancelled(), Some(steps[0]));
             assert_eq!(counter.take(), 0);

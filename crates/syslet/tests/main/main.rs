@@ -76,6 +76,8 @@ mod queue_descriptors;
 mod queue_property;
 /// Threads, tasks and an eventfd are told of what comes into a queue.
 mod queue_waiting;
+/// What waits for a crew thread needs none to be cancelled or waited for.
+mod queued;
 /// Calls that belong to a kernel thread are refused.
 mod refusals;
 /// Every shape of an answer.

@@ -10,7 +10,7 @@ use std::thread;
 
 use syslet::{CancelOutcome, Pending, stats};
 
-use crate::util::calls::{Landing, checked, go, limit, pending, read_call, try_go};
+use crate::util::calls::{Landing, checked, go, limit, pending, read_call, sleeps, try_go};
 use crate::util::child::Child;
 use crate::util::parking::parked;
 use crate::util::pipe::Pipe;
@@ -44,12 +44,6 @@ fn at_the_limit_a_call_is_busy_or_waits() {
         });
     });
     ended.expect("this is the parent").expect_done();
-}
-
-/// True if the thread sleeps.
-fn sleeps(tid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat"));
-    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S")))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 
-use syslet::{Call, stats};
+use syslet::{Call, CancelOutcome, stats};
 
 use crate::util::calls::{checked, memory_file, pending, try_go};
 use crate::util::child::Child;
@@ -33,12 +33,12 @@ fn writers_of_a_descriptor_are_bounded() {
             syslet::set_limits(syslet::Limits::new().writers_per_descriptor(5));
             assert!(eventually(|| stats().outstanding == 5), "{} go on", stats().outstanding);
             let cancelled = writes.pop().expect("there are twenty");
-            cancelled.cancel();
+            assert_eq!(cancelled.cancel(), CancelOutcome::NotBegun);
+            assert!(cancelled.is_done() && cancelled.wait().is_cancelled());
             pages.let_in();
             for write in writes {
                 assert_eq!(write.wait().raw(), PAGE as isize);
             }
-            assert!(cancelled.wait().is_cancelled());
             // And the count is right again.
             for page in 0..8 {
                 assert_eq!(

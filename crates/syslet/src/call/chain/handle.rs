@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::result::{ChainResult, Unclaimed};
-use crate::call::{CancelOutcome, Pending};
-use crate::complete::{Outcome, Slot};
+use crate::call::{CancelOutcome, Pending, PendingCall};
+use crate::complete::Outcome;
 
 /// How the submission of a chain went.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl SubmittedChain {
 pub struct PendingChain(Pending);
 
 impl PendingChain {
-    pub(super) fn new(slot: Arc<Slot>) -> Self {
+    pub(super) fn new(slot: Arc<dyn PendingCall>) -> Self {
         Self(Pending::new(slot))
     }
 
@@ -69,9 +69,7 @@ impl PendingChain {
     ///
     /// Until the chain ends.
     pub fn wait(mut self) -> ChainResult {
-        if !self.0.is_lost() {
-            self.0.slot().wait(None);
-        }
+        self.0.wait_and_help();
         self.fetch()
     }
 

@@ -147,6 +147,21 @@ impl Make for InPlace {
     }
 }
 
+/// On the thread that waits for the chain.
+#[derive(Debug)]
+pub(super) struct ByWaiter;
+
+impl Make for ByWaiter {
+    unsafe fn make(&mut self, call: &Call, _: Class) -> isize {
+        // SAFETY: the duties of `submit`.
+        unsafe { crate::call::make_as_waiter(call, 0, None) }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
 /// On a crew thread without a guest.
 #[derive(Debug)]
 pub(super) struct OnCrew<'a>(pub(super) &'a Crew);

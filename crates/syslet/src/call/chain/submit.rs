@@ -2,19 +2,18 @@
 
 #![allow(unsafe_code, reason = "makes system calls, on the crew's stack")]
 
-use std::sync::Arc;
-
 use syslet_sys::arch::{Errand, Verdict};
 
 use super::handle::{PendingChain, SubmittedChain};
 use super::result::{ChainResult, Unclaimed};
-use super::run::{End, InPlace, OnCrew, OnGuest};
+use super::run::{ByWaiter, End, InPlace, OnCrew, OnGuest};
 use super::steps::{Chain, Need};
 use crate::SubmitError;
+use crate::call::queued::{Queued, Work};
 use crate::complete::{Outcome, Slot};
 use crate::crew::{
-    Crew, Crossing, Engine, Guest, Job, Lost, Settings, current_crew, current_guest,
-    engine_of_guest, generation, start,
+    Crew, Crossing, Engine, Guest, Lost, Settings, current_crew, current_guest, engine_of_guest,
+    start,
 };
 
 /// Makes the system calls of a chain, one after the other, as [`submit`](crate::submit) makes one. On
@@ -264,19 +263,29 @@ unsafe fn submit_unattached(
 /// # Safety
 ///
 /// Those of [`submit_chain`].
-unsafe fn enqueue(engine: &'static Engine, mut chain: Chain) -> SubmittedChain {
-    let slot = Arc::new(Slot::new(0, generation()));
-    let finisher = Arc::clone(&slot);
-    engine.enqueue(Job::new(move |crew| {
-        let end = crew.lend_slot(&finisher, || {
-            if finisher.cancel_asked() {
-                return chain.cancel_first();
-            }
-            // SAFETY: the duties of `submit_chain`: the calls may be made until the chain ends,
-            // wherever that is.
-            unsafe { chain.run(&mut OnCrew(crew)) }
-        });
-        finisher.complete(outcome(chain, end));
-    }));
-    SubmittedChain::Pending(PendingChain::new(slot))
+unsafe fn enqueue(engine: &'static Engine, chain: Chain) -> SubmittedChain {
+    // SAFETY: the duties of `submit_chain`: the calls may be made until the chain ends, wherever that is.
+    SubmittedChain::Pending(PendingChain::new(unsafe { Queued::queue(engine, chain, None) }))
+}
+
+impl Work for Chain {
+    unsafe fn on_crew(mut self, crew: &'static Crew, slot: &Slot) -> Outcome {
+        if slot.cancel_asked() {
+            return self.cancelled();
+        }
+        // SAFETY: the duty of this function.
+        let end = unsafe { self.run(&mut OnCrew(crew)) };
+        outcome(self, end)
+    }
+
+    unsafe fn here(mut self) -> Outcome {
+        // SAFETY: the duty of this function.
+        let end = unsafe { self.run(&mut ByWaiter) };
+        outcome(self, end)
+    }
+
+    fn cancelled(mut self) -> Outcome {
+        let end = self.cancel_first();
+        outcome(self, end)
+    }
 }

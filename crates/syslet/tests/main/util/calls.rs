@@ -274,6 +274,12 @@ pub(crate) fn gettid() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// True if the kernel thread sleeps.
+pub(crate) fn sleeps(tid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S")))
+}
+
 /// Bytes that can be read from `fd`.
 pub(crate) fn readable_bytes(fd: RawFd) -> usize {
     let mut count: libc::c_int = 0;
