@@ -23,4 +23,4 @@ pub use registry::OpId;
 pub use send::Queued;
 pub(crate) use slot::Holder;
 #[cfg(not(loom))]
-pub(crate) use slot::{Interrupt, Outcome, Slot, SlotHandle, drop_caught};
+pub(crate) use slot::{Interrupt, Outcome, Slot, SlotHandle, Untold, drop_caught};

@@ -147,6 +147,10 @@ pub(crate) struct Slot {
     moved: AtomicPtr<Arc<dyn Interrupt>>,
 }
 
+/// The state in which a slot was completed, of which somebody is still to be told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Untold(u32);
+
 /// A call that can be asked to end.
 #[cfg(not(loom))]
 pub(crate) trait Interrupt: Send + Sync {
@@ -273,19 +277,30 @@ impl Slot {
     /// User code (a waker, the destructor of a result that nobody wants) runs here, after the result
     /// is stored and outside the lock; its panics are caught.
     pub(crate) fn complete(&self, outcome: Outcome) {
+        if let Some(rest) = self.store(outcome) {
+            self.tell(rest);
+        }
+    }
+
+    /// The first part of [`complete`](Self::complete), in which nothing of the user's runs: stores the outcome and
+    /// wakes who sleeps. What is left, if anything, is for [`tell`](Self::tell).
+    pub(crate) fn store(&self, outcome: Outcome) -> Option<Untold> {
         // SAFETY: `DONE` is not set, so the cell is the finisher's.
         self.outcome.with_mut(|cell| unsafe { *cell = outcome });
         // Release: pairs with the acquire of whoever sees `DONE`. Acquire: pairs with `DETACHED`.
         let before = self.state.fetch_or(DONE, Ordering::AcqRel);
         debug_assert_eq!(before & DONE, 0, "a result is stored exactly once");
-        if before & DETACHED != 0 {
-            self.discard();
-            return;
-        }
-        if before & SLEEPER != 0 {
+        if before & (SLEEPER | DETACHED) == SLEEPER {
             wake_all(&self.state);
         }
-        if before & (WAKER | QUEUE) != 0 {
+        (before & (WAKER | QUEUE | DETACHED) != 0).then_some(Untold(before))
+    }
+
+    /// The second part: tells who is to be told, or drops what nobody wants.
+    pub(crate) fn tell(&self, Untold(before): Untold) {
+        if before & DETACHED != 0 {
+            self.discard();
+        } else {
             let notify = std::mem::take(&mut *lock(&self.notify));
             drop_caught(|| match notify {
                 Notify::Waker(waker) => waker.wake(),
@@ -412,6 +427,9 @@ impl Slot {
         // Acquire: if the finisher was first its result is visible. Release: if it comes second it
         // sees the waker.
         if self.state.fetch_or(WAKER, Ordering::AcqRel) & DONE != 0 {
+            // Not left here for whoever comes to drop the slot: it is code of the user's.
+            let waker = std::mem::take(&mut *lock(&self.notify));
+            drop(waker);
             return Poll::Ready(self.fetch());
         }
         Poll::Pending

@@ -28,6 +28,7 @@ use super::mail::Address;
 use super::nap::Nap;
 use super::op::Parked;
 use super::source::{Ended, Nudged, WatchId};
+use crate::complete::{Holder, Untold};
 use crate::crew::{Engine, KNOCK_CODE, start_thread};
 use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
 
@@ -62,6 +63,8 @@ pub(super) enum Delivery {
     Ready(Arc<Parked>, u32),
     /// The owned call cannot be tried, or not be watched: it needs a thread.
     Thread(Arc<Parked>),
+    /// It was completed by a thread that drives the ring, which tells nobody of it.
+    Tell(Arc<dyn Holder>, Untold),
     /// A surface wants something done.
     Nudge(Arc<dyn Nudged>),
 }

@@ -18,6 +18,7 @@ pub mod source;
 mod timers;
 mod watch;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -48,6 +49,16 @@ const RINGS: [u32; 2] = [1024, 32_768];
 const MOST_POLLS: u32 = 1 << 20;
 /// Most calls parked at a time, unless asked otherwise: a gigabyte.
 pub(crate) const DEFAULT_LIMIT: usize = 1 << 22;
+
+thread_local! {
+    /// The thread drives a ring. It may hold locks of the program's, so no code of the program's runs on it meanwhile.
+    static DRIVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True if the running thread takes the events of other calls because it waits for its own.
+fn drives() -> bool {
+    DRIVES.get()
+}
 
 /// Everything that waits without a thread.
 #[derive(Debug)]
@@ -197,8 +208,8 @@ impl Engine {
             if or_busy {
                 return Err(order);
             }
-            if on_own_thread() {
-                // A waker of the program's submits: room is made by this very thread.
+            if on_own_thread() || drives() {
+                // A waker of the program's submits, or a signal handler: room is made by this very thread.
                 self.park.count.fetch_add(1, Ordering::SeqCst);
                 break;
             }
@@ -387,6 +398,7 @@ impl Engine {
                 Some(Delivery::Finish(call, answer)) => call.finish(&self.park, answer),
                 Some(Delivery::Ready(call, events)) => self.go_on(&call, events),
                 Some(Delivery::Thread(call)) => self.give_thread(&call),
+                Some(Delivery::Tell(who, untold)) => who.slot().tell(untold),
                 Some(Delivery::Nudge(who)) => drop_caught(|| who.nudged()),
             }
         }
@@ -402,7 +414,9 @@ impl Engine {
         }
         if let Some(ring) = self.park.ring_of(call) {
             let done = || call.slot().is_done();
+            DRIVES.set(true);
             ring.drive(deadline, done, |call, events| self.ready(call, events));
+            DRIVES.set(false);
         }
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use syslet_sys::uapi::{ECANCELED, Iocb, Stat};
 
-use super::Park;
+use super::keeper::Delivery;
 use super::phase::Phase;
 use super::timers::Clock;
+use super::{Park, drives};
 use crate::call::{Call, CancelOutcome, PendingCall, Progress, outcome_of, store_time_left};
 use crate::complete::{Holder, Interrupt, Slot};
 use crate::crew::{Busy, Engine, Guest, Withdrawable, current_guest, engine, generation};
@@ -280,13 +281,31 @@ impl Parked {
         park.forget(self);
         // SAFETY: it has just ended.
         let outcome = unsafe { outcome_of(&call, answer) };
-        outer.as_deref().unwrap_or(&self.slot).complete(outcome);
+        if let Some(untold) = outer.as_deref().unwrap_or(&self.slot).store(outcome) {
+            let engine = if drives() { engine() } else { None };
+            match engine {
+                None => outer.as_deref().unwrap_or(&self.slot).tell(untold),
+                Some(engine) => {
+                    let holder =
+                        outer.map_or_else(|| self.holder(), |outer| outer as Arc<dyn Holder>);
+                    engine.deliver(Delivery::Tell(holder, untold));
+                }
+            }
+        }
         if Progress::writes(&call)
             && park.writes.fetch_sub(1, Ordering::SeqCst) == 1
             && let Some(engine) = engine()
         {
             engine.announce();
         }
+    }
+
+    /// A reference of its own.
+    fn holder(&self) -> Arc<dyn Holder> {
+        // SAFETY: every call is made by `new`, in an `Arc`, of which the borrowed one is a reference.
+        unsafe { Arc::increment_strong_count(self) };
+        // SAFETY: the reference just made.
+        unsafe { Arc::from_raw(std::ptr::from_ref(self)) }
     }
 
     /// True if the file behind `stat` is the call's.

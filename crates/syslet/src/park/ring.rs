@@ -130,16 +130,21 @@ impl Ring {
         ready(&call, event.res as u32);
     }
 
-    /// Takes events from the ring's memory and gives them to `ready`.
+    /// Takes events from the ring's memory and gives them to `ready`, until `done`; some at most, because more may come
+    /// all the time.
     ///
     /// # Safety
     ///
     /// The caller is the `DRIVER`.
-    unsafe fn take_from_memory(&self, ready: impl Fn(&Arc<Parked>, u32)) {
-        // SAFETY: the duty of this function.
-        while let Some(event) = unsafe { self.context.pop() } {
+    unsafe fn take_from_memory(&self, done: impl Fn() -> bool, ready: impl Fn(&Arc<Parked>, u32)) {
+        for _ in 0..BATCH {
+            // SAFETY: the duty of this function.
+            let Some(event) = (unsafe { self.context.pop() }) else { return };
             self.armed.fetch_sub(1, Ordering::Relaxed);
             Self::give(&event, &ready);
+            if done() {
+                return;
+            }
         }
     }
 
@@ -180,7 +185,8 @@ impl Ring {
     /// Takes events on a thread that has nothing better to do than to wait for its own call, which is
     /// over when `done` says so. Returns when it is, or after a short time.
     ///
-    /// A wake-up less: what becomes ready is gone on with by the thread that wants it.
+    /// A wake-up less: what becomes ready is gone on with by the thread that wants it. So is what others want, but for
+    /// code of the program's: that thread may hold what a waker waits for.
     pub(super) fn drive(
         &self,
         deadline: Option<Instant>,
@@ -194,7 +200,7 @@ impl Ring {
         let alone = self.become_taker(DRIVER);
         if alone {
             // SAFETY: the driver, as was just found.
-            unsafe { self.take_from_memory(&ready) };
+            unsafe { self.take_from_memory(&done, &ready) };
         }
         if !done() {
             self.drive_by_kernel(deadline, done, ready);

@@ -60,6 +60,8 @@ mod parked_kinds;
 mod parked_limits;
 /// Connections and messages that wait are parked.
 mod parked_sockets;
+/// Who waits for a call of its own runs no code of those who wait for others.
+mod parked_wakers;
 /// Where there is no kernel AIO left, the keeper does it.
 mod parked_without_aio;
 /// Calls that wait without a thread.
