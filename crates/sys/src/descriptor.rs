@@ -19,17 +19,29 @@ use crate::uapi::{
 ///
 /// `-errno`.
 pub fn stat(descriptor: i32) -> Result<Stat, isize> {
-    const HOW: usize = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
-    let mut found = Statx::default();
-    let (path, at) = (c"".as_ptr() as usize, &raw mut found as usize);
-    let args = [descriptor as usize, path, HOW, STATX_TYPE | STATX_INO, at, 0];
-    // SAFETY: the kernel reads the path, which is static, and writes the structure, which is live.
-    let answer = unsafe { syscall(nr::STATX, args) };
-    match answer {
-        0.. => Ok(found.into()),
-        answer if answer == -EBADF => Err(answer),
-        _ => stat_by_asking(descriptor),
+    match statx(descriptor, c"", AT_EMPTY_PATH) {
+        Err(error) if error != -EBADF => stat_by_asking(descriptor),
+        found => found,
     }
+}
+
+/// The same of the file that `path`, of a link in `/proc`, leads to. Where statx(2) is forbidden that is an error.
+///
+/// # Errors
+///
+/// `-errno`.
+pub fn stat_of_path(path: &core::ffi::CStr) -> Result<Stat, isize> {
+    statx(-1, path, 0)
+}
+
+fn statx(descriptor: i32, path: &core::ffi::CStr, how: usize) -> Result<Stat, isize> {
+    let mut found = Statx::default();
+    let (path, at) = (path.as_ptr() as usize, &raw mut found as usize);
+    let wanted = STATX_TYPE | STATX_INO;
+    let args = [descriptor as usize, path, how | AT_STATX_DONT_SYNC, wanted, at, 0];
+    // SAFETY: the kernel reads the path, which is borrowed, and writes the structure, which is live.
+    let answer = unsafe { syscall(nr::STATX, args) };
+    if answer < 0 { Err(answer) } else { Ok(found.into()) }
 }
 
 #[cold]

@@ -196,6 +196,10 @@ constants! {
     S_IFDIR: u32 = 0o4_0000, "sys/stat.h", "S_IFDIR";
     /// A block device.
     S_IFBLK: u32 = 0o6_0000, "sys/stat.h", "S_IFBLK";
+    /// A character device.
+    S_IFCHR: u32 = 0o2_0000, "sys/stat.h", "S_IFCHR";
+    /// A pipe.
+    S_IFIFO: u32 = 0o1_0000, "sys/stat.h", "S_IFIFO";
     /// A socket.
     S_IFSOCK: u32 = 0o14_0000, "sys/stat.h", "S_IFSOCK";
     /// A child that has ended.

@@ -204,7 +204,11 @@ pub struct Statx {
     _spare: u16,
     /// Inode.
     pub ino: u64,
-    _sizes_and_times: [u64; 12],
+    _sizes_and_times: [u64; 11],
+    /// The major number of what a device file stands for.
+    pub rdev_major: u32,
+    /// And its minor one.
+    pub rdev_minor: u32,
     /// The device's major number.
     pub dev_major: u32,
     /// And its minor one.

@@ -19,7 +19,7 @@ mod table;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
-use syslet_sys::uapi::{EAGAIN, SIGSETXID, Siginfo};
+use syslet_sys::uapi::{EAGAIN, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, SIGSETXID, Siginfo, Stat};
 use syslet_sys::{call as kernel, descriptor, futex};
 
 use self::table::Table;
@@ -30,13 +30,15 @@ use super::op::Parked;
 use super::source::{Ended, Nudged, WatchId};
 use crate::complete::{Holder, Untold};
 use crate::crew::{Engine, KNOCK_CODE, start_thread};
-use crate::sync::{AtomicI64, AtomicU32, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, fence, lock};
 
 /// What the keeper is asked for.
 #[derive(Debug)]
 enum Request {
     /// Watch this descriptor of the program's, and say whether that could be done.
     Watch(Arc<Parked>, i32, u32, Arc<AtomicU32>),
+    /// Watch all these descriptors of the program's for a call, by one poll, and say whether that could be done.
+    Set(Arc<Parked>, Vec<(i32, u32)>, Arc<AtomicU32>),
     /// Watch this child.
     Child(Arc<Parked>, i32),
     /// The descriptor of this call, whose owner asks, names another file by now: go on with the one
@@ -92,7 +94,12 @@ pub(super) struct Keeper {
     address: OnceLock<Address>,
     /// Files held now.
     held: AtomicI64,
+    /// The device of processes, where they look like files (Linux 6.9).
+    processes: AtomicU64,
 }
+
+/// Major numbers of terminals: consoles, `/dev/tty`, pseudo-terminals, serial lines. admin-guide/devices.txt.
+const TERMINALS: [u32; 13] = [4, 5, 136, 137, 138, 139, 140, 141, 142, 143, 166, 188, 204];
 
 const NOT_STARTED: u32 = 0;
 const WORKS: u32 = 1;
@@ -112,6 +119,7 @@ impl Keeper {
             starting: Mutex::new(()),
             address: OnceLock::new(),
             held: AtomicI64::new(0),
+            processes: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -181,6 +189,17 @@ impl Keeper {
     /// Whether `number` of the program names the file that is held at `place`; `None`: the kernel does not say.
     pub(super) fn is_held(&self, number: i32, place: u32) -> Option<bool> {
         descriptor::same_file(number, self.tid.load(Ordering::Relaxed) as i32, place as i32)
+    }
+
+    /// True if the keeper may have the file behind `stat` for a while. When it closes its number the kernel says so to the
+    /// file system or the driver (`flush`), as of a close of the program's: a message queue forgets its notification
+    /// then, and a server is asked. Sockets, pipes, terminals, processes and what has no type take no notice.
+    pub(super) fn may_take(&self, stat: &Stat) -> bool {
+        match stat.mode & S_IFMT {
+            0 | S_IFSOCK | S_IFIFO => true,
+            S_IFCHR => TERMINALS.contains(&stat.major()),
+            _ => stat.dev == self.processes.load(Ordering::Relaxed),
+        }
     }
 
     /// Begins watches; the gathering is told.
@@ -273,6 +292,17 @@ impl Engine {
         let Some(keeper) = self.keeper(true) else { return false };
         let reply = Arc::new(AtomicU32::new(0));
         keeper.ask(Request::Watch(Arc::clone(call), descriptor, events, Arc::clone(&reply)));
+        wait_for(&reply) == DONE
+    }
+
+    /// Has the keeper let the owned call wait for all of `interests`: by an epoll in its table, of which a ring has the
+    /// poll. False: it cannot, and the caller is the owner still.
+    ///
+    /// **Blocking**: until the keeper has taken the files; from then on the program may close them.
+    pub(super) fn watch_set(&'static self, call: &Arc<Parked>, interests: Vec<(i32, u32)>) -> bool {
+        let Some(keeper) = self.keeper(true) else { return false };
+        let reply = Arc::new(AtomicU32::new(0));
+        keeper.ask(Request::Set(Arc::clone(call), interests, Arc::clone(&reply)));
         wait_for(&reply) == DONE
     }
 

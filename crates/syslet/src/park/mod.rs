@@ -33,7 +33,7 @@ use self::keeper::{Delivery, Keeper};
 use self::op::NOWHERE;
 pub(crate) use self::op::{NEVER, Order, Parked, Way, hold_off_handlers};
 use self::ring::{Ring, Unarmed};
-use self::set::Set;
+use self::set::{Set, can_be_watched};
 pub(crate) use self::timers::Clock;
 use self::timers::Timers;
 use crate::call::{PendingCall, child_of, interest, interests, store_nothing};
@@ -245,18 +245,10 @@ impl Engine {
 
     /// The owner lets the call wait: for its event, its time, a cancel.
     fn let_go(&'static self, call: &Arc<Parked>, first: bool) {
-        let set = match call.way {
-            // SAFETY: the duties of `submit`: the call may be made until it ends.
-            Way::Several => match Set::of(&unsafe { interests(&call.call()) }) {
-                None => return self.go_away(call),
-                set => set,
-            },
-            _ => None,
-        };
-        let interest = match &set {
-            Some(set) => Some((set.number(), POLLIN)),
-            None => interest(&call.call()),
-        };
+        if call.way == Way::Several {
+            return self.let_go_of_several(call, first);
+        }
+        let interest = interest(&call.call());
         let by_number = call.way == Way::Child && interest.is_none();
         let child = by_number.then(|| child_of(&call.call()));
         if let Some((descriptor, events)) = interest {
@@ -280,6 +272,51 @@ impl Engine {
             // Finished while its poll was being armed, by somebody who could not know where.
             self.park.disarm(call);
         }
+    }
+
+    /// As [`let_go`](Self::let_go), of a call that waits for several descriptors.
+    fn let_go_of_several(&'static self, call: &Arc<Parked>, first: bool) {
+        // SAFETY: the duties of `submit`: the call may be made until it ends.
+        let interests = unsafe { interests(&call.call()) };
+        let timers = if call.is_timed() { self.clock(call.clock) } else { None };
+        let watched = self.keeper(true).is_some_and(|keeper| can_be_watched(keeper, &interests));
+        if !watched || (call.is_timed() && timers.is_none()) {
+            return self.go_away(call);
+        }
+        if first && let Some(timers) = timers {
+            // Before others can come to let it go. If its time comes at once, that is found below.
+            timers.add(Arc::clone(call));
+        }
+        // A thread that the keeper made would share its table: so the rings are made here.
+        let armed = |index| self.ring(index).is_some() && self.watch_set(call, interests.clone());
+        if !(0..RINGS.len()).any(armed) {
+            return self.go_away(call);
+        }
+        if call.is_timed() && !call.is_among_timers() {
+            self.expire(call);
+        }
+        call.end_if_cancelled(&self.park);
+        if call.is_over_after() {
+            // Finished while its poll was being armed, by somebody who could not know where.
+            self.park.disarm(call);
+        }
+    }
+
+    /// Lets the owned call wait, with the poll of `set` in the first ring that has room. False: none has, and the caller
+    /// is the owner still; or it makes no difference any more. By the keeper, in whose table the set is.
+    fn arm_set(&self, call: &Arc<Parked>, set: &Set) -> bool {
+        Ring::prepare(call, set.number(), POLLIN);
+        call.wait();
+        for (index, ring) in self.park.rings.iter().enumerate() {
+            let Some(Some(ring)) = ring.get() else { continue };
+            call.place.store(index as u32, Ordering::SeqCst);
+            if ring.arm(call).is_ok() {
+                return true;
+            }
+        }
+        call.place.store(NOWHERE, Ordering::SeqCst);
+        // If not: somebody has finished it.
+        !call.claim()
     }
 
     fn start_clock(&'static self, call: &Arc<Parked>, first: bool) {
@@ -320,8 +357,7 @@ impl Engine {
             call.place.store(index as u32, Ordering::SeqCst);
             match ring.arm(call) {
                 Ok(()) => {
-                    if call.way != Way::Several
-                        && let Some(keeper) = self.keeper(true)
+                    if let Some(keeper) = self.keeper(true)
                         && call.kept_at().is_none()
                     {
                         keeper.notice(call, descriptor);
@@ -333,7 +369,7 @@ impl Engine {
             }
         }
         call.place.store(NOWHERE, Ordering::SeqCst);
-        if call.way != Way::Several && self.watch(call, descriptor, events) {
+        if self.watch(call, descriptor, events) {
             return;
         }
         // Nobody would tell us: a thread waits for it.

@@ -1,45 +1,71 @@
-//! One poll for several descriptors: of an epoll that watches them all, which has a number in the
-//! program's table only while its poll is armed. The poll keeps it.
+//! One poll for several descriptors: of an epoll that watches them all. It is made and closed in the keeper's table,
+//! where no number is the program's; the poll keeps it.
 
-use syslet_sys::uapi::{EBADF, EPERM, EpollEvent};
+use syslet_sys::uapi::{EBADF, EEXIST, EPERM, EpollEvent};
 use syslet_sys::{call, descriptor};
 
-/// An epoll, closed when this is dropped.
+use super::keeper::Keeper;
+
+/// True if the files of `interests`, numbers of the program's, can be watched by an epoll in the keeper's table: none is
+/// of signals, of which it would not tell (see this folder's README.md), and each may be taken.
+pub(super) fn can_be_watched(keeper: &Keeper, interests: &[(i32, u32)]) -> bool {
+    interests.iter().all(|(number, _)| match descriptor::stat(*number) {
+        Ok(stat) if stat.is_anonymous() => !descriptor::may_be_signals(*number),
+        Ok(stat) => keeper.may_take(&stat),
+        // It was closed since the call was tried: it is not one of those that the call would wait for.
+        Err(_) => true,
+    })
+}
+
+/// An epoll in the running thread's table, closed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Set(i32);
+pub(super) struct Set {
+    epoll: i32,
+    /// Numbers of files that another number of the set's named too: an epoll tells its files apart by their numbers.
+    taken: Vec<i32>,
+}
 
 impl Set {
-    /// One that watches `interests`. `None`: there can be none (no number is left, or no memory), or it would not
-    /// tell: of signals, see this folder's README.md.
-    pub(super) fn of(interests: &[(i32, u32)]) -> Option<Self> {
+    /// One that watches `interests`, which are taken from `process`. `None`: there can be none (no number is left, or no
+    /// memory).
+    pub(super) fn of(process: i32, interests: &[(i32, u32)]) -> Option<Self> {
         let epoll = descriptor::new_epoll() as i32;
         if epoll < 0 {
             return None;
         }
-        let set = Self(epoll);
-        for (number, events) in interests {
-            let anonymous = descriptor::stat(*number).is_ok_and(|stat| stat.is_anonymous());
-            if anonymous && descriptor::may_be_signals(*number) {
-                return None;
+        let mut set = Self { epoll, taken: Vec::new() };
+        let all = interests.iter().all(|(number, events)| set.add(process, *number, *events));
+        all.then_some(set)
+    }
+
+    /// Watches one more.
+    fn add(&mut self, process: i32, number: i32, events: u32) -> bool {
+        loop {
+            let taken = descriptor::take_from(process, number) as i32;
+            if taken < 0 {
+                return taken == -(EBADF as i32); // closed meanwhile
             }
-            let event = EpollEvent { events: *events, data: 0 };
-            match -descriptor::watch(epoll, *number, event, false) {
-                // A file, which is never waited for; or it was closed since the call was tried: then
-                // the number is not one of those that the call would wait for.
-                0 | EPERM | EBADF => {}
-                _ => return None,
+            let event = EpollEvent { events, data: 0 };
+            let answer = -descriptor::watch(self.epoll, taken, event, false);
+            if answer == EEXIST {
+                // As long as this number is taken the next one is another.
+                self.taken.push(taken);
+                continue;
             }
+            call::close(taken);
+            // A file, which is never waited for.
+            return matches!(answer, 0 | EPERM);
         }
-        Some(set)
     }
 
     pub(super) fn number(&self) -> i32 {
-        self.0
+        self.epoll
     }
 }
 
 impl Drop for Set {
     fn drop(&mut self) {
-        call::close(self.0);
+        call::close(self.epoll);
+        self.taken.iter().copied().for_each(call::close);
     }
 }

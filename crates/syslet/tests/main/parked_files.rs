@@ -13,7 +13,8 @@ use syslet::stats;
 
 use crate::container::{deny, sandbox};
 use crate::util::calls::{
-    Landing, accepted, go, limit, number_call, pending, read_call, send, sleep_call,
+    Landing, accepted, close, go, limit, number_call, pending, poll_call, read_call, send,
+    sleep_call,
 };
 use crate::util::child::Child;
 use crate::util::message::Message;
@@ -286,4 +287,37 @@ fn where_files_cannot_be_compared_calls_whose_file_is_held_end_well() {
         });
     });
     ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_message_queue_keeps_its_notification_while_it_is_waited_for() {
+    // SAFETY: a static string, and no attributes.
+    let queue = unsafe {
+        let (name, flags) = (c"/syslet-test-notified", libc::O_RDWR | libc::O_CREAT);
+        libc::mq_open(name.as_ptr(), flags, 0o600, std::ptr::null_mut::<libc::mq_attr>())
+    };
+    if queue < 0 {
+        return skip("message queues cannot be made here");
+    }
+    // SAFETY: a static string.
+    assert_eq!(unsafe { libc::mq_unlink(c"/syslet-test-notified".as_ptr()) }, 0);
+    attached(move || {
+        // SAFETY: zeroes are one.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_NONE;
+        // SAFETY: live.
+        let notify = || unsafe { libc::mq_notify(queue, &raw const event) };
+        // What is made once is there: the keeper's table is a copy at first, which is closed.
+        let pipe = Pipe::new();
+        let first = parked(read_call(pipe.read_end(), Landing::leak()));
+        pipe.put(1);
+        assert_eq!(first.wait().raw(), 1);
+        assert_eq!(notify(), 0);
+        // Longer than what has to be parked for to have its file held.
+        assert_eq!(parked(poll_call(queue, 150)).wait().raw(), 0);
+        let again = notify();
+        let why = std::io::Error::last_os_error().raw_os_error();
+        assert_eq!((again, why), (-1, Some(libc::EBUSY)), "it is not registered any more");
+    });
+    close(queue);
 }

@@ -2,16 +2,20 @@
 
 #![allow(unsafe_code, reason = "system calls; see `util::calls`")]
 
+use std::fs::File;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use syslet::{Call, CancelOutcome, stats};
 
 use crate::util::calls::{Words, go, limit, number_call, open_descriptors, pending, plain};
 use crate::util::child::Child;
-use crate::util::parking::parked;
+use crate::util::parking::{parked, skip_without_pidfd_getfd};
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually};
 
@@ -184,6 +188,9 @@ fn a_wait_for_many_can_be_cancelled() {
 
 #[test]
 fn a_thousand_waits_for_many_leave_no_descriptor_and_need_no_thread() {
+    if skip_without_pidfd_getfd() {
+        return;
+    }
     let path = "several::a_thousand_waits_for_many_leave_no_descriptor_and_need_no_thread";
     let ended = Child::new().run(path, || {
         attached(|| {
@@ -274,4 +281,38 @@ fn a_time_limit_that_cannot_be_written_is_one_all_the_same() {
         assert_eq!(wait.wait().raw(), 0);
         assert_eq!(Select::names(select.reads), []);
     });
+}
+
+#[test]
+fn a_wait_for_many_takes_no_number_of_the_programs() {
+    let path = "several::a_wait_for_many_takes_no_number_of_the_programs";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            const ROUNDS: usize = 3000;
+            let (one, other) = (Pipe::new(), Pipe::new());
+            let entries = [(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)];
+            let polls = Polls::of(&entries);
+            parked(polls.call(1)).wait(); // what is made once is there
+            let next = || File::open("/dev/null").expect("it is there").as_raw_fd();
+            let free = next();
+            let over = Arc::new(AtomicBool::new(false));
+            let looks = {
+                let over = Arc::clone(&over);
+                thread::spawn(move || {
+                    // The lowest number that is free, each time.
+                    while !over.load(Ordering::Relaxed) {
+                        assert_eq!(next(), free, "somebody has the number");
+                    }
+                })
+            };
+            for _ in 0..ROUNDS {
+                let wait = pending(go(polls.call(LONG)));
+                assert_eq!(wait.cancel(), CancelOutcome::Asked);
+                assert!(wait.wait().is_cancelled());
+            }
+            over.store(true, Ordering::Relaxed);
+            looks.join().expect("nobody took it");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
 }

@@ -46,7 +46,10 @@ pub struct Stat {
     pub nlink: u64,
     /// Type and permissions.
     pub mode: u32,
-    _rest: [u32; 29],
+    _owner: [u32; 3],
+    /// What a device file stands for.
+    pub rdev: u64,
+    _rest: [u64; 12],
 }
 
 impl Stat {
@@ -54,15 +57,24 @@ impl Stat {
     pub fn is_anonymous(&self) -> bool {
         self.mode & S_IFMT == 0
     }
+
+    /// The major number of what a device file stands for.
+    pub fn major(&self) -> u32 {
+        (self.rdev >> 8) as u32 & 0xfff
+    }
 }
 
 impl From<Statx> for Stat {
     fn from(found: Statx) -> Self {
-        let (major, minor) = (u64::from(found.dev_major), u64::from(found.dev_minor));
-        // The kernel's new_encode_dev, which fstat(2) answers.
-        let dev = (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12);
+        let number = |major: u32, minor: u32| {
+            let (major, minor) = (u64::from(major), u64::from(minor));
+            // The kernel's new_encode_dev, which fstat(2) answers.
+            (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+        };
+        let dev = number(found.dev_major, found.dev_minor);
+        let rdev = number(found.rdev_major, found.rdev_minor);
         let (nlink, mode) = (u64::from(found.nlink), u32::from(found.mode));
-        Self { dev, ino: found.ino, nlink, mode, _rest: [0; 29] }
+        Self { dev, ino: found.ino, nlink, mode, _owner: [0; 3], rdev, _rest: [0; 12] }
     }
 }
 

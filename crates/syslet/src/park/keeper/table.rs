@@ -1,5 +1,6 @@
 //! The keeper's thread, and its descriptor table.
 
+use std::ffi::CString;
 use std::sync::Arc;
 
 use syslet_sys::uapi::{EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, Timespec};
@@ -14,6 +15,7 @@ use crate::park::gathering::Gathering;
 use crate::park::mail::Inbox;
 use crate::park::nap::NAPS;
 use crate::park::op::Parked;
+use crate::park::set::Set;
 use crate::park::source::Ended;
 use crate::park::watch::Watches;
 use crate::sync::{Ordering, fence, lock};
@@ -64,6 +66,11 @@ impl Table {
         let own = descriptor::own_table() >= 0;
         let epoll = if own { descriptor::new_epoll() as i32 } else { -1 };
         let process = descriptor::open_process(kernel::getpid()) as i32;
+        if let Ok(stat) = descriptor::stat(process)
+            && !stat.is_anonymous()
+        {
+            keeper.processes.store(stat.dev, Ordering::Relaxed);
+        }
         // Taking any descriptor tells whether that is allowed: of one that is not open it says so.
         let taken = descriptor::take_from(process, -1);
         let takes = process >= 0 && taken == -EBADF;
@@ -197,6 +204,10 @@ impl Table {
                     let watched = self.watch(call, descriptor, events);
                     answer(&reply, if watched { DONE } else { NOT_DONE });
                 }
+                Request::Set(call, interests, reply) => {
+                    let watched = self.watch_set(&call, &interests);
+                    answer(&reply, if watched { DONE } else { NOT_DONE });
+                }
                 Request::Child(call, pid) => self.watch_child(call, pid),
                 Request::GoOn(call) => self.go_on_with_held(&call),
                 Request::Gather(gathering) => self.gather(&gathering),
@@ -228,8 +239,12 @@ impl Table {
         }
     }
 
-    /// The file of `call`, which the program knows as `number`.
+    /// The file of `call`, which the program knows as `number`, if it may be taken, as far as `/proc` tells.
     fn take_file(&self, call: &Parked, number: i32) -> Option<i32> {
+        let path = CString::new(format!("/proc/{}/fd/{number}", self.engine.pid)).ok()?;
+        if descriptor::stat_of_path(&path).is_ok_and(|stat| !self.keeper.may_take(&stat)) {
+            return None;
+        }
         let taken = descriptor::take_from(self.process, number) as i32;
         if taken < 0 {
             return None;
@@ -292,6 +307,12 @@ impl Table {
         let armed = descriptor::watch(self.epoll, place as i32, event, kept.watched) == 0;
         kept.watched |= armed;
         armed
+    }
+
+    /// Lets the call wait, if a ring has the poll of its set from now on.
+    fn watch_set(&self, call: &Arc<Parked>, interests: &[(i32, u32)]) -> bool {
+        let set = Set::of(self.process, interests);
+        set.is_some_and(|set| self.engine.arm_set(call, &set))
     }
 
     fn watch_child(&mut self, call: Arc<Parked>, pid: i32) {
