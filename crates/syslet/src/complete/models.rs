@@ -126,6 +126,23 @@ fn record(user_data: u64) -> Record {
     Record { user_data, ..Record::default() }
 }
 
+#[test]
+fn who_asks_how_many_there_are_misses_none_that_moves() {
+    bounded(|| {
+        let queue = queue();
+        // One more than the ring holds.
+        (0..3).for_each(|number| queue.post(record(number)));
+        let other = Queue::clone(&queue);
+        let consumer = thread::spawn(move || {
+            let taken: Vec<_> = (0..2).filter_map(|_| other.take_one()).collect();
+            assert_eq!(taken.len(), 2);
+        });
+        assert!(queue.len() > 0, "one is always there");
+        consumer.join().unwrap();
+        assert_eq!(queue.len(), 1);
+    });
+}
+
 /// A queue, used by threads of the model: std's `Arc`, as in the library.
 type Queue = std::sync::Arc<Shared>;
 

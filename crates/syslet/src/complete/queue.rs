@@ -215,7 +215,7 @@ impl CompletionQueue {
         if self.is_dead() {
             return 0;
         }
-        self.shared.ring.len() + self.shared.backlog()
+        self.shared.len()
     }
 
     /// True if nothing is in the queue, about.

@@ -123,30 +123,28 @@ impl Park {
     /// Most calls parked at a time, from now on.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::SeqCst);
-        self.let_in();
+        self.let_in(i32::MAX as u32);
     }
 
     /// Makes room for a call, if there is any.
     fn reserve(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        if self.count.fetch_add(1, Ordering::SeqCst) < limit {
-            return true;
-        }
-        self.release();
-        false
+        // Not counted and taken back: meanwhile others would find no room that there is.
+        let one_more = |count| (count < limit).then_some(count + 1);
+        self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
     }
 
     fn release(&self) {
         self.count.fetch_sub(1, Ordering::SeqCst);
-        self.let_in();
+        self.let_in(1);
     }
 
-    /// There may be room: tells those who wait for it.
-    fn let_in(&self) {
+    /// There may be room for so many: tells those who wait for it.
+    fn let_in(&self, most: u32) {
         // SeqCst, here and below: either who waits sees the room, or it is seen.
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.room.fetch_add(1, Ordering::SeqCst);
-            futex::wake(&self.room, i32::MAX as u32);
+            futex::wake(&self.room, most);
         }
     }
 
@@ -454,5 +452,30 @@ impl Engine {
             ring.drive(deadline, done, |call, events| self.ready(call, events));
             DRIVES.set(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::AtomicBool;
+
+    #[test]
+    fn who_finds_no_room_takes_none_from_others() {
+        let park = Park::new();
+        park.set_limit(1);
+        assert!(park.reserve());
+        let over = AtomicBool::new(false);
+        let most = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert!(!park.reserve(), "there is no room");
+                }
+            });
+            let most = (0..2_000_000).map(|_| park.count()).max();
+            over.store(true, Ordering::Relaxed);
+            most
+        });
+        assert_eq!(most, Some(1));
     }
 }
