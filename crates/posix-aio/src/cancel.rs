@@ -4,21 +4,22 @@ use std::ffi::c_int;
 use std::sync::Arc;
 
 use syslet::CancelOutcome;
-use syslet_sys::descriptor;
+use syslet_sys::uapi::Timespec;
+use syslet_sys::{call, descriptor};
 
 use crate::block::Block;
 use crate::desk;
 use crate::event::Place;
-use crate::request::Request;
-use crate::wait;
+use crate::request::{ECANCELED, Request};
+use crate::wait::How;
 
-/// bits/types.h: the three answers, best last.
+/// bits/types.h: the three answers.
 const CANCELED: c_int = 0;
 const NOTCANCELED: c_int = 1;
 const ALLDONE: c_int = 2;
 
-/// How long a call that has a thread, and was told to end, is waited for: much longer than it takes a thread
-/// that sleeps interruptibly, and short for a program that waits.
+/// How long calls that have a thread, and were told to end, are waited for, all of them together: much longer than it
+/// takes threads that sleep interruptibly, and short for a program that waits.
 const A_MOMENT: u64 = 10_000_000;
 
 /// Cancels the request of a block, or all of a descriptor.
@@ -48,14 +49,20 @@ pub(crate) fn cancel(descriptor: c_int, block: Option<Block>) -> Result<c_int, c
     }
     // The youngest first: what waits for others is gone before they are.
     let asked: Vec<_> = requests.iter().rev().map(|request| (request, ask(request))).collect();
-    let answers = asked.into_iter().map(|(request, asked)| match asked {
-        Asked::Cancelled => CANCELED,
-        Asked::Told => outcome(request),
-        Asked::Over => ALLDONE,
-    });
-    let answers: Vec<_> = answers.collect();
-    let worst = [NOTCANCELED, CANCELED].into_iter().find(|answer| answers.contains(answer));
-    Ok(worst.unwrap_or(ALLDONE))
+    let deadline = Timespec::from_nanos(call::monotonic_nanos() + A_MOMENT);
+    let mut best = ALLDONE;
+    for (request, asked) in asked {
+        match asked {
+            Asked::Cancelled => best = CANCELED,
+            Asked::Told => match request.outcome(&deadline) {
+                Some(How::Cancelled) => best = CANCELED,
+                Some(How::Done) => {}
+                None => return Ok(NOTCANCELED),
+            },
+            Asked::Over => {}
+        }
+    }
+    Ok(best)
 }
 
 /// What became of asking.
@@ -69,7 +76,6 @@ enum Asked {
 }
 
 fn ask(request: &Arc<Request>) -> Asked {
-    const ECANCELED: isize = -(libc::ECANCELED as isize);
     if desk::withdraw(request) {
         request.finish(ECANCELED, Place::Program);
         return Asked::Cancelled;
@@ -79,13 +85,4 @@ fn ask(request: &Arc<Request>) -> Asked {
         Some(CancelOutcome::TooLate) => Asked::Over,
         _ => Asked::Told,
     }
-}
-
-/// What has become of a request that was told to end: what is parked has ended already.
-fn outcome(request: &Arc<Request>) -> c_int {
-    let block = request.block;
-    if !wait::wait_a_little(block, A_MOMENT) {
-        return NOTCANCELED;
-    }
-    if block.error() == libc::ECANCELED { CANCELED } else { ALLDONE }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use syslet::{Call, CancelOutcome, Pending, hand_over};
 use syslet_dropin::call::{Late, lock};
 use syslet_dropin::report::{Begun, Kind, Way};
+use syslet_sys::uapi::Timespec;
 
 use crate::REPORT;
 use crate::begin::{accepted, start_later};
@@ -15,6 +16,9 @@ use crate::desk::{self, Lane};
 use crate::event::{self, Place};
 use crate::list::Group;
 use crate::sync::Sync;
+use crate::wait::{End, How};
+
+pub(crate) const ECANCELED: isize = -(libc::ECANCELED as isize);
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +83,8 @@ pub(crate) struct Request {
     over: AtomicBool,
     /// It was asked to end, perhaps before there was a call.
     told: AtomicBool,
+    /// For who has asked it to end: the block is the program's again as soon as the answer was published.
+    end: End,
     /// The call, once the engine has it; of two the second, which is made when the first has ended. Protects itself
     /// only.
     late: Mutex<Option<Arc<Late>>>,
@@ -105,6 +111,7 @@ impl Request {
             part: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            end: End::default(),
             late: Mutex::new(None),
         })
     }
@@ -131,6 +138,11 @@ impl Request {
             return self.what.stream_call(&self.asked);
         }
         self.what.call(&self.asked)
+    }
+
+    /// How it has ended, waiting for that until `deadline`. None: it has not.
+    pub(crate) fn outcome(&self, deadline: &Timespec) -> Option<How> {
+        self.end.wait(deadline)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -196,13 +208,6 @@ impl Request {
         if self.decide() { self.conclude(answer, place) } else { Vec::new() }
     }
 
-    /// It is over, with this answer, unless it was before.
-    pub(crate) fn end(self: &Arc<Self>, answer: isize, place: Place) {
-        if self.decide() {
-            self.finish(answer, place);
-        }
-    }
-
     /// It is over, with this answer. Duty: the caller has decided it.
     pub(crate) fn finish(self: &Arc<Self>, answer: isize, place: Place) {
         self.conclude(answer, place).into_iter().for_each(start_later);
@@ -211,7 +216,7 @@ impl Request {
     /// The same; gives what waited for it. A sync's answer is that of those whose work it has done, too.
     fn conclude(self: &Arc<Self>, answer: isize, place: Place) -> Vec<Arc<Self>> {
         let joined = match self.what {
-            What::Sync(_) => desk::joined(self, answer == -(libc::ECANCELED as isize)),
+            What::Sync(_) => desk::joined(self, answer == ECANCELED),
             What::Read | What::Write => Vec::new(),
         };
         let mut next = self.conclude_alone(answer, place);
@@ -233,6 +238,7 @@ impl Request {
         // Before the program knows: it may end then.
         REPORT.end(self.begun, self.what.kind(), way, answer as i64);
         self.block.publish(shown);
+        self.end.comes(if shown == ECANCELED { How::Cancelled } else { How::Done });
         let next = desk::leave(self);
         event::tell(&self.asked.event, place);
         if let Some(group) = &self.group {
@@ -252,8 +258,8 @@ impl Request {
     fn pass_on(self: &Arc<Self>, late: &Arc<Late>, place: Place) -> CancelOutcome {
         let outcome = late.cancel();
         if outcome == CancelOutcome::NotBegun {
-            // Its call will not be made, so the buffer is the program's from here on.
-            self.end(-(libc::ECANCELED as isize), place);
+            // Its call will not be made, so the buffer is the program's from here on. A part may be written.
+            self.came(ECANCELED, place);
         }
         outcome
     }

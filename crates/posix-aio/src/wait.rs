@@ -62,19 +62,6 @@ pub(crate) fn suspend(blocks: &[*const Aiocb], timeout: Option<&timespec>) -> Re
     answer
 }
 
-/// Waits until a block is not in progress, for `nanos` at most. True: it is not.
-pub(crate) fn wait_a_little(block: Block, nanos: u64) -> bool {
-    let deadline = Timespec::from_nanos(call::monotonic_nanos() + nanos);
-    let count = place(block.word());
-    count.fetch_add(1, Ordering::SeqCst);
-    let mut answer = wait_for_one(block, Some(&deadline));
-    while answer == Err(libc::EINTR) {
-        answer = wait_for_one(block, Some(&deadline));
-    }
-    count.fetch_sub(1, Ordering::SeqCst);
-    answer.is_ok()
-}
-
 /// A block that is in progress, and whether there are several. None: one is not, or there are none.
 #[allow(unsafe_code, reason = "the program's list; see lib.rs")]
 fn in_progress(blocks: &[*const Aiocb]) -> Option<(Block, bool)> {
@@ -126,6 +113,53 @@ fn word_of(block: &Block) -> &AtomicU32 {
     let word = std::ptr::from_ref(block.word()).cast::<AtomicU32>();
     // SAFETY: of the same size, borrowed for as long.
     unsafe { &*word }
+}
+
+/// How a request has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Done = 2,
+    Cancelled = 3,
+}
+
+/// The end of a request, for who waits for it and may not look at its block. 0 until somebody waits or it comes; then
+/// one of [`How`].
+#[derive(Debug, Default)]
+pub(crate) struct End(AtomicU32);
+
+/// Somebody may sleep.
+const AWAITED: u32 = 1;
+
+impl End {
+    /// It has come.
+    pub(crate) fn comes(&self, how: How) {
+        // Release: who sees it sees the answer in the block.
+        if self.0.swap(how as u32, Ordering::AcqRel) == AWAITED {
+            futex::wake(&self.0, i32::MAX as u32);
+        }
+    }
+
+    /// Waits for it until `deadline`. None: it has not come.
+    pub(crate) fn wait(&self, deadline: &Timespec) -> Option<How> {
+        const DONE: u32 = How::Done as u32;
+        const CANCELLED: u32 = How::Cancelled as u32;
+        let mut is_late = false;
+        loop {
+            // Acquire: pairs with `comes`.
+            match self.0.load(Ordering::Acquire) {
+                DONE => return Some(How::Done),
+                CANCELLED => return Some(How::Cancelled),
+                _ if is_late => return None,
+                now => {
+                    let (relaxed, awaited) = (Ordering::Relaxed, AWAITED);
+                    let asked = self.0.compare_exchange(now, awaited, relaxed, relaxed);
+                    if asked.is_ok() {
+                        is_late = futex::wait_until(&self.0, AWAITED, Some(deadline)) == TIMED_OUT;
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn read_answer(answer: isize) -> Result<(), c_int> {

@@ -3,7 +3,10 @@
    answer is one when another read has been asked for. Ends with 0, or says what is wrong. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "check.h"
 
@@ -58,6 +61,101 @@ static void mixed(void)
 	CHECK(aio_error(&over) == 0 && aio_return(&over) == 1);
 }
 
+/* However many cannot be cancelled, who asks waits for them together. */
+static void together(void)
+{
+	enum { MOST = 8 };
+	static char got[MOST][4096];
+	struct aiocb cbs[MOST];
+	int fd = open(slow, O_RDONLY);
+	CHECK(fd >= 0);
+	for (int at = 0; at < MOST; at++) {
+		cbs[at] = block(fd, got[at], sizeof got[at], at * sizeof got[at]);
+		CHECK(aio_read(&cbs[at]) == 0);
+		await_read();
+	}
+	double best = 1;
+	for (int at = 0; at < 3; at++) {
+		double begun = now();
+		CHECK(aio_cancel(fd, NULL) == AIO_NOTCANCELED);
+		double took = now() - begun;
+		best = took < best ? took : best;
+	}
+	CHECK(best < 0.050);
+	for (int at = 0; at < MOST; at++)
+		CHECK(settle(&cbs[at]) == 0 && aio_return(&cbs[at]) == sizeof got[at]);
+}
+
+/* What a write has written before its rest is cancelled is its answer. (SYSLET_MAX_CREW: 2.) */
+static void short_write(void)
+{
+	enum { CREW = 2 };
+	static char got[CREW][4096];
+	struct aiocb cbs[CREW];
+	char path[] = "/dev/shm/syslet-short-XXXXXX";
+	int fd = open(slow, O_RDONLY), file = mkstemp(path);
+	CHECK(fd >= 0 && file >= 0 && unlink(path) == 0);
+	/* One of two pages can be written; nobody is left to try the other. */
+	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(pages != MAP_FAILED && munmap(pages + 4096, 4096) == 0);
+	for (int at = 0; at < CREW; at++) {
+		cbs[at] = block(fd, got[at], sizeof got[at], at * sizeof got[at]);
+		CHECK(aio_read(&cbs[at]) == 0);
+		await_read();
+	}
+	struct aiocb cb = block(file, pages, 8192, 0);
+	CHECK(aio_write(&cb) == 0 && aio_error(&cb) == EINPROGRESS);
+	CHECK(aio_cancel(file, &cb) == AIO_ALLDONE);
+	CHECK(aio_error(&cb) == 0 && aio_return(&cb) == 4096 && lseek(file, 0, SEEK_END) == 4096);
+	for (int at = 0; at < CREW; at++)
+		CHECK(settle(&cbs[at]) == 0);
+}
+
+static int reads[2];
+static atomic_int resubmits, stops;
+
+/* Reads from a pipe, and as soon as that is over gives the block back, or reads by it once more. */
+static void *owner(void *unused)
+{
+	static char got;
+	struct aiocb *cb = NULL;
+	while (!stops) {
+		if (!cb)
+			cb = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHECK(cb != MAP_FAILED);
+		*cb = block(reads[0], &got, 1, 0);
+		CHECK(aio_read(cb) == 0);
+		while (aio_error(cb) == EINPROGRESS)
+			;
+		CHECK(aio_error(cb) == ECANCELED && aio_return(cb) == -1);
+		if (!resubmits) {
+			CHECK(munmap(cb, 4096) == 0);
+			cb = NULL;
+		}
+	}
+	return unused;
+}
+
+/* Who cancels all of a descriptor looks at no block of another thread's that is over. */
+static void given_back(void)
+{
+	pthread_t thread;
+	CHECK(pipe(reads) == 0 && pthread_create(&thread, NULL, owner, NULL) == 0);
+	double begun = now();
+	int counts[3] = { 0 };
+	while (now() - begun < 2) {
+		resubmits = now() - begun > 1;
+		int answer = aio_cancel(reads[0], NULL);
+		CHECK(answer >= 0);
+		counts[answer]++;
+	}
+	/* The thread that was to begin the next one may have been held up for longer than it is waited for. */
+	CHECK(counts[AIO_NOTCANCELED] * 20 < counts[AIO_CANCELED]);
+	stops = 1;
+	while (pthread_tryjoin_np(thread, NULL) == EBUSY)
+		CHECK(aio_cancel(reads[0], NULL) >= 0);
+}
+
 static void is_refused(int answer, struct aiocb *cb)
 {
 	CHECK(answer == -1 && errno == EAGAIN);
@@ -110,6 +208,8 @@ static const struct {
 	void (*run)(void);
 } refusals[] = {
 	{ "not_cancelled", not_cancelled }, { "mixed", mixed }, { "too_many", too_many },
+	{ "together", together }, { "given_back", given_back },
+	{ "short_write", short_write },
 };
 
 int main(int argc, char **argv)

@@ -18,11 +18,20 @@ fn program() -> PathBuf {
 }
 
 fn refuses(name: &str) {
-    for way in WAYS {
+    refuses_in(name, &WAYS, "512");
+}
+
+/// With at most so many crew threads.
+fn refuses_in(name: &str, ways: &[&str], crew: &str) {
+    for way in ways {
         let folder = tempfile::tempdir().expect("a folder");
         let Some(mounted) = mount(folder.path(), DELAY) else { return };
         let mut refusals = ours(program(), way);
-        refusals.env("SYSLET_TEST_AIO_MOST", "8").arg(name).arg(mounted.path().join("slow"));
+        refusals
+            .env("SYSLET_TEST_AIO_MOST", "8")
+            .env("SYSLET_MAX_CREW", crew)
+            .arg(name)
+            .arg(mounted.path().join("slow"));
         let mut child = refusals
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -54,4 +63,19 @@ fn a_descriptor_of_which_one_cannot_be_cancelled_is_not_cancelled() {
 #[test]
 fn what_is_one_too_many_is_refused() {
     refuses("too_many");
+}
+
+#[test]
+fn however_many_cannot_be_cancelled_they_are_waited_for_once() {
+    refuses("together");
+}
+
+#[test]
+fn a_block_that_is_the_programs_again_is_not_looked_at() {
+    refuses("given_back");
+}
+
+#[test]
+fn what_a_write_has_written_before_it_is_cancelled_is_its_answer() {
+    refuses_in("short_write", &WAYS, "2");
 }
