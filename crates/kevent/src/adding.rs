@@ -71,6 +71,11 @@ impl Queue {
     /// Adds a source that needs no other thread.
     pub(crate) fn enter(&self, source: Source, again: bool) -> Changed {
         self.living()?;
+        // While one takes the place of another nothing is done that would be done without them.
+        let _held = match source.what {
+            What::Signal(number, _) if again => signals::hold(number),
+            _ => None,
+        };
         let node = self.insert(source, again)?;
         let at_once = match source.what {
             What::Timer(clock, first, _) => {

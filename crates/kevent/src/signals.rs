@@ -53,7 +53,8 @@ const STOPS: [c_int; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 struct Told {
     number: u32,
     only: bool,
-    node: Arc<Node>,
+    /// None: see [`hold`].
+    node: Option<Arc<Node>>,
 }
 
 /// Who is told, in one life of the process: a forked child has none, and its own lock.
@@ -131,7 +132,7 @@ pub(crate) fn enter(number: u32, only: bool, node: &Arc<Node>) -> Result<(), c_i
     if first {
         install(number)?;
     }
-    told.push(Told { number, only, node: Arc::clone(node) });
+    told.push(Told { number, only, node: Some(Arc::clone(node)) });
     choose(&told);
     if node.is_gone() {
         drop(told);
@@ -144,14 +145,48 @@ pub(crate) fn enter(number: u32, only: bool, node: &Arc<Node>) -> Result<(), c_i
 pub(crate) fn leave(number: u32, node: &Arc<Node>) {
     let mut told = told();
     let before = told.len();
-    told.retain(|told| !Arc::ptr_eq(&told.node, node));
-    if told.len() == before {
-        return;
+    told.retain(|told| !told.node.as_ref().is_some_and(|told| Arc::ptr_eq(told, node)));
+    if told.len() < before {
+        left(number, &told);
     }
-    choose(&told);
+}
+
+/// Who was told of a signal is told no more.
+fn left(number: u32, told: &[Told]) {
+    choose(told);
     if !told.iter().any(|told| told.number == number) {
         remove(number);
     }
+}
+
+/// Has a signal handled as it is until this is dropped, though the source that is told of it leaves meanwhile: another
+/// takes its place. What is delivered meanwhile is told then. `None` if nobody is told of it.
+pub(crate) fn hold(number: u32) -> Option<Held> {
+    let mut told = told();
+    told.iter().find(|told| told.number == number)?;
+    let only = told.iter().any(|told| told.number == number && told.only);
+    told.push(Told { number, only, node: None });
+    Some(Held(number))
+}
+
+/// See [`hold`].
+#[derive(Debug)]
+pub(crate) struct Held(u32);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut told = told();
+        if let Some(at) = told.iter().position(|told| is_held(told, self.0)) {
+            told.swap_remove(at);
+            left(self.0, &told);
+        }
+        drop(told);
+        source::ring_from_handler();
+    }
+}
+
+fn is_held(told: &Told, number: u32) -> bool {
+    told.number == number && told.node.is_none()
 }
 
 /// Which signals are for queues alone.
@@ -334,12 +369,17 @@ fn hand_out() {
         if count.load(Ordering::Relaxed) == 0 {
             continue;
         }
+        let told = told();
+        if told.iter().any(|told| is_held(told, number as u32)) {
+            continue; // rings when it is held no more
+        }
         let count = count.swap(0, Ordering::SeqCst);
-        let nodes: Vec<_> = told()
+        let nodes: Vec<_> = told
             .iter()
             .filter(|told| told.number == number as u32)
-            .map(|told| Arc::clone(&told.node))
+            .filter_map(|told| told.node.clone())
             .collect();
+        drop(told);
         for node in nodes {
             let _ = node.tell(Happened::DELIVERY, count, On::Clock);
         }

@@ -1,8 +1,8 @@
 #![allow(unsafe_code, reason = "signal masks and handlers")]
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use syslet_kevent::{Kind, Source};
 
@@ -145,6 +145,36 @@ fn who_ignores_its_children_need_not_wait_for_them() {
         // SAFETY: no memory is written: the pointer is null.
         let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
         told && waited == -1
+    });
+    assert_eq!(status(pid), 0);
+}
+
+#[test]
+fn a_source_that_is_modified_lets_no_signal_through() {
+    let pid = in_child(|| {
+        let queue = queue();
+        // By default it ends the process.
+        let source = Source::signal_only(libc::SIGUSR1 as u32);
+        queue.add(source).unwrap();
+        let begun = Instant::now();
+        let modified = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !modified.load(Ordering::SeqCst) {
+                    send(libc::SIGUSR1);
+                }
+            });
+            while begun.elapsed() < Duration::from_secs(1) {
+                queue.modify(source).unwrap();
+            }
+            modified.store(true, Ordering::SeqCst);
+        });
+        while !within_short(&queue).is_empty() {}
+        send(libc::SIGUSR1);
+        let is_told = one(&queue).count() == 1;
+        // Afterwards nothing is held.
+        queue.remove(source.key()).unwrap();
+        is_told && current(libc::SIGUSR1).sa_sigaction == libc::SIG_DFL
     });
     assert_eq!(status(pid), 0);
 }
