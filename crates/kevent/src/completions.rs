@@ -59,10 +59,11 @@ impl Completions {
     }
 }
 
-impl Drop for Completions {
-    fn drop(&mut self) {
-        let (_, under_way) = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for (_, purpose) in under_way.drain() {
+impl Completions {
+    /// The queue is dropped: so is what was for answers that have not come.
+    pub(crate) fn abandon(&self) {
+        let under_way = std::mem::take(&mut self.under_way().1);
+        for purpose in under_way.into_values() {
             if let Purpose::Child(_, info) = purpose {
                 // Its wait was told to end, and may not have yet: then it writes here.
                 Box::leak(info);

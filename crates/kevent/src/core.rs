@@ -476,6 +476,21 @@ impl Core {
     }
 }
 
+/// Lets go of a queue on the keeper, where nothing of the program's may be dropped: descriptors are others there. If
+/// this was the last who had it, another thread drops it.
+pub(crate) fn let_go(core: Arc<Core>) {
+    if let Some(core) = Arc::into_inner(core) {
+        source::nudge(Arc::new(Last(core)));
+    }
+}
+
+/// A queue that nobody has any more.
+struct Last(#[allow(dead_code, reason = "is there to be dropped")] Core);
+
+impl Nudged for Last {
+    fn nudged(self: Arc<Self>) {}
+}
+
 impl Nudged for Core {
     fn nudged(self: Arc<Self>) {
         let tasks = {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use syslet::source::{Clock, File, NOWHERE, Timed, Told, WatchId, Watched};
 
-use crate::core::{Core, On};
+use crate::core::{Core, On, let_go};
 use crate::event::{BROKEN, DONE, Event, Flags, Happened, Kind};
 use crate::source::{Source, What};
 
@@ -133,13 +133,21 @@ impl Node {
 
     /// Tells the queue.
     pub(crate) fn tell(self: &Arc<Self>, events: u32, count: u32, on: On) -> Told {
-        self.core.upgrade().map_or(Told::Gone, |core| core.happen(self, events, count, on))
+        let Some(core) = self.core.upgrade() else { return Told::Gone };
+        let told = core.happen(self, events, count, on);
+        if on == On::Keeper {
+            let_go(core);
+        }
+        told
     }
 
     /// The source is none any more.
     pub(crate) fn breaks(self: &Arc<Self>, error: i32, on: On) {
         if let Some(core) = self.core.upgrade() {
             core.breaks(self, error, on);
+            if on == On::Keeper {
+                let_go(core);
+            }
         }
     }
 }

@@ -365,6 +365,9 @@ impl Drop for Queue {
             std::mem::forget(Arc::clone(&self.core));
         } else {
             self.core.close();
+            if let Some(completions) = self.core.completions.get() {
+                completions.abandon();
+            }
         }
     }
 }

@@ -6,7 +6,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::task::{Wake, Waker};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
+
+use syslet::{Arg, Chain};
 
 use crate::{Event, Flags, Queue, Source};
 
@@ -130,4 +134,50 @@ fn one_thread_that_waits_is_sent_on_though_there_is_nothing() {
     }
     assert_eq!(all, [vec![]]);
     queue.close();
+}
+
+/// Says where it is dropped.
+struct Captured(std::sync::mpsc::Sender<ThreadId>);
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        let _ = self.0.send(std::thread::current().id());
+    }
+}
+
+impl Wake for Captured {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn what_a_chain_has_captured_is_dropped_with_the_queue_though_the_keeper_is_in_it() {
+    let queue = Queue::new().unwrap();
+    let (from, _to) = pair();
+    let (tell, told) = channel();
+    let captured = Captured(tell);
+    let place: &'static mut [u8; 8] = Box::leak(Box::default());
+    let mut chain = Chain::new();
+    let args = [from.as_raw_fd() as usize, place.as_mut_ptr() as usize, place.len()];
+    chain.push(libc::SYS_read as usize, args.map(Arg::Value));
+    let ended = move |_| {
+        drop(captured);
+        0
+    };
+    // SAFETY: the memory is leaked, and the descriptor stays open until the chain has begun to wait.
+    unsafe { queue.submit_chain(1, 0, chain, ended) }.unwrap();
+    let keepers = Arc::clone(&queue.core);
+    drop(queue);
+    assert_eq!(told.try_recv(), Ok(std::thread::current().id()));
+    drop(keepers);
+}
+
+#[test]
+fn the_keeper_drops_no_queue() {
+    let queue = Queue::new().unwrap();
+    let (tell, told) = channel();
+    let core = Arc::clone(&queue.core);
+    drop(queue);
+    core.lock().tasks.push(Waker::from(Arc::new(Captured(tell))));
+    crate::core::let_go(core);
+    assert_ne!(told.recv_timeout(LONG), Ok(std::thread::current().id()));
 }
