@@ -250,7 +250,12 @@ impl State {
         while let Some(ring) = &self.ring {
             let looked_at = match self.ready.front() {
                 None => return,
-                Some(Item::Node(node)) => node.is(Flags::LAST_CHECK) && !node.is_gone(),
+                Some(Item::Node(node)) if node.is_gone() => {
+                    // Or what is behind it would be handed out unseen.
+                    self.ready.pop_front();
+                    continue;
+                }
+                Some(Item::Node(node)) => node.is(Flags::LAST_CHECK),
                 Some(Item::Event(_)) => false,
             };
             if ring.is_full() || (looked_at && !here) {

@@ -4,10 +4,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use syslet_kevent::{Event, Queue, RingHeader, Source};
+use syslet_kevent::{Event, Flags, Queue, RingHeader, Source};
 
 use crate::util::ring::Ringed;
-use crate::util::{LONG, errno, queue};
+use crate::util::{LONG, drain, errno, pair, put, queue};
 
 /// A queue with a ring, and where the program is in it.
 struct Reading {
@@ -107,6 +107,42 @@ fn a_source_that_is_in_the_ring_can_be_told_again() {
     // Fetching takes what was not committed, and commits it.
     assert_eq!(ring.queue.get_events(2, 8, None).unwrap().len(), 2);
     assert_eq!(ring.commit(), 0);
+}
+
+/// The keeper has other descriptors: what it would see there is not so.
+#[test]
+fn what_is_looked_at_before_it_is_told_is_not_looked_at_by_the_keeper() {
+    for is_read in [true, false] {
+        let ring = Reading::new(8);
+        let queue = &ring.queue;
+        let [(gone, to_gone), (mine, theirs), (last, to_last)] = [pair(), pair(), pair()];
+        let checked = Flags::ET | Flags::LAST_CHECK;
+        queue.add(Source::recv(&gone).with(checked)).unwrap();
+        queue.add(Source::recv(&mine).with(checked).user_data(1)).unwrap();
+        queue.add(Source::recv(&last).with(Flags::ET).user_data(2)).unwrap();
+        for (at, to) in [&to_gone, &theirs].into_iter().enumerate() {
+            put(to);
+            until(|| queue.len() > at);
+        }
+        if is_read {
+            drain(&mine);
+        }
+        // What stands in front of it goes, and the keeper comes by.
+        queue.remove(Source::recv(&gone).key()).unwrap();
+        put(&to_last);
+        until(|| queue.len() > 1);
+        let told = queue.get_events(1, 8, None).unwrap();
+        let told: Vec<_> = told.iter().map(|event| event.user_data).collect();
+        assert_eq!(told, if is_read { vec![2] } else { vec![1, 2] });
+    }
+}
+
+fn until(is_so: impl Fn() -> bool) {
+    let limit = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < limit);
+        std::thread::yield_now();
+    }
 }
 
 #[test]
