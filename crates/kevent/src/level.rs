@@ -62,21 +62,25 @@ pub(crate) fn look(nodes: &[Arc<Node>]) -> Vec<Found> {
         .map(|node| node.readiness().map_or(entry(-1, 0), |(number, events)| entry(number, events)))
         .collect();
     let unknown = poll_all(&mut entries);
-    let found = |((entry, unknown), node): ((&libc::pollfd, bool), &Arc<Node>)| match entry.revents
-    {
-        _ if unknown => Found::Unknown,
+    let found = |((entry, unknown), node): ((&libc::pollfd, bool), &Arc<Node>)| {
+        if unknown { Found::Unknown } else { found(entry, node) }
+    };
+    entries.iter().zip(unknown).zip(nodes).map(found).collect()
+}
+
+fn found(entry: &libc::pollfd, node: &Node) -> Found {
+    match entry.revents {
         0 => Found::Nothing,
         events if events & libc::POLLNVAL != 0 => Found::Closed,
         // Another file may be ready.
         _ if !is_same(node) => Found::Closed,
         events => Found::Ready(u32::from(events as u16)),
-    };
-    entries.iter().zip(unknown).zip(nodes).map(found).collect()
+    }
 }
 
-/// Whether what a source was told still holds; `None` if that cannot be asked.
-pub(crate) fn still_holds(node: &Node) -> Option<bool> {
-    let (number, events) = node.readiness()?;
+/// Looks at a source that is about to be told: with another kind than readiness there is no answer.
+pub(crate) fn look_last(node: &Node) -> Found {
+    let Some((number, events)) = node.readiness() else { return Found::Unknown };
     let mut entries = [entry(number, events)];
-    poll(&mut entries).then(|| entries[0].revents != 0)
+    if poll(&mut entries) { found(&entries[0], node) } else { Found::Unknown }
 }

@@ -54,8 +54,11 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// A source of readiness names a number and its file. It does not keep the file: if the program closes it, that
 /// takes effect at once, and the source ends with a broken event (`EBADF`), when the queue finds out: when the
 /// number is added anew, when a level-triggered source is looked at, or in its rounds, within a tenth of a second if
-/// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. Nothing fires
-/// for another file that has got the number.
+/// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. What happens to
+/// another file that has got the number is not told. Until the queue finds out, though, what happens to the old file is
+/// told under the number, if that is open elsewhere too (`dup`, `fork`, sent to another process), and so is what had
+/// happened to it before and was not handed out yet, in any case: not with
+/// [`LAST_CHECK`](crate::Flags::LAST_CHECK).
 ///
 /// # Signal handlers and forked children
 ///

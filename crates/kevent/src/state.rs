@@ -9,7 +9,7 @@ use std::task::Waker;
 use syslet::source::Ended;
 
 use crate::event::{Event, Flags, Key};
-use crate::level;
+use crate::level::{self, Found};
 use crate::node::Node;
 use crate::ring::Ring;
 
@@ -193,11 +193,20 @@ impl State {
         }
         node.queued.store(false, Ordering::Relaxed);
         self.live -= 1;
-        let broken = node.error.load(Ordering::Relaxed) != 0;
-        if !broken && node.is(Flags::LAST_CHECK) && level::still_holds(node) == Some(false) {
-            node.happened.store(0, Ordering::Relaxed);
-            node.count.store(0, Ordering::Relaxed);
-            return None;
+        let mut broken = node.error.load(Ordering::Relaxed) != 0;
+        if !broken && node.is(Flags::LAST_CHECK) {
+            match level::look_last(node) {
+                Found::Nothing => {
+                    node.happened.store(0, Ordering::Relaxed);
+                    node.count.store(0, Ordering::Relaxed);
+                    return None;
+                }
+                Found::Closed => {
+                    node.error.store(libc::EBADF, Ordering::Relaxed);
+                    broken = true;
+                }
+                Found::Ready(_) | Found::Unknown => {}
+            }
         }
         let event = node.event();
         if broken || node.is(Flags::ONESHOT) {

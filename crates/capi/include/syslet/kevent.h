@@ -29,8 +29,8 @@ extern "C" {
 #define KEVENT_CTL_READY 3
 
 /* req_flags: removed when it is handed out; of several on one socket all are told; an event is a change (without it:
- * for as long as it lasts); looked at again when it is handed out; queued also if ready at once; ready when it is
- * added. */
+ * for as long as it lasts); looked at again when it is handed out (-EBADF if the descriptor was closed, or is another
+ * file's); queued also if ready at once; ready when it is added. */
 #define KEVENT_REQ_ONESHOT 0x1
 #define KEVENT_REQ_WAKEUP_ALL 0x2
 #define KEVENT_REQ_ET 0x4
@@ -78,7 +78,12 @@ extern "C" {
 #define KEVENT_INODE_CREATE 0x1
 #define KEVENT_INODE_REMOVE 0x2
 
-/* event, of readiness: as poll(2) has it. id.raw[0] is the descriptor. ret_data[0]: what has happened. */
+/* event, of readiness: as poll(2) has it. id.raw[0] is the descriptor. ret_data[0]: what has happened.
+ *
+ * A descriptor that is closed ends its entry: BROKEN, -EBADF, within a tenth of a second per 64 entries (a second if
+ * the queue is not used). Until then an event that had come before may still be told under its number, and so may what
+ * happens to the file, if that is open elsewhere too (dup, fork); what happens to another file that gets the number
+ * never is. KEVENT_REQ_LAST_CHECK excludes the former. */
 #define KEVENT_POLL_POLLIN 0x0001
 #define KEVENT_POLL_POLLPRI 0x0002
 #define KEVENT_POLL_POLLOUT 0x0004

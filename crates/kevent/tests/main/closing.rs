@@ -108,3 +108,48 @@ fn everything_may_be_closed() {
     let kinds = [one(&queue).kind, one(&queue).kind];
     assert!(kinds.contains(&0) && kinds.contains(&2), "{kinds:?}");
 }
+
+#[test]
+fn what_is_looked_at_last_is_broken_if_its_number_was_closed_or_is_a_strangers() {
+    for is_closed in [true, false] {
+        let (queue, (mine, theirs)) = (queue(), pair());
+        let (stranger, friend) = pair();
+        queue.add(Source::recv(&mine).with(Flags::ET | Flags::LAST_CHECK)).unwrap();
+        put(&theirs);
+        let limit = Instant::now() + LONG;
+        while queue.is_empty() {
+            assert!(Instant::now() < limit);
+            std::thread::yield_now();
+        }
+        put(&friend);
+        let number = mine.as_raw_fd();
+        let at = if is_closed {
+            drop(mine);
+            None
+        } else {
+            Some(replace(mine, stranger))
+        };
+        let event = one(&queue);
+        assert_eq!(event.id, number as u64);
+        assert_eq!(event.error().and_then(|error| error.raw_os_error()), Some(libc::EBADF));
+        assert_eq!(queue.sources(), 0);
+        drop(at);
+    }
+}
+
+#[test]
+fn what_happens_to_a_file_that_is_open_elsewhere_too_is_told_until_it_is_found_out() {
+    let (queue, (mine, theirs)) = (queue(), pair());
+    let (stranger, _friend) = pair();
+    let twin = mine.try_clone().unwrap();
+    queue.add(Source::recv(&mine).with(Flags::ET)).unwrap();
+    let at = replace(mine, stranger);
+    put(&theirs);
+    while one(&queue).error().is_none() {
+        drain(&twin);
+        put(&theirs);
+    }
+    put(&theirs);
+    assert_eq!((within_short(&queue), queue.sources()), (vec![], 0));
+    drop((twin, at));
+}
