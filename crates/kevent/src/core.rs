@@ -11,10 +11,9 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::task::Waker;
 use std::time::Instant;
 
-use syslet::source::{self, EventFd, Nudged, Told};
+use syslet::source::{self, EventFd, Nudged, Taken, Told};
 use syslet_sys::futex;
 use syslet_sys::uapi::Timespec;
 
@@ -57,7 +56,7 @@ pub(crate) struct Core {
 #[must_use]
 struct Calls {
     threads: u32,
-    tasks: Vec<Waker>,
+    tasks: Taken,
     eventfd: bool,
     nudge: bool,
     /// Somebody was waiting for this.
@@ -99,7 +98,7 @@ impl Core {
 
     /// Ends all sources, and whoever waits.
     pub(crate) fn close(&self) {
-        let mut tasks = Vec::new();
+        let mut tasks = Taken::default();
         self.with(|state| {
             self.closed.store(true, Ordering::Relaxed);
             let keys: Vec<_> = state.sources.keys().copied().collect();
@@ -108,11 +107,11 @@ impl Core {
             state.levels.clear();
             state.live = 0;
             state.ring = None;
-            tasks = std::mem::take(&mut state.tasks);
+            tasks = state.tasks.take();
             self.bell.fetch_add(1, Ordering::Relaxed);
         });
         futex::wake(&self.bell, i32::MAX as u32);
-        tasks.into_iter().for_each(Waker::wake);
+        tasks.wake();
         self.detach_eventfd();
     }
 
@@ -188,7 +187,7 @@ impl Core {
         let awaited = threads > 0 || others;
         let mut calls = Calls { threads, awaited, ..Calls::default() };
         if others && on == On::Program {
-            calls.tasks = std::mem::take(&mut state.tasks);
+            calls.tasks = state.tasks.take();
             calls.eventfd = state.has_eventfd;
         } else if others && !state.nudging {
             state.nudging = true;
@@ -209,7 +208,7 @@ impl Core {
         if calls.eventfd {
             self.tell_eventfd();
         }
-        calls.tasks.into_iter().for_each(Waker::wake);
+        calls.tasks.wake();
     }
 
     /// Puts in what `change` says (true: something was put in).
@@ -496,10 +495,10 @@ impl Nudged for Core {
         let tasks = {
             let mut state = self.lock();
             state.nudging = false;
-            std::mem::take(&mut state.tasks)
+            state.tasks.take()
         };
         self.tell_eventfd();
-        tasks.into_iter().for_each(Waker::wake);
+        tasks.wake();
     }
 }
 

@@ -27,4 +27,4 @@ pub use self::event::{Event, Flags, Happened, Key, Kind};
 pub use self::queue::{Changed, Queue};
 pub use self::ring::{RING_HEADER, RingHeader};
 pub use self::source::{Clock, Source};
-pub use self::stream::Events;
+pub use self::stream::{Events, Next};

@@ -4,9 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
 
-use syslet::source::Ended;
+use syslet::source::{Ended, Tasks};
 
 use crate::event::{Event, Flags, Key};
 use crate::level::{self, Found};
@@ -75,7 +74,7 @@ pub(crate) struct State {
     /// Threads that sleep and are to go on though there is nothing.
     pub(crate) sent_on: usize,
     /// Tasks to be woken when something has come.
-    pub(crate) tasks: Vec<Waker>,
+    pub(crate) tasks: Tasks,
     pub(crate) has_eventfd: bool,
     /// Somebody is on the way to wake tasks and write to the eventfd.
     pub(crate) nudging: bool,

@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use syslet_kevent::{Event, Flags, Source};
 
-use crate::util::{drain, pair, put, queue};
+use crate::util::{drain, one, pair, put, queue};
 
 fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -70,6 +71,57 @@ fn several_tasks_share_the_events_and_a_dropped_future_loses_none() {
         tasks.into_iter().flat_map(|task| runtime.block_on(task).unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..5000).collect::<Vec<_>>());
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        std::panic::resume_unwind(Box::new("as is tested, without a word"));
+    }
+}
+
+#[test]
+fn a_waker_that_panics_takes_nothing_along() {
+    let queue = queue();
+    let waker = Waker::from(Arc::new(Panics));
+    let mut context = Context::from_waker(&waker);
+    for id in 0..3 {
+        let mut next = std::pin::pin!(queue.next());
+        assert!(next.as_mut().poll(&mut context).is_pending());
+        assert!(queue.poll_next(&mut context).is_pending());
+        // It ends elsewhere, and wakes both there.
+        let (tell, told) = std::sync::mpsc::channel::<()>();
+        queue.threadlet(id, 0, move || told.recv().map_or(1, |()| 0)).unwrap();
+        drop(tell);
+        assert_eq!(one(&queue).id, id);
+    }
+    queue.post(Event::default());
+    assert!(queue.poll_next(&mut context).is_ready() && queue.poll_next(&mut context).is_pending());
+    queue.close();
+}
+
+struct Counts;
+
+impl Wake for Counts {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn futures_and_streams_that_are_dropped_leave_no_waker_behind() {
+    let queue = queue();
+    let counts = Arc::new(Counts);
+    let waker = Waker::from(Arc::clone(&counts));
+    for _ in 0..100 {
+        let mut context = Context::from_waker(&waker);
+        let mut next = std::pin::pin!(queue.next());
+        assert!(next.as_mut().poll(&mut context).is_pending());
+        assert!(next.as_mut().poll(&mut context).is_pending());
+        let mut events = queue.events();
+        assert!(events.poll_next_unpin(&mut context).is_pending());
+        assert_eq!(Arc::strong_count(&counts), 4);
+    }
+    assert_eq!(Arc::strong_count(&counts), 2);
 }
 
 #[test]

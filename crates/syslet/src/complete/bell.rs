@@ -11,7 +11,6 @@
 //! sleep reads `events` before it looks, and sleeps only as long as `events` is what it has read: being
 //! told in between is not missed. README.md has the argument, `models.rs` the model.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -19,6 +18,7 @@ use crate::sync::{AtomicU32, Mutex, Ordering, fence, lock};
 
 #[cfg(not(loom))]
 use super::eventfd::EventFd;
+use super::tasks::{Place, Tasks};
 
 /// In `attention`: a waker is registered.
 const TASKS: u32 = 1 << 31;
@@ -35,7 +35,7 @@ pub(super) struct Bell {
     events: AtomicU32,
     greedy: AtomicU32,
     /// Protects the list only: wakers are cloned before and woken after.
-    tasks: Mutex<Vec<Waker>>,
+    tasks: Mutex<Tasks>,
     /// Held while the eventfd is written to, which does not wait: once it is detached nobody writes.
     #[cfg(not(loom))]
     eventfd: Mutex<Option<EventFd>>,
@@ -50,7 +50,7 @@ impl Bell {
             attention: AtomicU32::new(0),
             events: AtomicU32::new(0),
             greedy: AtomicU32::new(0),
-            tasks: Mutex::new(Vec::new()),
+            tasks: Mutex::new(Tasks::new()),
             #[cfg(not(loom))]
             eventfd: Mutex::new(None),
             #[cfg(loom)]
@@ -92,32 +92,42 @@ impl Bell {
         }
     }
 
-    /// Wakes every registered task: one of them may have been dropped. A panic of a waker is caught,
-    /// because it runs on a thread that has no part in it.
+    /// Wakes every registered task.
     fn wake_tasks(&self) {
         let tasks = {
             let mut tasks = lock(&self.tasks);
             self.attention.fetch_and(!TASKS, Ordering::Relaxed);
-            std::mem::take(&mut *tasks)
+            tasks.take()
         };
-        for waker in tasks {
-            catch_unwind(AssertUnwindSafe(|| waker.wake())).unwrap_or_else(std::mem::forget);
-        }
+        tasks.wake();
     }
 
-    /// Registers a task. To be followed by a look into the queue.
-    pub(super) fn register(&self, waker: &Waker) {
-        let mut new = Some(waker.clone());
-        {
+    /// Registers a task, in the place that its future has. To be followed by a look into the queue.
+    pub(super) fn register(&self, waker: &Waker, place: Option<&mut Place>) {
+        let new = waker.clone();
+        let old = {
             let mut tasks = lock(&self.tasks);
-            if !tasks.iter().any(|old| old.will_wake(waker)) {
-                tasks.extend(new.take());
-            }
+            let old = tasks.keep(new, place);
             self.attention.fetch_or(TASKS, Ordering::Relaxed);
-        }
-        drop(new);
+            old
+        };
+        drop(old);
         // SeqCst: pairs with the fence in `ring`.
         fence(Ordering::SeqCst);
+    }
+
+    /// The future of a place is dropped.
+    #[cfg(not(loom))]
+    pub(super) fn leave(&self, place: &Place) {
+        let old = {
+            let mut tasks = lock(&self.tasks);
+            let old = tasks.clear(place);
+            if tasks.is_empty() {
+                self.attention.fetch_and(!TASKS, Ordering::Relaxed);
+            }
+            old
+        };
+        drop(old);
     }
 
     /// Sleeps until `look` finds `min` or more, or until `deadline`; the last that it has found.

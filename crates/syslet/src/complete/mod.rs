@@ -13,6 +13,7 @@ mod ring;
 mod send;
 mod shared;
 mod slot;
+mod tasks;
 
 #[cfg(not(loom))]
 pub use eventfd::EventFd;
@@ -24,3 +25,4 @@ pub use send::Queued;
 pub(crate) use slot::Holder;
 #[cfg(not(loom))]
 pub(crate) use slot::{Interrupt, Outcome, Slot, SlotHandle, Untold, drop_caught};
+pub use tasks::{Place, Taken, Tasks};

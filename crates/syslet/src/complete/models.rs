@@ -292,7 +292,7 @@ fn a_task_that_waits_is_woken() {
         let waker = Waker::from(std::sync::Arc::clone(&counter));
         let context = Context::from_waker(&waker);
         let mut got = Vec::new();
-        while let Poll::Ready(record) = queue.poll_take(&context) {
+        while let Poll::Ready(record) = queue.poll_take(&context, None) {
             got.push(record.user_data);
             if got.len() == 2 {
                 break;

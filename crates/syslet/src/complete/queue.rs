@@ -12,6 +12,7 @@ use super::eventfd::EventFd;
 use super::registry::Registry;
 use super::ring::{Left, Record};
 use super::shared::Shared;
+use super::tasks::Place;
 use crate::Ret;
 use crate::crew::generation;
 use crate::sync::{Ordering, lock};
@@ -246,17 +247,22 @@ impl CompletionQueue {
 
     /// Takes the oldest completion out, or has the task woken when there may be one.
     ///
-    /// Each completion wakes every task that waits, because one of them may be gone.
+    /// Each completion wakes every task that waits, because one of them may be gone. The waker is kept until then,
+    /// also if nobody waits by it any more; [`next`](Self::next) takes it back.
     pub fn poll_pop(&self, context: &mut Context<'_>) -> Poll<Completion> {
+        self.poll_at(context, None)
+    }
+
+    fn poll_at(&self, context: &mut Context<'_>, place: Option<&mut Place>) -> Poll<Completion> {
         if self.is_dead() {
             return Poll::Pending;
         }
-        self.shared.poll_take(context).map(Completion::from)
+        self.shared.poll_take(context, place).map(Completion::from)
     }
 
     /// The next completion, as a future for any executor. Dropping it loses nothing.
     pub fn next(&self) -> Next<'_> {
-        Next(self)
+        Next { queue: self, place: Place::default() }
     }
 
     /// Puts a completion of the program's own in: to wake who waits, or to answer for something else.
@@ -342,12 +348,24 @@ impl Drop for CompletionQueue {
 /// The next completion of a queue; see [`CompletionQueue::next`].
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is polled"]
-pub struct Next<'a>(&'a CompletionQueue);
+pub struct Next<'a> {
+    queue: &'a CompletionQueue,
+    place: Place,
+}
 
 impl Future for Next<'_> {
     type Output = Completion;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Completion> {
-        self.0.poll_pop(context)
+        let this = self.get_mut();
+        this.queue.poll_at(context, Some(&mut this.place))
+    }
+}
+
+impl Drop for Next<'_> {
+    fn drop(&mut self) {
+        if self.place.is_used() && !self.queue.is_dead() {
+            self.queue.shared.bell.leave(&self.place);
+        }
     }
 }

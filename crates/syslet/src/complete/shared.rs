@@ -13,6 +13,7 @@ use super::bell::Bell;
 use super::registry::{Marks, OpId, Operation, Registry};
 use super::ring::{Left, Record, Ring};
 use super::slot::{Outcome, close};
+use super::tasks::Place;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// What the parts share: with the handle, and with the slots of operations that are away.
@@ -238,12 +239,16 @@ impl Shared {
         self.bell.wait(min, deadline, || self.ready(min))
     }
 
-    /// Takes one record out, or registers the task.
-    pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Record> {
+    /// Takes one record out, or registers the task, in the place that its future has.
+    pub(crate) fn poll_take(
+        &self,
+        context: &Context<'_>,
+        place: Option<&mut Place>,
+    ) -> Poll<Record> {
         if let Some(record) = self.take_one() {
             return Poll::Ready(record);
         }
-        self.bell.register(context.waker());
+        self.bell.register(context.waker(), place);
         self.take_one().map_or(Poll::Pending, Poll::Ready)
     }
 

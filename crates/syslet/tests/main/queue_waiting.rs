@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
@@ -82,6 +83,26 @@ fn every_task_that_waits_is_woken_and_dropping_one_loses_nothing() {
         assert_eq!(block_on(queue.next()).user_data, 10);
         assert_eq!(flags.each_ref().map(|flag| flag.0.load(Ordering::SeqCst)), [1, 1], "told once");
     });
+}
+
+#[test]
+fn futures_that_are_dropped_leave_no_waker_behind() {
+    let queue = queue(4);
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(Arc::clone(&flag));
+    for _ in 0..100 {
+        let mut next = queue.next();
+        for _ in 0..2 {
+            assert!(Pin::new(&mut next).poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        assert_eq!(Arc::strong_count(&flag), 3);
+    }
+    assert_eq!(Arc::strong_count(&flag), 2);
+    // Others that wait are told nevertheless.
+    assert_eq!(queue.poll_pop(&mut Context::from_waker(&waker)), Poll::Pending);
+    drop(queue.next());
+    queue.post(1, 0);
+    assert_eq!(flag.0.load(Ordering::SeqCst), 1);
 }
 
 #[test]
