@@ -1,16 +1,15 @@
 //! Looking whether descriptors are still ready, and still the same, on a thread that has the program's.
 
-#![allow(unsafe_code, reason = "poll(2) with memory of its own")]
-
 use std::sync::Arc;
 
 use syslet::source::File;
+use syslet_sys::descriptor::{self, PollEntry};
 
 use crate::node::Node;
 
 /// Events of poll(2), as it has them.
-fn entry(number: i32, events: u32) -> libc::pollfd {
-    libc::pollfd { fd: number, events: events as u16 as i16, revents: 0 }
+fn entry(number: i32, events: u32) -> PollEntry {
+    PollEntry { descriptor: number, events: events as u16, found: 0 }
 }
 
 /// So many are asked about in one call: poll(2) answers `EINVAL` for more than `RLIMIT_NOFILE`, which may be less
@@ -18,13 +17,13 @@ fn entry(number: i32, events: u32) -> libc::pollfd {
 const MOST: usize = 256;
 
 /// Asks without waiting; false if there was no answer.
-fn poll(entries: &mut [libc::pollfd]) -> bool {
-    // SAFETY: as many entries as there are.
-    unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, 0) >= 0 }
+fn poll(entries: &mut [PollEntry]) -> bool {
+    // The C library's would be a cancellation point, and what is looked at here would be lost with the thread.
+    descriptor::poll_all(entries) >= 0
 }
 
 /// As [`poll`], one after the other if together they are too many; says of which there is no answer.
-fn poll_all(entries: &mut [libc::pollfd]) -> Vec<bool> {
+fn poll_all(entries: &mut [PollEntry]) -> Vec<bool> {
     let mut unknown = vec![false; entries.len()];
     for (entries, unknown) in entries.chunks_mut(MOST).zip(unknown.chunks_mut(MOST)) {
         if poll(entries) {
@@ -62,19 +61,19 @@ pub(crate) fn look(nodes: &[Arc<Node>]) -> Vec<Found> {
         .map(|node| node.readiness().map_or(entry(-1, 0), |(number, events)| entry(number, events)))
         .collect();
     let unknown = poll_all(&mut entries);
-    let found = |((entry, unknown), node): ((&libc::pollfd, bool), &Arc<Node>)| {
+    let found = |((entry, unknown), node): ((&PollEntry, bool), &Arc<Node>)| {
         if unknown { Found::Unknown } else { found(entry, node) }
     };
     entries.iter().zip(unknown).zip(nodes).map(found).collect()
 }
 
-fn found(entry: &libc::pollfd, node: &Node) -> Found {
-    match entry.revents {
+fn found(entry: &PollEntry, node: &Node) -> Found {
+    match entry.found {
         0 => Found::Nothing,
-        events if events & libc::POLLNVAL != 0 => Found::Closed,
+        events if events & libc::POLLNVAL as u16 != 0 => Found::Closed,
         // Another file may be ready.
         _ if !is_same(node) => Found::Closed,
-        events => Found::Ready(u32::from(events as u16)),
+        events => Found::Ready(u32::from(events)),
     }
 }
 

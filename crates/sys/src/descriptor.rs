@@ -128,6 +128,35 @@ pub fn poll(descriptor: i32, events: u16, millis: i32) -> isize {
     if answer <= 0 { answer } else { (entry[1] >> 16) as isize }
 }
 
+/// What poll(2) takes.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct PollEntry {
+    /// A descriptor; less than 0 is ignored.
+    pub descriptor: i32,
+    /// What is asked for.
+    pub events: u16,
+    /// What is ready.
+    pub found: u16,
+}
+
+const _: () = assert!(size_of::<PollEntry>() == 8);
+
+/// Looks at many descriptors without waiting; how many are ready, or `-errno`. Unlike that of the C library this is no
+/// cancellation point of pthread_cancel(3).
+pub fn poll_all(entries: &mut [PollEntry]) -> isize {
+    let args = [entries.as_mut_ptr() as usize, entries.len(), 0, 0, 0, 0];
+    // SAFETY: the kernel reads and writes as many as there are.
+    unsafe { syscall(nr::POLL, args) }
+}
+
+/// Adds to the count of an eventfd; `-errno`. No cancellation point either.
+pub fn add_to_eventfd(eventfd: i32, count: u64) -> isize {
+    let args = [eventfd as usize, &raw const count as usize, size_of::<u64>(), 0, 0, 0];
+    // SAFETY: the kernel reads eight bytes, which are live.
+    unsafe { syscall(nr::WRITE, args) }
+}
+
 /// Gives the running task, which shares its descriptor table, one of its own, an empty one. Linux 5.9.
 pub fn own_table() -> isize {
     let all = u32::MAX as usize;
