@@ -179,10 +179,7 @@ impl Core {
         if state.ring.is_some() {
             state.fill_ring(on != On::Keeper);
         }
-        let threads = state.call();
-        if threads > 0 {
-            self.bell.fetch_add(1, Ordering::Relaxed);
-        }
+        let threads = self.rings(state.call());
         let others = !state.tasks.is_empty() || state.has_eventfd;
         let awaited = threads > 0 || others;
         let mut calls = Calls { threads, awaited, ..Calls::default() };
@@ -316,28 +313,38 @@ impl Core {
 
     /// Hands out what `take` does; what is left is another thread's.
     fn take_known(&self, take: impl FnOnce(&mut State) -> usize) -> usize {
-        let mut threads = 0;
-        let taken = self.with(|state| {
-            let taken = take(state);
-            threads = self.pass_on(state);
-            taken
-        });
-        if threads > 0 {
-            futex::wake(&self.bell, threads);
-        }
+        let taken = self.read(take);
         if taken == 0 {
             source::attend();
         }
         taken
     }
 
-    /// What is left is another thread's: how many to wake.
-    fn pass_on(&self, state: &mut State) -> u32 {
-        let threads = if state.available() > 0 { state.call() } else { 0 };
+    /// Does what may move the program's index in the ring, which others wait for; what is left is another thread's.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
+        let mut threads = 0;
+        let answer = self.with(|state| {
+            let (answer, readers) = state.read(read);
+            threads = if readers > 0 { self.rings(readers) } else { self.pass_on(state) };
+            answer
+        });
+        if threads > 0 {
+            futex::wake(&self.bell, threads);
+        }
+        answer
+    }
+
+    /// So many threads are to be woken, who has the lock says.
+    fn rings(&self, threads: u32) -> u32 {
         if threads > 0 {
             self.bell.fetch_add(1, Ordering::Relaxed);
         }
         threads
+    }
+
+    /// What is left is another thread's: how many to wake.
+    fn pass_on(&self, state: &mut State) -> u32 {
+        self.rings(if state.available() > 0 { state.call() } else { 0 })
     }
 
     /// Sleeps until `ready`, which wants `min` events.

@@ -27,12 +27,19 @@ impl Queue {
             return Err(error(libc::EINVAL));
         }
         self.core.refresh(num as usize);
+        let mut first = None;
         let moved = |state: &mut State| {
             state.active = true;
             state.fill_ring(true);
-            state.ring.as_ref().is_some_and(|ring| ring.len() > 0 || ring.uidx() != uidx)
+            let Some(ring) = &state.ring else { return false };
+            // By the position: who comes back late may find that the index has come round.
+            let has_moved = *first.get_or_insert(ring.read()) != ring.read();
+            ring.len() > 0 || has_moved || ring.uidx() != uidx
         };
-        if self.core.wait(1, deadline, moved) == Waited::Interrupted {
+        self.core.lock().indexed += 1;
+        let waited = self.core.wait(1, deadline, moved);
+        self.core.lock().indexed -= 1;
+        if waited == Waited::Interrupted {
             return Err(error(libc::EINTR));
         }
         Ok(self.core.with(|state| state.ring.as_ref().map_or(0, |ring| ring.len().min(num))))
@@ -56,17 +63,12 @@ impl Queue {
     /// Never.
     pub fn commit(&self, uidx: u32, over: u32) -> io::Result<u32> {
         self.living()?;
-        let freed = self.core.with(|state| {
+        self.core.read(|state| {
             state.active = true;
             let ring = state.ring.as_mut().ok_or_else(|| error(libc::EINVAL))?;
             let freed = ring.commit(uidx, over)?;
             state.fill_ring(true);
-            Ok::<_, io::Error>(freed)
-        })?;
-        if freed > 0 {
-            // Who waits for the index to change.
-            self.core.rouse();
-        }
-        Ok(freed)
+            Ok(freed)
+        })
     }
 }

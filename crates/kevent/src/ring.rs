@@ -84,6 +84,11 @@ impl Ring {
         (self.read % u64::from(self.size)) as u32
     }
 
+    /// Where that is, counted from the beginning.
+    pub(crate) fn read(&self) -> u64 {
+        self.read
+    }
+
     /// Puts an event in; there is room.
     pub(crate) fn put(&mut self, event: Event) {
         // SAFETY: lent; the program does not read this place before the store below.

@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) sleepers: usize,
     pub(crate) greedy: usize,
     pub(crate) called: usize,
+    /// Threads that wait for the ring, and go on when the program's index moves.
+    pub(crate) indexed: usize,
     /// Threads that sleep and are to go on though there is nothing.
     pub(crate) sent_on: usize,
     /// Tasks to be woken when something has come.
@@ -313,10 +315,24 @@ impl State {
             return 0;
         }
         if self.greedy > 0 {
-            self.called = self.sleepers;
-            return i32::MAX as u32;
+            return self.call_all();
         }
         self.called += 1;
         1
+    }
+
+    fn call_all(&mut self) -> u32 {
+        self.called = self.sleepers;
+        i32::MAX as u32
+    }
+
+    /// How many threads are to be woken for what `read` has read of the ring, beside its answer: all, if one waits for
+    /// the program's index.
+    pub(crate) fn read<R>(&mut self, read: impl FnOnce(&mut Self) -> R) -> (R, u32) {
+        let before = self.ring.as_ref().map(Ring::read);
+        let answer = read(self);
+        let has_moved = self.ring.as_ref().map(Ring::read) != before;
+        let is_awaited = has_moved && self.indexed > 0 && self.sleepers > 0;
+        (answer, if is_awaited { self.call_all() } else { 0 })
     }
 }
