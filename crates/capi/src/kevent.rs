@@ -1,7 +1,8 @@
 //! kevent, take 30: the event queue of 2006, over [`syslet_kevent`].
 //!
 //! Here stands what is C's: handles, the words of `struct ukevent`, and which entries are handed back. A handle is a
-//! number above all descriptors, with a generation, so that one that was closed names nothing.
+//! number above all descriptors, with a generation, so that one that was closed names nothing. (It comes again when 2^30
+//! others have been closed.)
 
 #![allow(unsafe_code, reason = "functions that C programs call")]
 
@@ -9,6 +10,7 @@ mod ctl;
 mod sent;
 mod timers;
 
+use std::collections::VecDeque;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
@@ -44,8 +46,8 @@ struct Place {
 #[derive(Debug, Default)]
 struct Places {
     all: Vec<Place>,
-    /// Those without a queue.
-    free: Vec<usize>,
+    /// Those that had a queue, the one that was closed first in front.
+    free: VecDeque<usize>,
 }
 
 static QUEUES: PerLife<Mutex<Places>> = PerLife::new();
@@ -78,13 +80,12 @@ fn queue(handle: c_int) -> Answer<Arc<Queue>> {
 
 fn keep(queue: Queue) -> Answer {
     let mut queues = lock(QUEUES.get());
-    let at = match queues.free.pop() {
-        Some(at) => at,
-        None if queues.all.len() >= PLACES => return Err(-libc::EMFILE),
-        None => {
-            queues.all.push(Place::default());
-            queues.all.len() - 1
-        }
+    // A place that had a queue as late as can be: so a handle comes again after 2^30 others.
+    let at = if queues.all.len() < PLACES {
+        queues.all.push(Place::default());
+        queues.all.len() - 1
+    } else {
+        queues.free.pop_front().ok_or(-libc::EMFILE)?
     };
     let place = &mut queues.all[at];
     place.queue = Some(Arc::new(queue));
@@ -135,7 +136,7 @@ pub(crate) extern "C" fn kevent_close(handle: c_int) -> c_int {
         let queue = place.queue.take();
         if queue.is_some() {
             place.generation = (place.generation + 1) % GENERATIONS;
-            queues.free.push(at);
+            queues.free.push_back(at);
         }
         queue
     };

@@ -4,7 +4,7 @@
  * One event queue in memory for sockets, pipes, timers, signals, directories, children, calls and whatever the
  * program says. No descriptor is kept for it: a queue is known by a handle, which is no descriptor, above all of
  * them. Functions answer -errno; -EBADF is the answer for a handle that is none, that was closed, or is of the
- * parent process.
+ * parent process. None of them is a cancellation point of pthread_cancel(3), also while it waits.
  */
 #ifndef SYSLET_KEVENT_H
 #define SYSLET_KEVENT_H

@@ -71,6 +71,7 @@ fn acall_of_the_second_generation() {
 fn kevent_of_take_30() {
     in_all_ways("kevent.c");
     in_all_ways("kevent-types.c");
+    in_all_ways("kevent-threads.c");
 }
 
 #[test]
