@@ -188,7 +188,8 @@ impl Event {
         self.data[0]
     }
 
-    /// How many events it stands for: timers, signals and directories that had more than one meanwhile.
+    /// How many events it stands for: timers, signals and directories that had more than one meanwhile; 2^32 - 1 for
+    /// more than that.
     pub fn count(&self) -> u32 {
         // A signal's stands where take 30 has it.
         if self.kind() == Some(Kind::Signal) { self.data[0] } else { self.data[1] }

@@ -96,7 +96,8 @@ impl Node {
     /// Something has happened, in the words of poll(2), to who has the lock of the state.
     pub(crate) fn note(&self, events: u32, count: u32) {
         self.happened.fetch_or(self.in_its_words(events), Ordering::Relaxed);
-        self.count.fetch_add(count, Ordering::Relaxed);
+        let before = self.count.load(Ordering::Relaxed);
+        self.count.store(before.saturating_add(count), Ordering::Relaxed);
         if self.source.key.kind == Kind::Timer || self.source.key.kind == Kind::PosixTimer {
             self.said.store(Clock::Monotonic.now() / 1_000_000, Ordering::Relaxed);
         }

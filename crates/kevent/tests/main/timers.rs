@@ -2,7 +2,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use syslet_kevent::{Clock, Kind, Source};
 
-use crate::util::{one, queue, within_short};
+use crate::util::{LONG, one, queue, within_short};
 
 const STEP: Duration = Duration::from_millis(20);
 
@@ -39,6 +39,21 @@ fn a_periodic_timer_counts_the_periods_that_nobody_fetched() {
     }
     queue.remove(Source::every(1, STEP).key()).unwrap();
     assert_eq!(within_short(&queue), []);
+}
+
+#[test]
+fn a_count_that_is_full_stays_so() {
+    let queue = queue();
+    // More often than can be counted since the clock began, and again until the other fires.
+    queue.add(Source::timer(1, Clock::Monotonic, 1, 1)).unwrap();
+    queue.add(Source::after(2, Duration::from_millis(5))).unwrap();
+    let limit = Instant::now() + LONG;
+    while queue.len() < 2 {
+        assert!(Instant::now() < limit);
+        std::thread::yield_now();
+    }
+    let event = one(&queue);
+    assert_eq!((event.id, event.count()), (1, u32::MAX));
 }
 
 #[test]
