@@ -84,7 +84,9 @@ impl AttachGuard {
         match self.guest() {
             None => _ = call::set_name(&bytes),
             Some(guest) => {
-                std::fs::write(format!("/proc/self/task/{}/comm", guest.home.tid()), bytes_of_it)?;
+                // With the zero: else nothing would be written of an empty one.
+                let path = format!("/proc/self/task/{}/comm", guest.home.tid());
+                std::fs::write(path, &bytes[..=bytes_of_it.len()])?;
                 guest.change_manners(|manners| manners.name = bytes);
             }
         }

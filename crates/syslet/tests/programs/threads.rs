@@ -298,6 +298,9 @@ fn named() {
     guard.set_name(c"a name of guests").expect_err("sixteen bytes");
     guard.set_name(c"one of fifteen!").expect("fifteen bytes");
     assert_eq!(name(home), "one of fifteen!");
+    guard.set_name(c"").expect("no bytes");
+    assert_eq!(name(home), "");
+    guard.set_name(c"one of fifteen!").expect("fifteen bytes");
     hand_off();
     let child = sys::fork(move || i32::from(name(sys::gettid()) != "one of fifteen!"));
     assert_eq!(child.end(), 0, "the child's name");
