@@ -11,6 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
+use syslet::source::Made;
 use syslet::{Call, Completion, CompletionQueue, Queued};
 
 use crate::Queue;
@@ -80,8 +81,8 @@ impl Wake for Pump {
         let Some(completions) = core.completions.get() else { return };
         let waker = Waker::from(self);
         let mut context = Context::from_waker(&waker);
-        while let Poll::Ready(completion) = completions.queue.poll_pop(&mut context) {
-            core.completed(completions, completion);
+        while let Poll::Ready((completion, made)) = completions.queue.poll_pop_made(&mut context) {
+            core.completed(completions, completion, made);
         }
     }
 }
@@ -98,16 +99,16 @@ impl Core {
         Ok(self.completions.get().expect("it was set by one or the other"))
     }
 
-    fn completed(&self, completions: &Completions, completion: Completion) {
+    fn completed(&self, completions: &Completions, completion: Completion, made: Made) {
         match completions.strike(completion.user_data) {
             Some(Purpose::Own(id, user_data)) => {
-                self.post(std::iter::once(event_of(id, user_data, completion.res)), false);
+                self.post_made(event_of(id, user_data, completion.res), made);
             }
             Some(Purpose::Child(node, info)) => {
                 crate::child::ended(&node, &info, completion.res, On::Program);
             }
             Some(Purpose::Chain(sent)) => self.chain_is_over(sent),
-            None => {}
+            None => made.close(), // the queue is dropped
         }
     }
 }
@@ -121,7 +122,8 @@ pub(crate) fn event_of(id: u64, user_data: u64, answer: isize) -> Event {
 
 impl Queue {
     /// Submits a system call whose answer comes as an event with this id and number, always, whether it slept or not.
-    /// Cancel it by [`cancel`](Self::cancel).
+    /// Cancel it by [`cancel`](Self::cancel). Descriptors that it has made (`openat`, `accept4` ...) are closed if the
+    /// queue is closed or dropped before the event was handed out, or was put into a ring.
     ///
     /// # Errors
     ///
@@ -141,7 +143,13 @@ impl Queue {
         let number = completions.note(Purpose::Own(id, user_data));
         // SAFETY: the duty of this function.
         match unsafe { completions.queue.submit(number, call) } {
-            Ok(Queued::Done(ret)) => self.done(completions, number, ret.raw()),
+            Ok(Queued::Done(ret)) => {
+                // SAFETY: the duty of this function: the program does not know yet that it has ended.
+                let made = unsafe { Made::by(&call, ret.raw()) };
+                if let Some(Purpose::Own(id, user_data)) = completions.strike(number) {
+                    self.core.post_made(event_of(id, user_data, ret.raw()), made);
+                }
+            }
             Ok(_) => {}
             Err(refused) => {
                 completions.strike(number);
@@ -169,8 +177,10 @@ impl Queue {
         self.living()?;
         let completions = self.core.completions()?;
         let number = completions.note(Purpose::Own(id, user_data));
-        if let Queued::Done(ret) = completions.queue.threadlet(number, f) {
-            self.done(completions, number, ret.raw());
+        if let Queued::Done(ret) = completions.queue.threadlet(number, f)
+            && let Some(Purpose::Own(id, user_data)) = completions.strike(number)
+        {
+            self.core.post(std::iter::once(event_of(id, user_data, ret.raw())), false);
         }
         Ok(())
     }
@@ -197,11 +207,5 @@ impl Queue {
         let cancelled: usize =
             numbers.into_iter().map(|number| completions.queue.cancel_all(number)).sum();
         cancelled + self.cancel_chains(chains)
-    }
-
-    fn done(&self, completions: &Completions, number: u64, answer: isize) {
-        if let Some(Purpose::Own(id, user_data)) = completions.strike(number) {
-            self.core.post(std::iter::once(event_of(id, user_data, answer)), false);
-        }
     }
 }

@@ -8,12 +8,13 @@
 //! back, for whatever reason, strikes a call off, and if it leaves something behind calls another: so no call is lost
 //! with a thread that left for a signal or its time.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use syslet::source::{self, EventFd, Nudged, Taken, Told};
+use syslet::source::{self, EventFd, Made, Nudged, Taken, Told};
 use syslet_sys::futex;
 use syslet_sys::uapi::Timespec;
 
@@ -98,12 +99,12 @@ impl Core {
 
     /// Ends all sources, and whoever waits.
     pub(crate) fn close(&self) {
-        let mut tasks = Taken::default();
+        let (mut tasks, mut ready) = (Taken::default(), VecDeque::new());
         self.with(|state| {
             self.closed.store(true, Ordering::Relaxed);
             let keys: Vec<_> = state.sources.keys().copied().collect();
             keys.into_iter().for_each(|key| drop(state.remove(key)));
-            state.ready.clear();
+            ready = std::mem::take(&mut state.ready);
             state.levels.clear();
             state.live = 0;
             state.ring = None;
@@ -113,6 +114,11 @@ impl Core {
         futex::wake(&self.bell, i32::MAX as u32);
         tasks.wake();
         self.detach_eventfd();
+        for item in ready {
+            if let Item::Made(made) = item {
+                made.1.close();
+            }
+        }
     }
 
     /// Has the eventfd told from now on.
@@ -272,6 +278,25 @@ impl Core {
             }
             state.live > before
         });
+    }
+
+    /// Puts the answer of a call in, which has made descriptors.
+    pub(crate) fn post_made(&self, event: Event, made: Made) {
+        if made.is_nothing() {
+            return self.post(std::iter::once(event), false);
+        }
+        let (item, mut is_closed) = (Item::Made(Box::new((event, made))), false);
+        self.put(On::Program, |state| {
+            is_closed = self.closed.load(Ordering::Relaxed);
+            if !is_closed {
+                state.ready.push_back(item);
+                state.live += 1;
+            }
+            !is_closed
+        });
+        if is_closed {
+            made.close();
+        }
     }
 
     /// Looks again at level-triggered sources whose events were handed out.

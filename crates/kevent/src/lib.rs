@@ -24,7 +24,7 @@ mod tests;
 
 pub use self::batch::Batch;
 pub use self::event::{Event, Flags, Happened, Key, Kind};
-pub use self::queue::{Changed, Queue};
+pub use self::queue::{Changed, MOST_PLACES, Queue};
 pub use self::ring::{RING_HEADER, RingHeader};
 pub use self::source::{Clock, Source};
 pub use self::stream::{Events, Next};

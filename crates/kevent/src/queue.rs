@@ -20,8 +20,8 @@ use crate::state::State;
 
 /// So many events are taken out on the stack.
 const FEW: usize = 64;
-/// Largest ring.
-const MOST_PLACES: u32 = 1 << 24;
+/// Places of the largest ring.
+pub const MOST_PLACES: u32 = 1 << 24;
 
 pub(crate) fn error(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)

@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use syslet::source::{Ended, Tasks};
+use syslet::source::{Ended, Made, Tasks};
 
 use crate::event::{Event, Flags, Key};
 use crate::level::{self, Found};
@@ -17,6 +17,8 @@ use crate::ring::Ring;
 pub(crate) enum Item {
     Node(Arc<Node>),
     Event(Event),
+    /// The answer of a call, and the descriptors that it has made: closed if nobody fetches it.
+    Made(Box<(Event, Made)>),
 }
 
 /// Multiplies and folds: keys are small numbers that nobody chooses to harm.
@@ -132,7 +134,7 @@ impl State {
         if self.ready.len() > 2 * self.live + 64 {
             self.ready.retain(|item| match item {
                 Item::Node(node) => !node.is_gone(),
-                Item::Event(_) => true,
+                Item::Event(_) | Item::Made(_) => true,
             });
         }
         let wanted = self.sources.len() + self.ready.len();
@@ -227,6 +229,10 @@ impl State {
                     self.live -= 1;
                     return Some(event);
                 }
+                Item::Made(made) => {
+                    self.live -= 1;
+                    return Some(made.0);
+                }
                 Item::Node(node) => {
                     if let Some(event) = self.hand_out(&node) {
                         return Some(event);
@@ -266,7 +272,7 @@ impl State {
                     continue;
                 }
                 Some(Item::Node(node)) => node.is(Flags::LAST_CHECK),
-                Some(Item::Event(_)) => false,
+                Some(Item::Event(_) | Item::Made(_)) => false,
             };
             if ring.is_full() || (looked_at && !here) {
                 return;

@@ -1,14 +1,17 @@
 #![allow(unsafe_code, reason = "system calls with memory of its own")]
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use syslet::Call;
 use syslet_kevent::{Flags, Happened, Kind, Source};
 
 use crate::util::child::status;
-use crate::util::{errno, one, queue, within_short};
+use crate::util::{LONG, errno, one, queue, within_short};
 
 #[test]
 fn the_end_of_a_child_is_told_with_its_status_and_the_child_is_left() {
@@ -143,4 +146,51 @@ fn a_forked_child_has_no_queue_and_can_make_its_own() {
     assert_eq!(status(pid), 0);
     std::io::Write::write_all(&mut &writes, b"x").unwrap();
     assert_eq!(one(&queue).happened(), Happened::RECV, "the parent's goes on");
+}
+
+/// A call that makes a descriptor, and whose answer nobody fetches.
+fn duplicates(queue: &syslet_kevent::Queue, file: &impl AsRawFd) {
+    let call = Call::new(libc::SYS_dup as usize, [file.as_raw_fd() as usize]);
+    // SAFETY: no memory.
+    unsafe { queue.submit(1, 0, call) }.unwrap();
+}
+
+#[test]
+fn descriptors_that_nobody_has_fetched_are_closed_with_the_queue() {
+    // Made at once, and while the queue was waited for; one of them was fetched.
+    let (queue, (mut from, to)) = (queue(), std::io::pipe().unwrap());
+    (0..3).for_each(|_| duplicates(&queue, &to));
+    let fetched = one(&queue).result();
+    // SAFETY: it is ours.
+    let fetched = unsafe { OwnedFd::from_raw_fd(fetched as i32) };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let accept = [listener.as_raw_fd() as usize, 0, 0, libc::SOCK_CLOEXEC as usize];
+    // SAFETY: no memory.
+    unsafe { queue.submit(2, 0, Call::new(libc::SYS_accept4 as usize, accept)) }.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(LONG)).unwrap();
+    let limit = Instant::now() + LONG;
+    while queue.len() < 3 {
+        assert!(Instant::now() < limit);
+        std::thread::yield_now();
+    }
+    // And two that are told in memory.
+    let pair: &'static mut [i32; 2] = Box::leak(Box::default());
+    let call = Call::new(libc::SYS_pipe2 as usize, [pair.as_mut_ptr() as usize, 0]);
+    // SAFETY: the memory is leaked.
+    unsafe { queue.submit(3, 0, call) }.unwrap();
+    while queue.len() < 4 {
+        assert!(Instant::now() < limit);
+        std::thread::yield_now();
+    }
+    let link = |number: i32| fs::read_link(format!("/proc/self/fd/{number}")).ok();
+    let before = pair.map(link);
+    assert!(before.iter().all(Option::is_some));
+    drop((queue, to));
+    assert_eq!(client.read(&mut [0]).expect("it is closed"), 0);
+    assert!(pair.map(link).iter().zip(before).all(|(after, before)| *after != before));
+    let mut written = File::from(fetched);
+    written.write_all(b"!").unwrap();
+    drop(written);
+    assert_eq!(from.read_to_end(&mut Vec::new()).expect("nobody can write"), 1);
 }

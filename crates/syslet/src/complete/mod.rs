@@ -18,7 +18,7 @@ mod tasks;
 #[cfg(not(loom))]
 pub use eventfd::EventFd;
 #[cfg(not(loom))]
-pub use queue::{Completion, CompletionQueue, Next, QueueStats};
+pub use queue::{Completion, CompletionQueue, Made, Next, QueueStats};
 pub use registry::OpId;
 #[cfg(not(loom))]
 pub use send::Queued;

@@ -11,11 +11,12 @@ use std::time::Instant;
 use super::eventfd::EventFd;
 use super::registry::Registry;
 use super::ring::{Left, Record};
-use super::shared::Shared;
+use super::shared::{Shared, close_left};
 use super::tasks::Place;
-use crate::Ret;
+use crate::call::outcome_of;
 use crate::crew::generation;
 use crate::sync::{Ordering, lock};
+use crate::{Call, Ret};
 
 /// Largest capacity: 2^22 entries of 32 bytes are 128 MiB. What exceeds it overflows.
 const MAX_CAPACITY: usize = 1 << 22;
@@ -50,6 +51,23 @@ impl From<Record> for Completion {
     #[inline]
     fn from(record: Record) -> Self {
         Self { user_data: record.user_data, res: record.res as isize }
+    }
+}
+
+/// Descriptors that a call has made, to be closed if nobody hears of them. For surfaces that hand answers on.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Made(pub(super) Left, pub(super) isize);
+
+impl Made {
+    /// True if it has made none.
+    pub fn is_nothing(&self) -> bool {
+        self.0 == Left::Nothing
+    }
+
+    /// Closes them.
+    pub fn close(self) {
+        close_left(&Record { user_data: 0, res: self.1 as i64, left: self.0 });
     }
 }
 
@@ -258,6 +276,19 @@ impl CompletionQueue {
             return Poll::Pending;
         }
         self.shared.poll_take(context, place).map(Completion::from)
+    }
+
+    /// As [`poll_pop`](Self::poll_pop), with what the call has made.
+    #[doc(hidden)]
+    pub fn poll_pop_made(&self, context: &mut Context<'_>) -> Poll<(Completion, Made)> {
+        if self.is_dead() {
+            return Poll::Pending;
+        }
+        let made = |record: Record| {
+            let made = Made(record.left, record.res as isize);
+            (Completion::from(record), made)
+        };
+        self.shared.poll_take(context, None).map(made)
     }
 
     /// The next completion, as a future for any executor. Dropping it loses nothing.

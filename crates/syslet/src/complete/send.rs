@@ -12,7 +12,7 @@ use std::thread;
 
 use syslet_catalog::{Kind, Waits};
 
-use super::queue::{Completion, CompletionQueue};
+use super::queue::{Completion, CompletionQueue, Made};
 use super::registry::{Found, Marks, OpId, Operation};
 use super::shared::record_of;
 use super::slot::{Outcome, Slot, drop_caught};
@@ -28,6 +28,19 @@ pub enum Queued {
     Done(Ret),
     /// The answer will be in the queue, or is there.
     Queued(OpId),
+}
+
+impl Made {
+    /// What `call` has made, which answered `answer`.
+    ///
+    /// # Safety
+    ///
+    /// What the call's arguments point to is still valid.
+    pub unsafe fn by(call: &Call, answer: isize) -> Self {
+        // SAFETY: the duty of this function.
+        let outcome = unsafe { outcome_of(call, answer) };
+        Self(record_of(0, outcome).left, answer)
+    }
 }
 
 impl CompletionQueue {

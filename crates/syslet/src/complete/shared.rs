@@ -271,7 +271,7 @@ impl Drop for Shared {
     }
 }
 
-fn close_left(record: &Record) {
+pub(super) fn close_left(record: &Record) {
     match record.left {
         Left::Nothing => {}
         Left::Descriptor => close(record.res as i32),

@@ -27,7 +27,7 @@ use super::keeper::Delivery;
 use super::mail;
 use super::op::{NOWHERE as NO_PLACE, hold_off_handlers};
 pub use super::timers::Clock;
-pub use crate::complete::{EventFd, Place, Taken, Tasks};
+pub use crate::complete::{EventFd, Made, Place, Taken, Tasks};
 
 /// The place of a source that is in no heap.
 pub const NOWHERE: u32 = NO_PLACE;
