@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use syslet_kevent::{Event, Queue};
+use syslet_kevent::{Event, MOST_PLACES, Queue};
 use syslet_sys::memory::PAGE;
 
 use crate::known::{self, Known};
@@ -111,7 +111,8 @@ pub(crate) unsafe extern "C" fn kevent_init(
 ///
 /// The header's duties.
 unsafe fn init(ring: *mut c_void, size: c_uint, flags: c_uint) -> Answer {
-    if flags != 0 || ring.is_null() != (size == 0) || size == 1 {
+    // The size first: whether so much is mapped does not matter then.
+    if flags != 0 || ring.is_null() != (size == 0) || size == 1 || size > MOST_PLACES {
         return Err(-libc::EINVAL);
     }
     let made = match NonNull::new(ring) {

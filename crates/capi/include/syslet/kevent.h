@@ -148,13 +148,14 @@ struct kevent_ring {
 /*
  * Makes a queue, and answers its handle. With a ring of `ring_size` places, of which one stays free, events land
  * there, and what finds no room waits; it is the library's until kevent_close. `flags` is 0. -EINVAL: a ring without
- * a size or a size without a ring, a size of 1, flags; -EFAULT: the ring cannot be written to; -EMFILE: there are
- * 65,536. Handlers: no.
+ * a size or a size without a ring, a size of 1 or above 2^24, flags; -EFAULT: the ring cannot be written to; -EMFILE:
+ * there are 65,536. Handlers: no.
  */
 int kevent_init(struct kevent_ring *ring, unsigned int ring_size, unsigned int flags);
 
 /*
- * Ends a queue, its sources, and the waits of others for it, which answer -EBADF: 0. Handlers: no.
+ * Ends a queue, its sources, and the waits of others for it, which answer -EBADF: 0. Descriptors that calls of
+ * kevent_submit have made, and whose answers were neither fetched nor are in the ring, are closed. Handlers: no.
  */
 int kevent_close(int ctl_fd);
 

@@ -23,6 +23,8 @@ static void beginning_and_ending(void)
     EQUAL(kevent_init(NULL, 4, 0), -EINVAL);
     EQUAL(kevent_init(ring, 1, 0), -EINVAL);
     EQUAL(kevent_init(ring, 4, 1), -EINVAL);
+    EQUAL(kevent_init(ring, (1 << 24) + 1, 0), -EINVAL);
+    EQUAL(kevent_init((struct kevent_ring *)8, (1 << 24) + 1, 0), -EINVAL);
     EQUAL(kevent_init((struct kevent_ring *)8, 4, 0), -EFAULT);
     other = kevent_init(ring, 4, 0);
     CHECK(other > 1 << 20);                /* above all descriptors */

@@ -13,10 +13,9 @@ use super::registry::Registry;
 use super::ring::{Left, Record};
 use super::shared::{Shared, close_left};
 use super::tasks::Place;
-use crate::call::outcome_of;
+use crate::Ret;
 use crate::crew::generation;
 use crate::sync::{Ordering, lock};
-use crate::{Call, Ret};
 
 /// Largest capacity: 2^22 entries of 32 bytes are 128 MiB. What exceeds it overflows.
 const MAX_CAPACITY: usize = 1 << 22;

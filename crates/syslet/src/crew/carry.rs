@@ -232,6 +232,10 @@ fn drain_signals(pid: i32) {
 /// would be lost: no thread but the main one may queue a signal with the information of the kernel or another sender.
 /// So a mark is queued behind the thread's own. Below the real-time signals only one can be pending: if it is there,
 /// the mark is not queued, and the end of what is the thread's own is known without it.
+///
+/// If the queue is full (RLIMIT_SIGPENDING) such a mark comes without its information, as a signal of the thread's own
+/// would that was sent then: the two cannot be told apart, and it is sent to the process, because a signal must not be
+/// lost. Where the one that it was a mark for is still pending for the process, that does nothing.
 fn drain_signal(pid: i32, signal: i32) {
     let mark = Siginfo::queued(signal, MARK_CODE, pid, 0, 0);
     // One of job control, sent, would take back others: it is taken without a mark, whoever's it is.
