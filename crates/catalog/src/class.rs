@@ -13,9 +13,14 @@ const WRITES: u16 = 1 << 5;
 const DISK: u16 = 1 << 6;
 const STORES: u16 = 1 << 7;
 const ON_DESCRIPTOR: u16 = 1 << 8;
+const ONCE: u16 = 1 << 9;
+const ON_STORAGE: u16 = 1 << 10;
 
 /// `write`, `pwrite64`, `writev`, `pwritev`, `pwritev2`.
 const WRITERS: [u32; 5] = [1, 18, 20, 296, 328];
+
+/// `close`: broken off, it has given its number up all the same, and that may name another file by now.
+const MADE_ONCE: [u32; 1] = [3];
 
 /// `poll`, `ppoll`, `select` and `pselect6` name their descriptors in memory, and `connect` waits for
 /// readiness only in a way, so that the table cannot say more than [`Waits::Other`].
@@ -78,6 +83,20 @@ impl Class {
         self.0 & WRITES != 0
     }
 
+    /// Whether the call is not to be made again when the kernel has broken it off with `EINTR`: it has done what it
+    /// does.
+    #[inline(always)]
+    pub const fn made_once(self) -> bool {
+        self.0 & ONCE != 0
+    }
+
+    /// Whether the call is put to a file system whatever its arguments: it [sleeps for one](Self::waits_for_disk), or
+    /// opens what a path names.
+    #[inline(always)]
+    pub const fn asks_storage(self) -> bool {
+        self.0 & ON_STORAGE != 0
+    }
+
     /// Whether the call sleeps for what ends by itself: [`Waits::Disk`].
     #[inline(always)]
     pub const fn waits_for_disk(self) -> bool {
@@ -115,6 +134,17 @@ const fn contains(numbers: &[u32], nr: u32) -> bool {
     false
 }
 
+const fn has_path(args: &[Arg]) -> bool {
+    let mut i = 0;
+    while i < args.len() {
+        if matches!(args[i].kind, Kind::Path) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
 const fn bits(entry: &Entry) -> u16 {
     let mut bits = KNOWN;
     if matches!(entry.runs, Runs::Anywhere) {
@@ -134,8 +164,14 @@ const fn bits(entry: &Entry) -> u16 {
     if contains(&WRITERS, entry.nr) {
         bits |= WRITES;
     }
+    if contains(&MADE_ONCE, entry.nr) {
+        bits |= ONCE;
+    }
     if matches!(entry.waits, Waits::Disk) {
-        bits |= DISK;
+        bits |= DISK | ON_STORAGE;
+    }
+    if has_path(entry.args) {
+        bits |= ON_STORAGE;
     }
     if matches!(entry.makes, Makes::FdPair { .. }) {
         bits |= STORES;

@@ -2,6 +2,7 @@
 
 use syslet_catalog::{
     Cancel, Dir, ENTRIES, Entry, Events, Kind, Length, Makes, Runs, Timeout, Twin, Waits, by_name,
+    class,
 };
 
 fn entry(name: &str) -> &'static Entry {
@@ -50,6 +51,22 @@ fn anything_that_reaches_a_file_system_may_wait() {
     }
     for name in ["mmap", "munmap", "madvise", "msync", "rename", "unlink", "getxattr", "lseek"] {
         assert_eq!(entry(name).waits, Waits::Disk, "{name}");
+    }
+}
+
+#[test]
+fn what_is_broken_off_may_be_made_again_but_for_close() {
+    let once: Vec<_> = ENTRIES.iter().filter(|entry| class(entry.nr).made_once()).collect();
+    assert_eq!(once, [entry("close")]);
+}
+
+#[test]
+fn file_systems_are_asked_by_path_and_for_what_sleeps_for_them() {
+    for name in ["openat", "creat", "mkdir", "pread64", "fsync", "close", "statfs"] {
+        assert!(class(entry(name).nr).asks_storage(), "{name}");
+    }
+    for name in ["read", "write", "accept4", "nanosleep", "futex", "wait4", "getppid"] {
+        assert!(!class(entry(name).nr).asks_storage(), "{name}");
     }
 }
 

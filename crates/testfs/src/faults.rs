@@ -45,6 +45,8 @@ impl Answer {
 pub enum Fault {
     /// The disk has failed: EIO.
     Failed,
+    /// The server says that it was interrupted: EINTR.
+    Interrupted,
     /// The file has become shorter: a read gets so many bytes less, down to none, which is the end of the
     /// file. An opening gets the file.
     Shorter(usize),

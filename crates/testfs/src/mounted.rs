@@ -92,6 +92,12 @@ impl TestFs {
         self.counters.forgotten.store(true, Ordering::Relaxed);
     }
 
+    /// Files that are closed are flushed first, from now on: that takes so long, and the server says that it was
+    /// interrupted. Before anything is closed: the kernel remembers that there is nothing to be flushed.
+    pub fn break_flushes_off(&self, after: Duration) {
+        self.counters.flush_nanos.store(after.as_nanos().max(1) as u64, Ordering::Relaxed);
+    }
+
     /// How many answers are held.
     pub fn held(&self) -> usize {
         self.gate.kept()
@@ -131,6 +137,8 @@ pub struct Counts {
     pub failed: u64,
     /// Reads that were too short.
     pub shorter: u64,
+    /// Flushes that were asked for.
+    pub flushes: u64,
     /// Files that are open now. The kernel tells of a closing a little later.
     pub open: u64,
 }
@@ -145,6 +153,9 @@ pub(crate) struct Counters {
     shorter: AtomicU64,
     pub(crate) attributes: AtomicU64,
     pub(crate) open: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    /// How long a flush takes, which is broken off then; 0: there are none.
+    pub(crate) flush_nanos: AtomicU64,
     /// Nothing is to be remembered.
     pub(crate) forgotten: AtomicBool,
 }
@@ -160,7 +171,7 @@ impl Counters {
             add(&self.delayed);
         }
         match fault {
-            Some(Fault::Failed) => drop(add(&self.failed)),
+            Some(Fault::Failed | Fault::Interrupted) => drop(add(&self.failed)),
             Some(Fault::Shorter(_)) => drop(add(&self.shorter)),
             None => {}
         }
@@ -175,6 +186,7 @@ impl Counters {
             delayed: get(&self.delayed),
             failed: get(&self.failed),
             shorter: get(&self.shorter),
+            flushes: get(&self.flushes),
             open: get(&self.open),
         }
     }

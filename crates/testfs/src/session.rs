@@ -114,6 +114,7 @@ impl Filesystem for Served {
         let counters = Arc::clone(&self.counters);
         self.answer(&Request::Open { file }, move |fault| match fault {
             Some(Fault::Failed) => reply.error(Errno::EIO),
+            Some(Fault::Interrupted) => reply.error(Errno::EINTR),
             _ => {
                 counters.open.fetch_add(1, Ordering::Relaxed);
                 reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
@@ -143,7 +144,13 @@ impl Filesystem for Served {
         _: LockOwner,
         reply: fuser::ReplyEmpty,
     ) {
-        reply.error(Errno::ENOSYS); // never again: closing is not to wait for this process
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        match self.counters.flush_nanos.load(Ordering::Relaxed) {
+            0 => reply.error(Errno::ENOSYS), // never again: closing is not to wait for this process
+            nanos => {
+                self.delayed.after(Duration::from_nanos(nanos), move || reply.error(Errno::EINTR));
+            }
+        }
     }
 
     fn read(
@@ -164,6 +171,7 @@ impl Filesystem for Served {
         self.answer(&Request::Read { file, offset, length }, move |fault| {
             let length = match fault {
                 Some(Fault::Failed) => return reply.error(Errno::EIO),
+                Some(Fault::Interrupted) => return reply.error(Errno::EINTR),
                 Some(Fault::Shorter(less)) => length.saturating_sub(less),
                 None => length,
             };

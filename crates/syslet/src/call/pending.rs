@@ -142,7 +142,7 @@ impl Pending {
 
     /// Asks the call to end. There is no window: a call that has not entered the kernel yet will not
     /// enter it, and one that sleeps interruptibly wakes up. One that waits for a crew thread has its answer
-    /// at once.
+    /// at once. (A `close` that was broken off answers `-EINTR`: its descriptor is gone.)
     ///
     /// # Blocking
     ///

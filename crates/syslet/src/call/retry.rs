@@ -3,16 +3,25 @@
 //! `EINTR` is for a thread whose signal handler has run. Nothing ran on the caller's behalf on the
 //! thread of an away call, so it is made again, with the time that is left if its limit counts from
 //! the beginning.
+//!
+//! Two things are not repeated for ever. A call that has done its work by then, which is `close`: its number is free
+//! and may name another file. And what is put to a file system whose server answers `EINTR` each time: after
+//! [`MOST_REPEATS`] that is the answer.
 
 #![allow(unsafe_code, reason = "makes calls again, with what is left of their time limits")]
 
 use syslet_sys::uapi::{ECANCELED, EINTR, Timespec};
 use syslet_sys::{arch, call as kernel};
 
+use super::kinds::Kind;
 use super::number::Call;
 use super::progress::{Progress, Remainder};
 use super::timeout::{Limit, is_updated, limit, shorten};
 use crate::crew::Crew;
+
+/// How often a call that is put to a file system is made again. More often than signals break one off that sleeps for a
+/// disk, and at once if a server answers at once.
+pub(crate) const MOST_REPEATS: u32 = 64;
 
 /// When a relative time limit runs out, in nanoseconds of CLOCK_MONOTONIC.
 #[derive(Debug)]
@@ -77,7 +86,7 @@ impl Clockwork {
         Timespec::from_nanos(end.saturating_sub(kernel::monotonic_nanos()))
     }
 
-    /// Repeats `call` while it is interrupted and no cancel was asked for; gives the final answer.
+    /// Repeats `call` while it is interrupted and no cancel was asked for, and may be; gives the final answer.
     ///
     /// # Safety
     ///
@@ -85,15 +94,20 @@ impl Clockwork {
     pub(super) unsafe fn persist(&self, crew: &Crew, mut call: Call, first: isize) -> isize {
         let mut answer = first;
         let mut left = Timespec::default();
+        let mut repeats = 0;
         loop {
             if answer == arch::CANCELLED {
                 return -ECANCELED;
             }
-            if answer != -EINTR {
+            if answer != -EINTR || syslet_catalog::class(call.nr() as u32).made_once() {
                 return answer;
             }
             if crew.cancel.load(crate::sync::Ordering::Acquire) != 0 {
                 return -ECANCELED;
+            }
+            repeats += 1;
+            if repeats % MOST_REPEATS == 0 && asks_storage(&call) {
+                return answer;
             }
             if self.end.is_some() {
                 left = self.left();
@@ -104,4 +118,11 @@ impl Clockwork {
             std::hint::black_box(&left);
         }
     }
+}
+
+/// True if a file system is asked for what `call` does.
+#[cold]
+fn asks_storage(call: &Call) -> bool {
+    let class = syslet_catalog::class(call.nr() as u32);
+    class.asks_storage() || class.parks_on_descriptor() && Kind::is_storage_now(call.args()[0])
 }

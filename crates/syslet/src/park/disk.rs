@@ -18,7 +18,7 @@ use syslet_sys::{arch, futex};
 
 use super::bell::{ASLEEP, Bell};
 use super::op::Parked;
-use crate::call::{Call, is_at_end, ring_read};
+use crate::call::{Call, MOST_REPEATS, is_at_end, ring_read};
 use crate::complete::Holder;
 use crate::crew::{Engine, start_thread};
 use crate::stats::Count;
@@ -157,13 +157,14 @@ impl Engine {
         }
         let Call([nr, args @ ..]) = call.call();
         // SAFETY: the duties of `submit`: the call may be made until it ends.
-        let answer = loop {
-            // SAFETY: as above.
-            let answer = unsafe { arch::syscall(nr, args) };
+        let make = || unsafe { arch::syscall(nr, args) };
+        let mut answer = make();
+        for _ in 1..MOST_REPEATS {
             if answer != -EINTR {
-                break answer;
+                break;
             }
-        };
+            answer = make();
+        }
         call.finish(&self.park, answer);
     }
 }

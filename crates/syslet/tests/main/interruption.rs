@@ -1,14 +1,22 @@
 //! Away calls do not answer EINTR that nobody asked for.
 
+use std::fs::File;
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use syslet::Submitted;
+use syslet_testfs::{Answer, Fault, Request, TestFs};
+
 use crate::util::calls::{
-    count_signals, go, pending, poll_call, signal_thread, signals_seen, sleep_call, taking_call,
+    Landing, count_signals, go, memory_file, number_call, pending, plain, poll_call, pread_call,
+    read_call, replace_descriptor, signal_thread, signals_seen, sleep_call, taking_call,
     threads_named, word_call,
 };
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
-use crate::util::{attached, within};
+use crate::util::temp::Folder;
+use crate::util::{LIMIT, attached, late, skip, within};
 
 const TIME: Duration = Duration::from_millis(200);
 /// Between two rounds of signals: often enough to interrupt a call many times.
@@ -70,6 +78,84 @@ fn call_without_a_limit_waits_on() {
             assert!(!away.is_done(), "the call was broken off");
             pipe.put(1);
             assert_eq!(away.wait().raw(), 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+const EINTR: isize = -libc::EINTR as isize;
+
+/// How often the server answers `EINTR`: for ever, as far as a call can know. (It ends, because a process whose threads
+/// wait for a server of its own cannot be killed.)
+const BROKEN_OFF: u64 = 500;
+
+/// A file system with one file, whose server answers `EINTR` to reads.
+fn mount(folder: &Folder) -> Option<TestFs> {
+    let file = syslet_testfs::File { name: "file".to_owned(), size: 1 << 20 };
+    let left = AtomicU64::new(BROKEN_OFF);
+    let script = move |request: &Request| match request {
+        Request::Read { .. } if left.fetch_sub(1, Ordering::Relaxed) > 0 => {
+            // So long that it is seen to sleep.
+            Answer { delay: Duration::from_millis(3), fault: Some(Fault::Interrupted) }
+        }
+        _ => Answer::NOW,
+    };
+    TestFs::mount(folder.at(""), vec![file], script)
+        .inspect_err(|why| skip(&format!("FUSE cannot be used here: {why}")))
+        .ok()
+}
+
+#[test]
+fn a_close_that_was_broken_off_closes_nothing_else() {
+    let path = "interruption::a_close_that_was_broken_off_closes_nothing_else";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            for cancelled in [false, true] {
+                let folder = Folder::new();
+                let Some(mounted) = mount(&folder) else { return };
+                mounted.break_flushes_off(TIME);
+                let file = File::open(mounted.path().join("file")).expect("it is there");
+                let number = file.into_raw_fd();
+                let another = memory_file();
+                let away = pending(go(number_call(libc::SYS_close, [number as usize])));
+                assert!(within(LIMIT / 6, || mounted.counts().flushes == 1), "it is not closed");
+                // The number is free: the program has another file there.
+                replace_descriptor(number, another.as_raw_fd());
+                if cancelled {
+                    let _ = away.cancel();
+                }
+                let answer = away.wait_deadline(late()).expect("it ends").raw();
+                assert_eq!(answer, EINTR, "cancelled: {cancelled}");
+                let flags = plain(libc::SYS_fcntl as usize, [number as usize, 1, 0, 0, 0, 0]);
+                assert!(flags >= 0, "a file of the program's is closed, cancelled: {cancelled}");
+                assert_eq!(mounted.counts().flushes, 1);
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_server_that_always_says_eintr_is_not_asked_for_ever() {
+    let path = "interruption::a_server_that_always_says_eintr_is_not_asked_for_ever";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let folder = Folder::new();
+            let Some(mounted) = mount(&folder) else { return };
+            let file = File::open(mounted.path().join("file")).expect("it is there");
+            let read = [pread_call(file.as_raw_fd(), Landing::leak(), 0)];
+            for call in read.into_iter().chain([read_call(file.as_raw_fd(), Landing::leak())]) {
+                let before = mounted.counts().reads;
+                // One that ends before it is seen to sleep is not made again.
+                let away = loop {
+                    if let Submitted::Pending(away) = go(call) {
+                        break away;
+                    }
+                };
+                assert_eq!(away.wait_deadline(late()).expect("it ends").raw(), EINTR, "{call:?}");
+                let reads = mounted.counts().reads - before;
+                assert!(reads > 1, "it was not made again");
+            }
         });
     });
     ended.expect("this is the parent").expect_done();
