@@ -11,6 +11,7 @@ use super::kinds::{Kind, look};
 use super::number::Call;
 use super::progress::Progress;
 use super::route::{interest, order};
+use super::transfer::{Transfer, bytes};
 use super::twin::{Answer, read_transfer};
 use crate::park::{Order, Way};
 
@@ -48,7 +49,7 @@ pub(super) unsafe fn decide(call: &Call, way: Way, answer: isize) -> Decision {
             Decision::Run
         }
         // SAFETY: the duty of this function.
-        Answer::Final => unsafe { finished(call, answer) },
+        Answer::Final => unsafe { finished(call, way, answer) },
     }
 }
 
@@ -68,22 +69,41 @@ fn cannot_be_tried(descriptor: usize, way: Way) {
 /// # Safety
 ///
 /// The call may be made.
-unsafe fn finished(call: &Call, answer: isize) -> Decision {
+unsafe fn finished(call: &Call, way: Way, answer: isize) -> Decision {
     match Progress::of(call, answer) {
         Progress::Over => {}
         progress => return unfinished(call, progress, answer),
     }
-    let args = call.args();
-    let short = call.nr() == nr::READ && answer > 0 && (answer as usize) < args[2];
-    let stream = Kind::guess(args[0]) == Kind::Stream;
-    if short && stream && descriptor::is_seekable(args[0] as i32) {
-        // The number names a file by now, of which only a part was in memory.
-        Kind::Storage.remember(args[0]);
-        let part = answer as usize;
-        let rest = Call::new(nr::READ, [args[0], args[1] + part, args[2] - part]);
-        return Decision::Rest(order(rest, Way::Thread, 0, part));
+    // What has answered as a socket is one.
+    if way != Way::Nowait || answer <= 0 {
+        return Decision::Over(answer);
     }
-    Decision::Over(answer)
+    match Transfer::of(call) {
+        // SAFETY: it has just read its vectors.
+        Some(transfer) if transfer.reads && (answer as usize) < unsafe { bytes(call) } => {
+            short(call, transfer, answer)
+        }
+        _ => Decision::Over(answer),
+    }
+}
+
+/// A read has found less than it asked for. The number may name a file by now, of which only a part was in memory.
+fn short(call: &Call, transfer: Transfer, answer: isize) -> Decision {
+    let args = call.args();
+    // The first costs less, and says no of most that are none; but eventfds and their kin say yes.
+    if !descriptor::is_seekable(args[0] as i32) || !Kind::is_storage_now(args[0]) {
+        return Decision::Over(answer);
+    }
+    if transfer.has_position() {
+        return Decision::Run; // done again as a whole
+    }
+    let part = answer as usize;
+    let rest = if transfer.has_vectors {
+        *call
+    } else {
+        Call::new(nr::READ, [args[0], args[1] + part, args[2] - part])
+    };
+    Decision::Rest(order(rest, Way::Thread, 0, part))
 }
 
 /// A write has written a part: the rest waits, if the descriptor is one that waits at all.

@@ -5,16 +5,20 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::time::Instant;
 
 use syslet::{Call, Pending, Submitted, stats};
 
 use crate::util::calls::{
-    Block, Landing, go, hand_over, number_call, pending, read_call, sleep_call,
+    Block, Counter, Landing, Words, go, hand_over, leave_cache, number_call, pending, read_call,
+    replace_descriptor, set_nonblocking, sleep_call,
 };
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
-use crate::util::{LIMIT, attached, bounded, late, within};
+use crate::util::temp::Folder;
+use crate::util::{LIMIT, attached, bounded, within};
 
 /// A number that the library knows as a file's, and that names the file of `other` by now. It is never closed.
 fn was_a_files(other: RawFd) -> RawFd {
@@ -27,11 +31,24 @@ fn was_a_files(other: RawFd) -> RawFd {
     number
 }
 
+/// A number that the library knows as a pipe's, and that names the file of `other` by now. It is never closed.
+fn was_a_pipes(other: RawFd) -> RawFd {
+    let pipe = Pipe::new();
+    let number = pipe.read_end();
+    pipe.put(1);
+    assert_eq!(go(read_call(number, Landing::leak())).wait().raw(), 1);
+    replace_descriptor(number, other);
+    std::mem::forget(pipe);
+    number
+}
+
 /// The answer, which comes.
 fn answer(submitted: Submitted) -> isize {
     match submitted {
         Submitted::Done(ret) => ret.raw(),
-        Submitted::Pending(pending) => pending.wait_deadline(late()).expect("it ends").raw(),
+        Submitted::Pending(pending) => {
+            pending.wait_deadline(Instant::now() + LIMIT / 6).expect("it ends").raw()
+        }
     }
 }
 
@@ -64,6 +81,63 @@ fn a_read_that_is_short_because_there_is_no_more_is_over() {
                     let number = was_a_files(other);
                     assert_eq!(answer(go(reads(number)[which])), 10, "read {which} of {other}");
                 }
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_read_that_is_short_because_the_rest_is_not_in_memory_goes_on() {
+    const LENGTH: usize = 64 * 4096;
+    let path = "numbers::a_read_that_is_short_because_the_rest_is_not_in_memory_goes_on";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let folder = Folder::new();
+            let memory = Words::leak((0..LENGTH / 8).map(|_| 0)).address();
+            let vector = Words::leak([memory as u64, LENGTH as u64]).address();
+            for which in 0..4 {
+                // A new one each time: of one that was read what is left in memory is not so sure.
+                let name = folder.at(&format!("file-{which}"));
+                std::fs::write(&name, vec![7; LENGTH]).expect("there is room");
+                let file = File::open(&name).expect("it is there");
+                file.sync_all().expect("it can be written out");
+                leave_cache(&file);
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, 0).expect("the first page is read");
+                let number = was_a_pipes(file.as_raw_fd()) as usize;
+                let read = match which {
+                    0 => number_call(libc::SYS_read, [number, memory, LENGTH]),
+                    1 => number_call(libc::SYS_readv, [number, vector, 1]),
+                    2 => number_call(libc::SYS_preadv2, [number, vector, 1, usize::MAX, 0, 0]),
+                    _ => number_call(libc::SYS_preadv2, [number, vector, 1, 0, 0, 0]),
+                };
+                assert_eq!(answer(go(read)), LENGTH as isize, "{read:?}");
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn what_tells_of_one_event_at_a_time_is_no_file() {
+    let path = "numbers::what_tells_of_one_event_at_a_time_is_no_file";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            for which in 0..2 {
+                let counter = Counter::new();
+                set_nonblocking(counter.fd(), false);
+                let file = File::from(counter.into_inner());
+                let event = || (&file).write_all(&1u64.to_ne_bytes()).expect("it can be counted");
+                // The second time the number is remembered.
+                for round in 0..2 {
+                    event();
+                    let read = go(reads(file.as_raw_fd())[which]);
+                    assert_eq!(answer(read), 8, "read {which} in round {round}");
+                }
+                let waits = go(reads(file.as_raw_fd())[which]);
+                event();
+                assert_eq!(answer(waits), 8, "read {which} that has waited");
             }
         });
     });
