@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
+use std::sync::Arc;
+
 use syslet_catalog::{Entry, Events, Makes, Twin, Waits};
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{
@@ -22,7 +24,8 @@ use super::transfer::is_read_at;
 use super::twin::Attempt;
 use super::wait::{connect, poll, sleep, wait_for_child, wait_for_events};
 use crate::SubmitError;
-use crate::crew::{Busy, Engine, Guest, Settings, engine_of_guest, start};
+use crate::complete::Slot;
+use crate::crew::{Busy, Engine, Guest, Settings, engine_of_guest, generation, start};
 use crate::park::{Clock, NEVER, Order, Way};
 
 /// What became of a call that might be parked. `None`: it is made as any other.
@@ -140,8 +143,11 @@ impl Asker {
     pub(super) fn park(&self, order: Order) -> Routed {
         let call = order.call;
         let _busy = self.hold_off_handlers();
-        Some(match self.engine()?.park(order, self.or_busy) {
+        let engine = self.engine()?;
+        Some(match engine.park(order, self.or_busy) {
             Ok(parked) => Ok(Submitted::Pending(Pending::new(parked))),
+            // Handed back it would be made twice.
+            Err(order) if order.has_begun() => Ok(park_begun(engine, order)),
             Err(_) => Err(SubmitError::Busy(call)),
         })
     }
@@ -177,6 +183,14 @@ impl Asker {
         let pending = self.engine()?.send_away(order);
         Some(Ok(Submitted::Pending(Pending::new(pending))))
     }
+}
+
+/// Parks a call of which a part is done, although there is no room for it.
+#[cold]
+fn park_begun(engine: &'static Engine, order: Order) -> Submitted {
+    let slot = Arc::new(Slot::new(0, generation()));
+    engine.park_away(order, Arc::clone(&slot));
+    Submitted::Pending(Pending::new(slot))
 }
 
 pub(super) fn done(answer: isize) -> Routed {

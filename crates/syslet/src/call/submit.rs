@@ -94,7 +94,8 @@ pub unsafe fn submit(call: Call) -> Result<Submitted, SubmitError<Call>> {
     unsafe { submit_how(call, false) }
 }
 
-/// As [`submit`], but a call that can neither be protected nor run at once is handed back.
+/// As [`submit`], but a call that can neither be protected nor run at once is handed back. Nothing of it was done then:
+/// one that has written a part, or begun to connect, is parked beyond the bound.
 ///
 /// # Errors
 ///

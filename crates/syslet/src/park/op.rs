@@ -105,6 +105,13 @@ pub(crate) struct Order {
     pub(crate) clock: Clock,
 }
 
+impl Order {
+    /// True if a part of it is done: bytes, or the beginning of a connection.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.done > 0 || self.way == Way::Connect
+    }
+}
+
 impl Parked {
     /// A call that its maker owns.
     pub(super) fn new(park: &Park, order: Order, outer: Option<Arc<Slot>>) -> Arc<Self> {

@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code, reason = "system calls; see `util::calls`")]
 
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -10,11 +13,14 @@ use std::thread;
 
 use syslet::{CancelOutcome, Pending, stats};
 
-use crate::util::calls::{Landing, checked, go, limit, pending, read_call, sleeps, try_go};
+use crate::parked_sockets::{connect_call, full_listener, stream_socket};
+use crate::util::calls::{
+    Block, Landing, checked, go, limit, number_call, pending, read_call, sleeps, try_go, write_call,
+};
 use crate::util::child::Child;
 use crate::util::parking::parked;
 use crate::util::pipe::Pipe;
-use crate::util::{LIMIT, attached, bounded, eventually};
+use crate::util::{LIMIT, attached, bounded, eventually, late};
 
 #[test]
 fn at_the_limit_a_call_is_busy_or_waits() {
@@ -41,6 +47,49 @@ fn at_the_limit_a_call_is_busy_or_waits() {
             reads.into_iter().for_each(|read| assert_eq!(read.wait().raw(), 1));
             assert_eq!(last.wait().raw(), 1);
             helper.join().expect("it has written");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn what_has_begun_is_not_handed_back() {
+    const LENGTH: usize = 200_000;
+    let path = "parked_limits::what_has_begun_is_not_handed_back";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            syslet::set_limits(syslet::Limits::new().parked(1));
+            let (blocker, pipe) = (Pipe::new(), Pipe::new());
+            let (one, mut other) = UnixStream::pair().expect("a pair");
+            let held = parked(read_call(blocker.read_end(), Landing::leak()));
+
+            let bytes: &'static [u8] = Box::leak(vec![7; LENGTH].into_boxed_slice());
+            let write = try_go(write_call(pipe.write_end(), bytes)).expect("a part is written");
+            let write = pending(write);
+
+            let memory = Block::leak().address();
+            let all = libc::MSG_WAITALL as usize;
+            other.write_all(&bytes[..3]).expect("there is room");
+            let args = [one.as_raw_fd() as usize, memory, 10, all, 0, 0];
+            let receive = try_go(number_call(libc::SYS_recvfrom, args)).expect("a part is there");
+            let receive = pending(receive);
+
+            let (listener, _queued) = full_listener();
+            let port = listener.local_addr().expect("it is bound").port();
+            let socket = stream_socket();
+            let connect = try_go(connect_call(&socket, port)).expect("it has begun");
+            let connect = pending(connect);
+            let refused = try_go(read_call(blocker.read_end(), Landing::leak()));
+            assert!(refused.expect_err("there is no room").is_busy());
+
+            (0..LENGTH).for_each(|_| assert_eq!(pipe.get(), 7));
+            assert_eq!(write.wait_deadline(late()).expect("it ends").raw(), LENGTH as isize);
+            other.write_all(&bytes[..7]).expect("there is room");
+            assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 10);
+            let _ = connect.cancel();
+            assert!(connect.wait_deadline(late()).expect("it ends").is_cancelled());
+            blocker.put(1);
+            assert_eq!(held.wait().raw(), 1);
         });
     });
     ended.expect("this is the parent").expect_done();

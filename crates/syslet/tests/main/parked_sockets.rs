@@ -15,7 +15,7 @@ use crate::util::parking::parked;
 use crate::util::{attached, eventually, soon};
 
 /// A socket that is not connected.
-fn socket() -> OwnedFd {
+pub(crate) fn stream_socket() -> OwnedFd {
     let args = [libc::AF_INET as usize, libc::SOCK_STREAM as usize, 0, 0, 0, 0];
     let fd = plain(libc::SYS_socket as usize, args);
     assert!(fd >= 0, "{fd}");
@@ -23,7 +23,7 @@ fn socket() -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
 }
 
-fn connect_call(socket: &OwnedFd, port: u16) -> Call {
+pub(crate) fn connect_call(socket: &OwnedFd, port: u16) -> Call {
     let family = u64::from(libc::AF_INET as u16);
     let local = u64::from(u32::from_ne_bytes([127, 0, 0, 1]));
     let address = Words::leak([family | u64::from(port.to_be()) << 16 | local << 32, 0]);
@@ -31,7 +31,7 @@ fn connect_call(socket: &OwnedFd, port: u16) -> Call {
 }
 
 /// A listener whose queue is full, and those who are in it.
-fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+pub(crate) fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
     listen(listener.as_raw_fd(), 0);
     let address = listener.local_addr().expect("it is bound");
@@ -49,7 +49,7 @@ fn a_connection_that_waits_is_parked() {
     attached(|| {
         let (listener, _queued) = full_listener();
         let port = listener.local_addr().expect("it is bound").port();
-        let socket = socket();
+        let socket = stream_socket();
         let before = flags(&socket);
         let wait = parked(connect_call(&socket, port));
         assert_eq!(flags(&socket), before, "the flags are as they were");
@@ -71,7 +71,7 @@ fn a_connection_of_a_nonblocking_socket_is_not_waited_for() {
     attached(|| {
         let (listener, _queued) = full_listener();
         let port = listener.local_addr().expect("it is bound").port();
-        let socket = socket();
+        let socket = stream_socket();
         set_nonblocking(socket.as_raw_fd(), true);
         let begun = go(connect_call(&socket, port));
         assert_eq!(begun.wait().errno(), Some(libc::EINPROGRESS));
@@ -87,7 +87,7 @@ fn a_connection_that_nobody_wants_is_refused() {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
             listener.local_addr().expect("it is bound").port()
         };
-        let socket = socket();
+        let socket = stream_socket();
         let ret = go(connect_call(&socket, port)).wait();
         assert_eq!(ret.errno(), Some(libc::ECONNREFUSED));
         // And one that is refused while it waits.
@@ -104,7 +104,7 @@ fn a_connection_that_waits_can_be_cancelled() {
     attached(|| {
         let (listener, _queued) = full_listener();
         let port = listener.local_addr().expect("it is bound").port();
-        let socket = socket();
+        let socket = stream_socket();
         let wait = parked(connect_call(&socket, port));
         let _ = wait.cancel();
         assert!(wait.wait().is_cancelled());
@@ -155,7 +155,7 @@ fn a_message_that_opens_its_connection_waits_for_it() {
     attached(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
         let port = listener.local_addr().expect("it is bound").port();
-        let socket = socket();
+        let socket = stream_socket();
         let connect = connect_call(&socket, port);
         let [_, address, len] = [0, 1, 2].map(|at| connect.args()[at]);
         let hello = Block::with(b"hello");
@@ -174,7 +174,7 @@ fn connecting_what_is_connected_changes_nothing_for_others() {
     attached(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
         let port = listener.local_addr().expect("it is bound").port();
-        let socket = socket();
+        let socket = stream_socket();
         let call = connect_call(&socket, port);
         assert_eq!(go(call).wait().raw(), 0);
         // Another thread would be told that nothing is there, instead of waiting.
