@@ -3,14 +3,16 @@
 use std::os::fd::AsRawFd;
 
 use syslet::{Arg, Chain, When};
+use syslet_testfs::{Answer, TestFs};
 
 use crate::util::calls::{
     Block, Counter, Landing, close as close_now, go_chain, is_open, open_descriptors, read_call,
 };
-use crate::util::chain::{NamedFile, add, close, count, pending, step};
+use crate::util::chain::{NamedFile, add, close, count, open, pending, step};
 use crate::util::child::Child;
 use crate::util::pipe::{Pipe, file_with};
-use crate::util::{attached, eventually};
+use crate::util::temp::Folder;
+use crate::util::{LIMIT, attached, eventually, skip, within};
 
 /// Runs `body` in a process of its own, in which nobody else opens and closes descriptors.
 fn alone(path: &str, body: fn()) {
@@ -167,4 +169,44 @@ fn descriptors_of_chosen_numbers_stay() {
             close_now(300);
         });
     });
+}
+
+#[test]
+fn a_close_that_was_cancelled_before_it_was_made_has_closed_nothing() {
+    alone(
+        "chain_descriptors::a_close_that_was_cancelled_before_it_was_made_has_closed_nothing",
+        || {
+            attached(|| {
+                let folder = Folder::new();
+                let file = syslet_testfs::File { name: "file".to_owned(), size: 4096 };
+                let mounted = match TestFs::mount(folder.at(""), vec![file], |_| Answer::NOW) {
+                    Ok(mounted) => mounted,
+                    Err(why) => return skip(&format!("FUSE cannot be used here: {why}")),
+                };
+                let name = mounted.path().join("file");
+                let name = Block::with(name.to_str().expect("the path is text").as_bytes());
+                let before = open_descriptors();
+                for cancel in [false, true] {
+                    mounted.hold();
+                    let mut chain = Chain::new();
+                    let open = open(&mut chain, name.address());
+                    // A read that has begun is not broken off: this server hears nothing of a cancel.
+                    let read = [open.into(), Landing::leak().address().into(), 1.into()];
+                    step(&mut chain, libc::SYS_read, read);
+                    let close = close(&mut chain, open);
+                    let away = pending(go_chain(chain));
+                    assert!(within(LIMIT / 6, || mounted.held() == 1), "it does not read");
+                    if cancel {
+                        let _ = away.cancel();
+                    }
+                    drop(away);
+                    mounted.let_go();
+                    assert!(
+                        all_closed(before),
+                        "left open after step {close:?}, cancelled: {cancel}"
+                    );
+                }
+            });
+        },
+    );
 }

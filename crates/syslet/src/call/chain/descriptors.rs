@@ -2,11 +2,13 @@
 
 #![allow(unsafe_code, reason = "reads the pair that a call has stored")]
 
+use std::ops::Range;
+
 use libc::{c_int, c_long};
 use syslet_catalog::Makes;
 use syslet_sys::call;
 
-use super::steps::{Chain, NOT_RUN, Step};
+use super::steps::{Chain, NOT_RUN, Step, StepId};
 use crate::call::Call;
 use crate::call::pending::made_by_op;
 
@@ -71,13 +73,15 @@ pub(super) unsafe fn read<T: Copy>(address: usize) -> T {
     unsafe { (address as *const T).read_unaligned() }
 }
 
-/// Closes the descriptors that the chain has made and not closed itself.
-pub(super) fn close_made(chain: &Chain) {
-    for (at, step) in chain.steps.iter().enumerate() {
+/// Closes the descriptors that the chain has made and not closed itself. The `cancelled` step was not made.
+pub(super) fn close_made(chain: &Chain, cancelled: Option<StepId>) {
+    let made = cancelled.map_or(chain.steps.len(), StepId::index);
+    for (at, step) in chain.steps[..made].iter().enumerate() {
+        let later = at + 1..made;
         match by_step(chain, step) {
-            Touched::Made(fd) => close_unless_closed(chain, fd, at + 1),
+            Touched::Made(fd) => close_unless_closed(chain, fd, later),
             Touched::MadePair(pair) => {
-                pair.into_iter().for_each(|fd| close_unless_closed(chain, fd, at + 1));
+                pair.into_iter().for_each(|fd| close_unless_closed(chain, fd, later.clone()));
             }
             Touched::Nothing | Touched::Closed(..) => {}
         }
@@ -99,14 +103,14 @@ fn by_step(chain: &Chain, step: &Step) -> Touched {
     }
 }
 
-/// A number may be made, closed and made again: what counts is whether a step after its own, from
-/// `later` on, has closed it.
-fn close_unless_closed(chain: &Chain, fd: c_int, later: usize) {
+/// A number may be made, closed and made again: what counts is whether a step after its own, a `later` one,
+/// has closed it.
+fn close_unless_closed(chain: &Chain, fd: c_int, later: Range<usize>) {
     let closes = |step: &Step| match by_step(chain, step) {
         Touched::Closed(first, last) => (first..=last).contains(&(fd as u32)),
         _ => false,
     };
-    if fd >= 0 && !chain.steps[later..].iter().any(closes) {
+    if fd >= 0 && !chain.steps[later].iter().any(closes) {
         call::close(fd);
     }
 }

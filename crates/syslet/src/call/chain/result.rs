@@ -73,7 +73,7 @@ impl Unclaimed {
 impl Drop for Unclaimed {
     fn drop(&mut self) {
         if let Some(result) = &self.0 {
-            close_made(&result.chain);
+            close_made(&result.chain, result.cancelled());
         }
     }
 }
