@@ -79,7 +79,7 @@ impl Remainder {
         let mut rest = Vec::new();
         // SAFETY: the duty of this function.
         for [at, len] in unsafe { vectors(call) } {
-            let here = skip.min(*len);
+            let here = skip.min(len);
             skip -= here;
             let len = (len - here).min(left);
             left -= len;

@@ -99,12 +99,12 @@ pub(super) unsafe fn bytes(call: &Call) -> usize {
     call.args()[2].min(MOST)
 }
 
-/// The vectors of a call that has some.
+/// The vectors of a call that has some, wherever they stand.
 ///
 /// # Safety
 ///
-/// They are readable for as long as the slice is used.
-pub(super) unsafe fn vectors(call: &Call) -> &'static [Vector] {
+/// They are readable for as long as they are asked for.
+pub(super) unsafe fn vectors(call: &Call) -> impl Iterator<Item = Vector> {
     let args = call.args();
     let (at, count) = if call.nr() == nr::SENDMSG {
         let message = args[1] as *const [usize; 7]; // struct msghdr
@@ -114,11 +114,9 @@ pub(super) unsafe fn vectors(call: &Call) -> &'static [Vector] {
     } else {
         (args[1], args[2])
     };
-    if count == 0 {
-        return &[];
-    }
+    let vectors = at as *const Vector;
     // SAFETY: the duty of this function.
-    unsafe { std::slice::from_raw_parts(at as *const Vector, count) }
+    (0..count).map(move |index| unsafe { vectors.wrapping_add(index).read_unaligned() })
 }
 
 /// Bytes that they name, as far as one transfer may have them.
@@ -129,7 +127,7 @@ pub(super) unsafe fn vectors(call: &Call) -> &'static [Vector] {
 pub(super) unsafe fn total(call: &Call) -> usize {
     // SAFETY: the duty of this function.
     let vectors = unsafe { vectors(call) };
-    vectors.iter().fold(0, |sum, vector| vector[1].saturating_add(sum).min(MOST))
+    vectors.fold(0, |sum, vector| vector[1].saturating_add(sum).min(MOST))
 }
 
 #[cfg(test)]

@@ -143,11 +143,14 @@ impl Attempt {
             nr::EPOLL_WAIT | nr::EPOLL_PWAIT | nr::EPOLL_PWAIT2 if answer == 0 => Answer::WouldWait,
             nr::WAIT4 if answer == 0 => Answer::WouldWait,
             // Signal 0 in the structure: no child has changed.
-            // SAFETY: the call's memory, which the kernel has just written.
-            nr::WAITID if answer == 0 => match unsafe { *(call.args()[2] as *const i32) } {
-                0 => Answer::WouldWait,
-                _ => Answer::Final,
-            },
+            nr::WAITID if answer == 0 => {
+                let signal = call.args()[2] as *const i32;
+                // SAFETY: the call's memory, which the kernel has just written.
+                match unsafe { signal.read_unaligned() } {
+                    0 => Answer::WouldWait,
+                    _ => Answer::Final,
+                }
+            }
             nr::WAIT4 | nr::WAITID => Answer::Final,
             _ => read_transfer(answer),
         }

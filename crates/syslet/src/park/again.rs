@@ -121,15 +121,15 @@ impl Engine {
 
     /// The event is the answer.
     fn answer_poll(&'static self, call: &Arc<Parked>, events: u32) {
-        let entry = call.call().args()[0] as *mut [u16; 4]; // struct pollfd
+        let entry = call.call().args()[0] as *mut u16; // struct pollfd, at any address
         // SAFETY: the call's memory, under the duties of `submit`.
-        let asked = u32::from(unsafe { (*entry)[2] });
-        let found = events & (asked | POLLERR | POLLHUP);
+        let asked = unsafe { entry.wrapping_add(2).read_unaligned() };
+        let found = events & (u32::from(asked) | POLLERR | POLLHUP);
         if found == 0 {
             return self.let_go(call, false);
         }
         // SAFETY: as above; the kernel would write there.
-        unsafe { (*entry)[3] = found as u16 };
+        unsafe { entry.wrapping_add(3).write_unaligned(found as u16) };
         call.finish(&self.park, 1);
     }
 

@@ -3,6 +3,8 @@
 //! `SYSLET_FORCE_POOL=1`). `SYSLET_TEST_SANDBOX=docker`, or `docker-nosched` for the pool, runs it in a
 //! sandbox, see `container`. What cannot be tested is said on standard error and counted.
 
+/// What a call names in memory may stand at any address.
+mod alignment;
 /// The inline path does not allocate.
 mod allocation;
 /// Attaching: settings, nesting, many threads, many times.
