@@ -11,12 +11,22 @@ use syslet_sys::uapi::{
 
 use super::decide::is_of_signals;
 use super::number::Call;
-use super::route::{Asker, Routed, done, interest, order};
+use super::route::{Asker, Routed, child_of, done, interest, order};
 use super::several::{ask, is_too_large, sets_are_there};
 use super::submit::in_place;
 use super::timeout::{Limit, limit, time_of_sleep};
 use super::twin::{Answer, Attempt};
-use crate::park::{Clock, NEVER, Order, Way};
+use crate::park::{CHILD_LOOKS, Clock, NEVER, Order, Way};
+use crate::sync::{AtomicI32, Ordering};
+
+/// Children that have stopped under a wait of ours, each at the place of its number: we trace them. Those that share a
+/// place have it by turns, and what is lost is looked at again.
+static TRACED: [AtomicI32; 64] = [const { AtomicI32::new(0) }; 64];
+
+/// The next waits for child `pid` have a thread: who traces it wants to be told at once.
+pub(crate) fn note_traced(pid: i32) {
+    TRACED[pid as usize % TRACED.len()].store(pid, Ordering::Relaxed);
+}
 
 /// `nanosleep` and `clock_nanosleep`.
 ///
@@ -147,7 +157,8 @@ pub(super) unsafe fn wait_for_events(asker: Asker, call: &Call, way: Way) -> Rou
     asker.park(Order { call: *call, way, file, done: 0, deadline, clock })
 }
 
-/// `wait4` and `waitid` of one child that is to end.
+/// `wait4` and `waitid` of one child that is to end. (If we trace it they are told of its stops too, of which a pidfd
+/// does not tell: so a child that waits by number is looked at now and then.)
 ///
 /// # Safety
 ///
@@ -163,7 +174,8 @@ pub(super) unsafe fn wait_for_child(asker: Asker, call: &Call) -> Routed {
     if !one {
         return None;
     }
-    let mut file = 0;
+    let now = Clock::Monotonic.now();
+    let (mut file, mut deadline) = (0, now.saturating_add(CHILD_LOOKS[0]));
     if let Some((pidfd, _)) = interest(call) {
         // PIDFD_NONBLOCK, of Linux 5.10: such a call does not wait.
         let flags = descriptor::status_flags(pidfd);
@@ -171,6 +183,12 @@ pub(super) unsafe fn wait_for_child(asker: Asker, call: &Call) -> Routed {
             return None;
         }
         file = descriptor::stat(pidfd).ok()?.ino;
+        deadline = NEVER;
+    } else {
+        let pid = child_of(call);
+        if TRACED[pid as usize % TRACED.len()].load(Ordering::Relaxed) == pid {
+            return None;
+        }
     }
     let attempt = Attempt::child(call)?;
     // SAFETY: the caller's duties.
@@ -178,6 +196,6 @@ pub(super) unsafe fn wait_for_child(asker: Asker, call: &Call) -> Routed {
     if attempt.read(call, answer) == Answer::Final {
         return done(answer);
     }
-    let (deadline, clock) = (NEVER, Clock::Monotonic);
+    let clock = Clock::Monotonic;
     asker.park(Order { call: *call, way: Way::Child, file, done: 0, deadline, clock })
 }

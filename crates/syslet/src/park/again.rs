@@ -10,8 +10,8 @@ use syslet_sys::{arch, descriptor};
 
 use super::op::{Parked, Way, hold_off_handlers};
 use crate::call::{
-    Answer, Attempt, Call, Clockwork, Progress, ask, descriptor_argument, interest, make_as_waiter,
-    needs_descriptors,
+    Answer, Attempt, Call, Clockwork, Progress, ask, child_of, descriptor_argument, interest,
+    make_as_waiter, needs_descriptors, note_traced,
 };
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job, Withdrawable};
@@ -229,6 +229,21 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
             }
         }
     }
+}
+
+/// Asks for the child that `call` waits for by its number. If it is told of though it has not ended, we trace it. Duty:
+/// the caller is the owner.
+pub(super) fn look(call: &Call) -> Option<isize> {
+    let attempt = Attempt::child(call)?;
+    // SAFETY: the duties of `submit`: the call may be made until it ends.
+    let answer = unsafe { attempt.make() };
+    if attempt.read(call, answer) == Answer::WouldWait {
+        return None;
+    }
+    if answer >= 0 && kernel::kill(child_of(call), 0) == 0 {
+        note_traced(child_of(call));
+    }
+    Some(answer)
 }
 
 /// Makes a write whose SIGPIPE has no receiver: the answer says it.

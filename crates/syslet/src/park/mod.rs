@@ -26,12 +26,13 @@ use std::time::Instant;
 use syslet_sys::futex;
 use syslet_sys::uapi::POLLIN;
 
+use self::again::look;
 pub(crate) use self::again::without_sigpipe;
 use self::disk::Disk;
 pub(crate) use self::disk::MOST_READS;
 use self::keeper::{Delivery, Keeper};
 use self::op::NOWHERE;
-pub(crate) use self::op::{NEVER, Order, Parked, Way, hold_off_handlers};
+pub(crate) use self::op::{CHILD_LOOKS, NEVER, Order, Parked, Way, hold_off_handlers};
 use self::ring::{Ring, Unarmed};
 use self::set::{Set, can_be_watched};
 pub(crate) use self::timers::Clock;
@@ -326,14 +327,17 @@ impl Engine {
         };
         if first {
             timers.add(Arc::clone(call));
-        } else if !call.is_among_timers() {
+        } else if !call.is_among_timers() && call.way != Way::Child {
             // Its time came while it was being tried.
             self.expire(call);
         }
     }
 
     /// Its time is over.
-    fn expire(&self, call: &Arc<Parked>) {
+    fn expire(&'static self, call: &Arc<Parked>) {
+        if call.way == Way::Child {
+            return self.look_at_child(call);
+        }
         let queued = call.claim_queued();
         if queued {
             self.job_withdrawn();
@@ -345,6 +349,28 @@ impl Engine {
             }
             // The answer of a sleep, and of a wait for events that none has ended.
             call.finish(&self.park, 0);
+        }
+    }
+
+    /// Nothing tells of a child that stops because we trace it: it is asked for, after ever longer times. Who calls has
+    /// just taken `call` from the timers, and is the only one to put it back.
+    fn look_at_child(&'static self, call: &Arc<Parked>) {
+        let mut looks = 0;
+        if call.claim_by_time() {
+            looks = call.in_vain(true);
+            match look(&call.call()) {
+                None => self.let_go(call, false),
+                Some(answer) => return call.finish(&self.park, answer),
+            }
+        }
+        if let Some(timers) = self.clock(call.clock)
+            && !call.is_over()
+        {
+            let wait = CHILD_LOOKS[usize::from(looks).min(CHILD_LOOKS.len() - 1)];
+            timers.add_at(call.clock.now().saturating_add(wait), Arc::clone(call));
+            if call.is_over_after() {
+                timers.remove(call);
+            }
         }
     }
 

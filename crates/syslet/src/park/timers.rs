@@ -155,7 +155,12 @@ impl Timers {
 
     /// Adds a call, which must not be among the timers.
     pub(super) fn add(&self, call: Arc<Parked>) {
-        self.add_to(&self.heap, call.deadline(), call);
+        self.add_at(call.deadline(), call);
+    }
+
+    /// The same, for `at`.
+    pub(super) fn add_at(&self, at: u64, call: Arc<Parked>) {
+        self.add_to(&self.heap, at, call);
     }
 
     /// Adds an alarm, which must not be among the timers.

@@ -71,9 +71,11 @@ fn what_is_polled_may_stand_anywhere() {
 #[test]
 fn what_is_told_of_a_child_may_stand_anywhere() {
     attached(|| {
-        let child = Command::new("true").spawn().expect("it is there");
+        let mut child = Command::new("true").spawn().expect("it is there");
         let (pid, info) = (child.id() as usize, Block::leak().address() + 1);
-        let args = [libc::P_PID as usize, pid, info, libc::WEXITED as usize, 0];
+        let how = (libc::WEXITED | libc::WNOWAIT) as usize;
+        let args = [libc::P_PID as usize, pid, info, how, 0];
         assert_eq!(go(number_call(libc::SYS_waitid, args)).wait().raw(), 0);
+        assert!(child.wait().expect("it has ended").success());
     });
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use syslet::{CancelOutcome, stats};
 
 use crate::util::calls::{
-    Landing, go, number_call, pending, poll_call, read_call, readable_bytes, set_nonblocking,
-    sleep_call, write_call,
+    Landing, Words, go, number_call, pending, poll_call, read_call, readable_bytes,
+    set_nonblocking, sleep_call, write_call,
 };
 use crate::util::child::Child;
 use crate::util::parking::{accept_call, let_others_act, parked};
@@ -368,6 +368,69 @@ fn children_are_waited_for_without_threads() {
             assert!(child.wait().is_err(), "it has been waited for");
         }
     });
+}
+
+/// A child that has itself traced, and stops, when it finds a byte in `pipe`.
+fn traced_child(pipe: &Pipe) -> i32 {
+    let from = pipe.read_end();
+    // SAFETY: the child makes system calls only, and ends here.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let mut byte = 0u8;
+        // SAFETY: live.
+        unsafe { libc::read(from, (&raw mut byte).cast(), 1) };
+        // SAFETY: numbers.
+        unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+        // SAFETY: as above.
+        unsafe { libc::raise(libc::SIGSTOP) };
+        // SAFETY: as above.
+        unsafe { libc::_exit(3) };
+    }
+    assert!(child > 0, "it cannot be forked");
+    child
+}
+
+#[test]
+fn a_child_that_is_traced_is_told_of_when_it_stops() {
+    let path = "parking::a_child_that_is_traced_is_told_of_when_it_stops";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            for ask in [libc::SYS_wait4, libc::SYS_waitid] {
+                let pipe = Pipe::new();
+                let child = traced_child(&pipe);
+                let (pid, told) = (child as usize, Words::leak([0; 16]));
+                let wait = || {
+                    parked(match ask {
+                        libc::SYS_wait4 => number_call(ask, [pid, told.address(), 0, 0, 0]),
+                        _ => {
+                            let how = libc::WEXITED as usize;
+                            number_call(ask, [libc::P_PID as usize, pid, told.address(), how, 0])
+                        }
+                    })
+                };
+                let stopped = wait();
+                assert!(stopped.wait_deadline(soon(20)).is_err_and(|stopped| {
+                    pipe.put(1);
+                    stopped.wait_deadline(soon(10_000)).is_ok_and(|ret| ret.result().is_ok())
+                }));
+                // struct siginfo: number, error, code; a status has 0x7f for what has stopped.
+                match ask {
+                    libc::SYS_wait4 => assert_eq!(told.get(0) & 0xff, 0x7f),
+                    _ => assert_eq!(told.get(1) as i32, libc::CLD_TRAPPED),
+                }
+                // From now on it has a thread, which is told at once.
+                let again = match ask {
+                    libc::SYS_wait4 => number_call(ask, [pid, told.address(), 0, 0, 0]),
+                    _ => number_call(ask, [libc::P_PID as usize, pid, told.address(), 4, 0]),
+                };
+                let killed = pending(go(again));
+                // SAFETY: numbers.
+                assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
+                assert!(killed.wait().result().is_ok());
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
 }
 
 #[test]
