@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use syslet_kevent::{Clock, Event, Flags, Queue, Source};
 
+use crate::chain;
 use crate::cost::Sentinels;
 use crate::error::Trouble;
 use crate::options::{KeventOptions, KeventWork};
@@ -26,19 +27,32 @@ const WITHOUT: &str = "libkqueue is not compared: Debian 12 has no package of it
 /// Events that are fetched at a time.
 const ROOM: usize = 256;
 
-/// Measures every work that is asked for.
-pub(crate) fn run(options: &KeventOptions) -> Result<Vec<Row>, Trouble> {
+/// Measures every work that is asked for. What cannot be measured is added to `lost`, unless nothing can be.
+pub(crate) fn run(options: &KeventOptions, lost: &mut Vec<String>) -> Result<Vec<Row>, Trouble> {
     limit::raise();
     let mut rows = Vec::new();
+    let mut first = None;
     for work in options.works() {
-        rows.extend(match work {
-            KeventWork::Events => events(options)?,
-            KeventWork::Timers => vec![timers(options)?],
-            KeventWork::Idle => idle::run(options)?,
-            KeventWork::Server => load::run(options)?,
-        });
+        let measured = match work {
+            KeventWork::Events => vec![events(options)],
+            KeventWork::Timers => vec![timers(options).map(|row| vec![row])],
+            KeventWork::Idle => vec![idle::run(options)],
+            KeventWork::Server => load::run(options),
+        };
+        for measured in measured {
+            match measured {
+                Ok(more) => rows.extend(more),
+                Err(trouble) => {
+                    lost.push(chain(&trouble));
+                    first = first.or(Some(trouble));
+                }
+            }
+        }
     }
-    Ok(rows)
+    match first {
+        Some(trouble) if rows.is_empty() => Err(trouble),
+        _ => Ok(rows),
+    }
 }
 
 /// Something that tells which of its sockets can be read.

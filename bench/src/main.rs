@@ -69,6 +69,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
     }
     let common = cli.command.common();
     let before = Before::now();
+    let mut lost = Vec::new();
     let (name, rows) = match &cli.command {
         Command::Inline(options) => ("inline", inline::run(options)?),
         Command::Handoff(options) => ("handoff", handoff::run(options)?),
@@ -83,13 +84,13 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Capi(options) => ("capi", c_programs::run(options)?),
         Command::Libaio(options) => ("libaio", aio::run(aio::Library::Libaio, options)?),
         Command::Posixaio(options) => ("posixaio", aio::run(aio::Library::PosixAio, options)?),
-        Command::Kevent(options) => ("kevent", kevent::run(options)?),
+        Command::Kevent(options) => ("kevent", kevent::run(options, &mut lost)?),
         Command::All(_) | Command::End(_) | Command::Serve(_) | Command::ServeKevent(_) => {
             unreachable!("it has no report of its own")
         }
     };
     let machine = Machine::describe(&common.dir(), before)?;
-    let report = Report::new(name, common.quick, machine, rows);
+    let report = Report::new(name, common.quick, machine, rows, lost);
     let printed = if common.json { report.print_json() } else { report.print_table() };
     match printed {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

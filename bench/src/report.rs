@@ -143,14 +143,16 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// `lost` are faults of measures that have no rows.
     pub(crate) fn new(
         command: &'static str,
         quick: bool,
         machine: Machine,
         rows: Vec<Row>,
+        lost: Vec<String>,
     ) -> Self {
         let fault = |row: &Row| Some(format!("{} {}: {}", row.work, row.way, row.fault.as_ref()?));
-        let faults = rows.iter().filter_map(fault).collect();
+        let faults = rows.iter().filter_map(fault).chain(lost).collect();
         let note = match command {
             "server" => {
                 "servers and load generator share the CPUs; latencies are those that the generator \

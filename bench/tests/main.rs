@@ -328,6 +328,47 @@ fn kevent_says_which_servers_are_left_out_of_many_connections() {
     assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
 }
 
+#[test]
+fn kevent_keeps_what_it_has_when_a_work_fails() {
+    if skipped() {
+        return;
+    }
+    let works = ["--work", "events", "--work", "timers", "--quick", "--json"];
+    // As many descriptors as timers need, and not the sockets of the events.
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -n 64 && exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_bench"),
+        "kevent",
+    ]);
+    let output = command.args(works).output().expect("there is a shell");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(ways(&rows(&object, "timers_added")), ["kevent"]);
+    assert!(rows(&object, "events_told").is_empty());
+    let fault = object["faults"][0].as_str().expect("a fault");
+    assert!(fault.starts_with("work events failed: ") && errors.contains(fault), "{errors}");
+}
+
+#[test]
+fn kevent_compares_servers_with_epoll_only() {
+    if skipped() {
+        return;
+    }
+    let few = ["kevent", "--work", "server", "--connections", "10"];
+    let object = json(&[&few[..], &["--way", "kevent", "--way", "epoll"]].concat());
+    let servers = rows(&object, "server");
+    assert_eq!(ways(&servers), ["epoll", "kevent"]);
+    assert_eq!(remark(servers[0]), "");
+    assert!(remark(servers[1]).ends_with(" of epoll's requests a second"), "{servers:?}");
+    let object = json(&[&few[..], &["--way", "kevent", "--way", "calls"]].concat());
+    let servers = rows(&object, "server");
+    assert_eq!(ways(&servers), ["kevent", "calls"]);
+    assert!(servers.iter().all(|row| remark(row).is_empty()), "{servers:?}");
+}
+
 /// fio with either library in front, if there is fio.
 #[test]
 fn libaio_and_posixaio_measure_every_work_beside_the_systems() {

@@ -144,7 +144,7 @@ mod tests {
             Row::new("pread4k", "submit", &samples),
         ];
         let machine = crate::machine::Machine::for_tests();
-        let report = Some(Report::new("inline", true, machine, rows));
+        let report = Some(Report::new("inline", true, machine, rows, Vec::new()));
         Taken {
             part: "inline",
             command: "inline --quick".to_owned(),

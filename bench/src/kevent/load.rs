@@ -128,8 +128,8 @@ fn with(options: &KeventOptions, connections: usize) -> io::Result<Vec<Row>> {
         options.ways().iter().copied().partition(|way| way.most() >= connections);
     // One after the other: each has all the descriptors that there are, and the machine.
     let mut rows = Vec::new();
-    let mut reference: Option<Samples> = None;
-    for way in ways {
+    let mut epoll: Option<Samples> = None;
+    for way in epoll_first(&ways) {
         let server = Server::start(way)?;
         let mut all = (0..connections)
             .map(|_| {
@@ -155,13 +155,11 @@ fn with(options: &KeventOptions, connections: usize) -> io::Result<Vec<Row>> {
         row.more.per_second = Some(figures.per_second.median().round());
         row.more.cpu_ns_per_call = Some(figures.cpu.median().round());
         row.more.p999_ns = Some(figures.latency.quantile(0.999));
-        match &reference {
-            None => reference = Some(figures.per_second),
-            Some(reference) => {
-                let ratio = figures.per_second.paired(reference, |ours, theirs| ours / theirs);
-                let ratio = ratio.median();
-                row.more.remark = Some(format!("{ratio:.2} of epoll's requests a second"));
-            }
+        if way == KeventWay::Epoll {
+            epoll = Some(figures.per_second);
+        } else if let Some(epoll) = &epoll {
+            let ratio = figures.per_second.paired(epoll, |ours, theirs| ours / theirs).median();
+            row.more.remark = Some(format!("{ratio:.2} of epoll's requests a second"));
         }
         rows.push(row);
     }
@@ -175,11 +173,15 @@ fn with(options: &KeventOptions, connections: usize) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-pub(super) fn run(options: &KeventOptions) -> Result<Vec<Row>, Trouble> {
-    let mut rows = Vec::new();
-    for &connections in options.connections() {
-        let more = with(options, connections).map_err(|error| Trouble::Work("server", error))?;
-        rows.extend(more);
-    }
-    Ok(rows)
+/// The ways in their order, but epoll, which the others are compared with, before them.
+fn epoll_first(ways: &[KeventWay]) -> impl Iterator<Item = KeventWay> {
+    let others = ways.iter().filter(|&&way| way != KeventWay::Epoll);
+    ways.iter().filter(|&&way| way == KeventWay::Epoll).chain(others).copied()
+}
+
+/// The servers with each number of connections that is asked for.
+pub(super) fn run(options: &KeventOptions) -> Vec<Result<Vec<Row>, Trouble>> {
+    let trouble = |error| Trouble::Work("server", error);
+    let with = |&connections: &usize| with(options, connections).map_err(trouble);
+    options.connections().iter().map(with).collect()
 }
