@@ -77,7 +77,7 @@ fn run(cli: &Cli) -> Result<bool, Trouble> {
         Command::Queue(options) => ("queue", queue::run(options)?),
         Command::Cold(options) => ("cold", cold::run(options)?),
         Command::Tokio(options) => ("tokio", on_tokio::run(options)?),
-        Command::Compare(options) => ("compare", compare::run(options)?),
+        Command::Compare(options) => ("compare", compare::run(options, &mut lost)?),
         Command::Scan(options) => ("scan", scan::run(options)?),
         Command::Stall(options) => ("stall", stall::run(options)?),
         Command::Server(options) => ("server", server::run(options)?),

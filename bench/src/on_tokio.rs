@@ -56,15 +56,24 @@ pub(crate) fn on_worker<F>(future: F) -> Result<F::Output, Trouble>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    let runtime = runtime()?;
+    on_worker_named("bench-tokio", future)
+}
+
+/// The same; the threads of the runtime have a name.
+pub(crate) fn on_worker_named<F>(name: &str, future: F) -> Result<F::Output, Trouble>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let runtime = runtime(name)?;
     runtime
         .block_on(runtime.spawn(future))
         .map_err(|error| Trouble::Io("running a task", error.into()))
 }
 
-fn runtime() -> Result<Runtime, Trouble> {
+fn runtime(name: &str) -> Result<Runtime, Trouble> {
     Builder::new_multi_thread()
         .worker_threads(1)
+        .thread_name(name)
         .enable_all()
         .on_thread_start(syslet_tokio::on_thread_start(|| {}))
         .build()

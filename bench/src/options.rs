@@ -18,7 +18,7 @@ pub(crate) use calls::{
     EndOptions, HandoffOptions, HandoffSize, HandoffWork, How, InlineOptions, InlineWork,
     ParkedOptions, ParkedWork, Place, QueueOptions, QueueWork,
 };
-pub(crate) use compare::{CompareOptions, CompareWay, CompareWork};
+pub(crate) use compare::{CompareOptions, CompareWay, CompareWork, Passage};
 pub(crate) use files::{
     ColdOptions, ServeOptions, ServerOptions, ServerWork, StallOptions, StallWay, TokioOptions,
     TokioWork,

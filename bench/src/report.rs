@@ -58,6 +58,12 @@ pub(crate) struct More {
     /// Reads that the library gave to io_uring.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) by_ring: Option<u64>,
+    /// Requests that the way's own ring has taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ring_requests: Option<u64>,
+    /// CPU time of the way's own threads for each work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) threads_cpu_ns: Option<u64>,
     /// Calls that the library counts as parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<u64>,
@@ -277,6 +283,12 @@ pub(crate) fn remarks(row: &Row) -> String {
     if let (Some(share), Some(sentinels)) = (more.cpu_share, more.sentinel_share) {
         let (share, sentinels) = (share * 100.0, sentinels * 100.0);
         remarks.push(format!("{share:.4} % of a CPU, sentinels {sentinels:.4} %"));
+    }
+    if let Some(requests) = more.ring_requests {
+        remarks.push(format!("{requests} requests of its ring"));
+    }
+    if let Some(nanos) = more.threads_cpu_ns {
+        remarks.push(format!("{nanos} ns by its threads"));
     }
     if let Some(parked) = more.parked {
         remarks.push(format!("{parked} parked"));

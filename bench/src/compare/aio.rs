@@ -34,6 +34,15 @@ impl Request {
         }
     }
 
+    /// Where in the file it begins.
+    fn place(self, targets: &Targets, work: CompareWork) -> u64 {
+        match self {
+            Self::Read => targets.read_at(work),
+            Self::Write => targets.write_at(work),
+            Self::Sync => 0,
+        }
+    }
+
     /// An answer that is not this request's.
     fn check(self, answer: isize, work: CompareWork) -> io::Result<()> {
         let moved = checked(answer)?;
@@ -76,7 +85,23 @@ pub(super) struct Kernel {
     targets: &'static Targets,
     blocks: Box<[Block]>,
     events: Box<[Event]>,
+    /// Answers that were in its ring, since that was last asked.
+    in_ring: u64,
 }
+
+/// What the kernel has at a context's address: the beginning of `struct aio_ring`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct RingHead {
+    id: u32,
+    room: u32,
+    head: u32,
+    tail: u32,
+    magic: u32,
+}
+
+/// Its magic number.
+const AIO_RING_MAGIC: u32 = 0xa10a_10a1;
 
 impl Kernel {
     pub(super) fn new(targets: &'static Targets, depth: usize) -> io::Result<Self> {
@@ -87,7 +112,21 @@ impl Kernel {
             arch::syscall(libc::SYS_io_setup as usize, [depth, address, 0, 0, 0, 0])
         })?;
         let (blocks, events) = (vec![Block::default(); depth], vec![Event::default(); depth]);
-        Ok(Self { context, targets, blocks: blocks.into(), events: events.into() })
+        let (blocks, events) = (blocks.into(), events.into());
+        Ok(Self { context, targets, blocks, events, in_ring: 0 })
+    }
+
+    /// Answers that were in its ring, since this was last asked.
+    pub(super) fn in_ring(&mut self) -> u64 {
+        std::mem::take(&mut self.in_ring)
+    }
+
+    /// How far its ring is filled, and how much room there is in it.
+    fn tail(&self) -> (u32, u32) {
+        let head = ptr::with_exposed_provenance::<RingHead>(self.context);
+        // SAFETY: a context is the address of its ring, which is mapped until it is destroyed.
+        let head = unsafe { head.read_volatile() };
+        if head.magic == AIO_RING_MAGIC { (head.tail, head.room.max(1)) } else { (0, 1) }
     }
 
     /// Does the work once in each slot.
@@ -105,25 +144,27 @@ impl Kernel {
                 Request::Write => 1,
                 Request::Sync => 2,
             };
-            *block = Block { opcode, fd: self.targets.fd() as u32, ..Block::default() };
+            *block = Block { opcode, fd: self.targets.fd_of(work) as u32, ..Block::default() };
             if request != Request::Sync {
                 block.buffer = self.targets.slot(at).memory as u64;
                 block.bytes = work.bytes() as u64;
-                block.offset = self.targets.write_at(work) as i64;
+                block.offset = request.place(self.targets, work) as i64;
             }
         }
+        let (before, room) = self.tail();
         let addresses: Vec<_> = self.blocks.iter().map(ptr::from_ref).collect();
         let (count, address) = (addresses.len(), addresses.as_ptr().expose_provenance());
         let args = [self.context, count, address, 0, 0, 0];
         // SAFETY: clause *memory*; blocks and their addresses are read during the call.
         let begun = checked(unsafe { arch::syscall(libc::SYS_io_submit as usize, args) })?;
-        let room = self.events.as_mut_ptr().expose_provenance();
-        let args = [self.context, begun, begun, room, 0, 0];
+        let events = self.events.as_mut_ptr().expose_provenance();
+        let args = [self.context, begun, begun, events, 0, 0];
         // SAFETY: there is room for as many events as there are blocks.
         let ended = checked(unsafe { arch::syscall(libc::SYS_io_getevents as usize, args) })?;
         if (begun, ended) != (count, count) {
             return Err(io::Error::other("the kernel has taken, or answered, fewer than all"));
         }
+        self.in_ring += u64::from((self.tail().0 + room - before) % room);
         self.events.iter().try_for_each(|event| request.check(event.result as isize, work))
     }
 }
@@ -173,10 +214,10 @@ impl Posix {
 
     fn begin(&mut self, at: usize, request: Request, work: CompareWork) -> io::Result<()> {
         let block = &mut self.blocks[at];
-        block.aio_fildes = self.targets.fd();
+        block.aio_fildes = self.targets.fd_of(work);
         block.aio_buf = ptr::with_exposed_provenance_mut(self.targets.slot(at).memory);
         block.aio_nbytes = work.bytes();
-        block.aio_offset = self.targets.write_at(work) as i64;
+        block.aio_offset = request.place(self.targets, work) as i64;
         block.aio_sigevent.sigev_notify = libc::SIGEV_NONE;
         let answer = match request {
             // SAFETY: clause *memory*; the block stays where it is until it has ended.

@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use rustix::fs::XattrFlags;
+use rustix::fs::{Advice, XattrFlags, fadvise};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::error::Trouble;
@@ -21,8 +22,15 @@ pub(super) const DEPTH: usize = 32;
 pub(super) const LARGEST: usize = 1 << 20;
 /// Files of the directory that is listed.
 pub(super) const LISTED: usize = 100;
+/// Cold blocks and files; no batch has more works, so none comes twice.
+pub(super) const COLD: usize = 256;
+/// From one cold block to the next: so far that reading one brings nothing of another.
+const APART: u64 = 128 << 10;
 /// The attribute that is asked for.
 pub(super) const ATTRIBUTE: &CStr = c"user.bench";
+
+/// Names and inodes are forgotten by root only, and all at once.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
 /// A directory of files, which goes when this is dropped.
 #[derive(Debug)]
@@ -60,6 +68,16 @@ pub(super) struct Targets {
     pub(super) file: Name,
     /// A directory with [`LISTED`] files.
     pub(super) listed: Name,
+    /// A file that is read as a whole.
+    pub(super) whole: Name,
+    /// A file with [`COLD`] blocks that are fetched from the disk.
+    pub(super) cold: Name,
+    /// The same, open.
+    cold_open: File,
+    /// Files in directories of their own, whose names and inodes are fetched from the disk.
+    cold_files: Vec<Name>,
+    /// Cold works of the batch so far.
+    cold_next: AtomicUsize,
     /// The file, open for reading and writing.
     open: File,
     /// Where the next write goes that makes the file longer.
@@ -75,6 +93,8 @@ pub(super) struct Slot {
     /// A file to be renamed, and its other name.
     pub(super) moving: Name,
     pub(super) other: Name,
+    /// A file that is written as a whole.
+    pub(super) written: Name,
     /// Address of [`LARGEST`] bytes, which nothing but calls access.
     pub(super) memory: usize,
 }
@@ -94,10 +114,44 @@ impl Targets {
         }
     }
 
-    /// Makes the file as long as it was at first.
-    pub(super) fn shorten(&self) -> io::Result<()> {
+    /// The file that a work reads.
+    pub(super) fn fd_of(&self, work: CompareWork) -> RawFd {
+        if work.is_cold() { self.cold_open.as_raw_fd() } else { self.fd() }
+    }
+
+    /// Where a work reads: cold blocks come in no order.
+    pub(super) fn read_at(&self, work: CompareWork) -> u64 {
+        match work.is_cold() {
+            true => (self.next_cold() * 167 % COLD) as u64 * APART,
+            false => 0,
+        }
+    }
+
+    /// The file that a work asks the metadata of.
+    pub(super) fn named(&self, work: CompareWork) -> Name {
+        if work.is_cold() { self.cold_files[self.next_cold() % COLD] } else { self.file }
+    }
+
+    fn next_cold(&self) -> usize {
+        self.cold_next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Makes the file as long as it was at first; the next batch begins with the first cold block.
+    pub(super) fn begin_anew(&self) -> io::Result<()> {
+        self.cold_next.store(0, Ordering::Relaxed);
         self.end.store(LARGEST as u64, Ordering::Relaxed);
         self.open.set_len(LARGEST as u64)
+    }
+
+    /// Has the kernel forget what it has of the files of a cold work.
+    pub(super) fn forget(&self, work: CompareWork) -> io::Result<()> {
+        match work {
+            CompareWork::ColdMetadata => fs::write(DROP_CACHES, "3"),
+            CompareWork::ColdRead4k | CompareWork::ColdRead64k => {
+                Ok(fadvise(&self.cold_open, 0, None, Advice::DontNeed)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the one at `slot` has.
@@ -126,19 +180,41 @@ fn fill(dir: &Path) -> io::Result<Targets> {
     let listed = Name::new(dir, "listed");
     fs::create_dir(listed.path)?;
     (0..LISTED).try_for_each(|at| fs::write(listed.path.join(format!("file-{at}")), ""))?;
+    let whole = Name::new(dir, "whole");
+    fs::write(whole.path, vec![1; CompareWork::ReadFile.bytes()])?;
+    let (cold, cold_open, cold_files) = fill_cold(dir)?;
     let slot = |at: usize| {
-        let [new, moving, other] =
-            ["new", "moving", "other"].map(|name| Name::new(dir, &format!("{name}-{at}")));
+        let [new, moving, other, written] = ["new", "moving", "other", "written"]
+            .map(|name| Name::new(dir, &format!("{name}-{at}")));
         fs::write(moving.path, "")?;
         let memory: &'static mut [u8] = vec![1; LARGEST].leak();
-        io::Result::Ok(Slot { new, moving, other, memory: memory.as_mut_ptr().expose_provenance() })
+        let memory = memory.as_mut_ptr().expose_provenance();
+        io::Result::Ok(Slot { new, moving, other, written, memory })
     };
     let slots: Vec<Slot> = (0..DEPTH).map(slot).collect::<io::Result<_>>()?;
     let slots = slots.try_into().expect("one for each");
     let open = File::options().read(true).write(true).open(file.path)?;
     // Nothing is left to be written back, which would hold up a write now and then.
     open.sync_all()?;
-    Ok(Targets { file, listed, open, end: AtomicU64::new(LARGEST as u64), slots })
+    let (end, cold_next) = (AtomicU64::new(LARGEST as u64), AtomicUsize::new(0));
+    Ok(Targets { file, listed, whole, cold, cold_open, cold_files, cold_next, open, end, slots })
+}
+
+/// The files of the cold works, written to the disk.
+fn fill_cold(dir: &Path) -> io::Result<(Name, File, Vec<Name>)> {
+    let cold = Name::new(dir, "cold");
+    let open = File::options().read(true).write(true).create_new(true).open(cold.path)?;
+    // Only what is read is written: what lies between is never looked at.
+    let block = vec![1; CompareWork::ColdRead64k.bytes()];
+    (0..COLD as u64).try_for_each(|at| open.write_all_at(&block, at * APART))?;
+    let file = |at| {
+        fs::create_dir(dir.join(format!("cold-{at}")))?;
+        let name = Name::new(dir, &format!("cold-{at}/file"));
+        fs::write(name.path, "").map(|()| name)
+    };
+    let files = (0..COLD).map(file).collect::<io::Result<_>>()?;
+    rustix::fs::syncfs(&open)?;
+    Ok((cold, open, files))
 }
 
 /// An overlayfs over a directory of its own.

@@ -15,6 +15,7 @@ use crate::options::CompareWork;
 pub(super) struct Operations {
     targets: &'static Targets,
     file: File,
+    cold: File,
     buffers: Vec<Vec<u8>>,
 }
 
@@ -22,7 +23,9 @@ impl Operations {
     pub(super) fn new(targets: &'static Targets, depth: usize) -> Result<Self, Trouble> {
         let file = OpenOptions::new().read(true).write(true).open(targets.file.path).wait();
         let file = file.map_err(Trouble::io("opening the file"))?;
-        Ok(Self { targets, file, buffers: vec![vec![0; LARGEST]; depth] })
+        let cold = File::open(targets.cold.path).wait();
+        let cold = cold.map_err(Trouble::io("opening the cold file"))?;
+        Ok(Self { targets, file, cold, buffers: vec![vec![0; LARGEST]; depth] })
     }
 
     /// Does the work once in each slot.
@@ -30,10 +33,24 @@ impl Operations {
         let targets = self.targets;
         let path = targets.file.path;
         match work {
-            CompareWork::Metadata => self.step(|_| fs::metadata(path)).map(drop),
+            CompareWork::Metadata | CompareWork::ColdMetadata => {
+                self.step(|_| fs::metadata(targets.named(work).path)).map(drop)
+            }
             CompareWork::OpenClose => self.step(|_| File::open(path)).map(drop),
-            CompareWork::Read4k | CompareWork::Read64k | CompareWork::Read1m => {
-                self.moved(work, |file, buffer| file.read_at(buffer, 0))
+            CompareWork::Read4k
+            | CompareWork::Read64k
+            | CompareWork::Read1m
+            | CompareWork::ColdRead4k
+            | CompareWork::ColdRead64k => {
+                self.moved(work, |file, buffer| file.read_at(buffer, targets.read_at(work)))
+            }
+            CompareWork::ReadFile => {
+                let read = self.step(|_| fs::read(targets.whole.path))?;
+                read.into_iter().try_for_each(|bytes| whole(bytes.len(), work))
+            }
+            CompareWork::WriteFile => {
+                let bytes = |at: usize| self.buffers[at][..work.bytes()].to_vec();
+                self.step(|at| fs::write(targets.slot(at).written.path, bytes(at))).map(drop)
             }
             CompareWork::Write4k => {
                 self.moved(work, |file, buffer| file.write_at(buffer, targets.write_at(work)))
@@ -78,7 +95,8 @@ impl Operations {
         work: CompareWork,
         begin: impl Fn(&File, Vec<u8>) -> Operation<(io::Result<usize>, Vec<u8>)>,
     ) -> io::Result<()> {
-        let Self { file, buffers, .. } = self;
+        let Self { file, cold, buffers, .. } = self;
+        let file = if work.is_cold() { cold } else { file };
         let begin = |buffer: &mut Vec<u8>| {
             let mut taken = std::mem::take(buffer);
             taken.resize(work.bytes(), 0);

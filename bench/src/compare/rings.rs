@@ -39,8 +39,9 @@ impl Ring {
         let file = targets.file.text.as_ptr();
         let fd = types::Fd(targets.fd());
         match work {
-            CompareWork::Metadata => {
+            CompareWork::Metadata | CompareWork::ColdMetadata => {
                 let statx = |slot: &Slot| {
+                    let file = targets.named(work).text.as_ptr();
                     opcode::Statx::new(HERE, file, slot.memory as *mut types::statx)
                         .mask(libc::STATX_BASIC_STATS)
                         .build()
@@ -49,14 +50,51 @@ impl Ring {
             }
             CompareWork::OpenClose => {
                 let open = opcode::OpenAt::new(HERE, file).flags(libc::O_RDONLY).build();
-                let opened = self.step(|_, _| open.clone())?;
-                self.close(opened)
+                let opened = self.opened(|_| open.clone())?;
+                self.close(&opened)
             }
-            CompareWork::Read4k | CompareWork::Read64k | CompareWork::Read1m => {
+            CompareWork::Read4k
+            | CompareWork::Read64k
+            | CompareWork::Read1m
+            | CompareWork::ColdRead4k
+            | CompareWork::ColdRead64k => {
+                let (fd, length) = (types::Fd(targets.fd_of(work)), work.bytes() as u32);
+                let read = |slot: &Slot| {
+                    opcode::Read::new(fd, slot.memory as *mut u8, length)
+                        .offset(targets.read_at(work))
+                        .build()
+                };
+                self.moved(work, |_, slot| read(slot))
+            }
+            CompareWork::ReadFile => {
+                let whole = targets.whole.text.as_ptr();
+                let open = opcode::OpenAt::new(HERE, whole).flags(libc::O_RDONLY).build();
+                let opened = self.opened(|_| open.clone())?;
                 let length = work.bytes() as u32;
-                let read =
-                    |slot: &Slot| opcode::Read::new(fd, slot.memory as *mut u8, length).build();
-                self.moved(work, |slot| read(slot))
+                let read = |at: usize, slot: &Slot, offset: u64| {
+                    let memory = slot.memory as *mut u8;
+                    opcode::Read::new(types::Fd(opened[at]), memory, length).offset(offset).build()
+                };
+                let moved = self.moved(work, |at, slot| read(at, slot, 0));
+                // That there is nothing more is known when nothing more is read.
+                let end = self.step(|at, slot| read(at, slot, length.into()));
+                self.close(&opened)?;
+                moved.and(end?.into_iter().try_for_each(done))
+            }
+            CompareWork::WriteFile => {
+                let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
+                let open = |slot: &Slot| {
+                    opcode::OpenAt::new(HERE, slot.written.text.as_ptr()).flags(flags).mode(0o600)
+                };
+                let opened = self.opened(|slot| open(slot).build())?;
+                let length = work.bytes() as u32;
+                let write = |at: usize, slot: &Slot| {
+                    let memory = slot.memory as *const u8;
+                    opcode::Write::new(types::Fd(opened[at]), memory, length).build()
+                };
+                let moved = self.moved(work, write);
+                self.close(&opened)?;
+                moved
             }
             CompareWork::Write4k | CompareWork::Fsync => {
                 let length = work.bytes() as u32;
@@ -65,7 +103,7 @@ impl Ring {
                         .offset(targets.write_at(work))
                         .build()
                 };
-                self.moved(work, |slot| write(slot))?;
+                self.moved(work, |_, slot| write(slot))?;
                 if work == CompareWork::Fsync {
                     let synced = self.step(|_, _| opcode::Fsync::new(fd).build())?;
                     synced.into_iter().try_for_each(done)?;
@@ -77,8 +115,8 @@ impl Ring {
                 let create = |slot: &Slot| {
                     opcode::OpenAt::new(HERE, slot.new.text.as_ptr()).flags(flags).mode(0o600)
                 };
-                let made = self.step(|_, slot| create(slot).build())?;
-                self.close(made)?;
+                let made = self.opened(|slot| create(slot).build())?;
+                self.close(&made)?;
                 self.remove(0)
             }
             CompareWork::Mkdir => {
@@ -113,14 +151,19 @@ impl Ring {
         }
     }
 
-    fn moved(&mut self, work: CompareWork, make: impl Fn(&Slot) -> Entry) -> io::Result<()> {
-        let answers = self.step(|_, slot| make(slot))?;
+    fn moved(&mut self, work: CompareWork, make: impl Fn(usize, &Slot) -> Entry) -> io::Result<()> {
+        let answers = self.step(make)?;
         answers.into_iter().try_for_each(|answer| whole(checked(answer)?, work))
     }
 
-    fn close(&mut self, opened: Vec<isize>) -> io::Result<()> {
-        let opened: Vec<usize> = opened.into_iter().map(checked).collect::<io::Result<_>>()?;
-        let close = |at: usize| opcode::Close::new(types::Fd(opened[at] as RawFd)).build();
+    /// The descriptors that were opened in each slot.
+    fn opened(&mut self, make: impl Fn(&Slot) -> Entry) -> io::Result<Vec<RawFd>> {
+        let answers = self.step(|_, slot| make(slot))?;
+        answers.into_iter().map(|answer| checked(answer).map(|number| number as RawFd)).collect()
+    }
+
+    fn close(&mut self, opened: &[RawFd]) -> io::Result<()> {
+        let close = |at: usize| opcode::Close::new(types::Fd(opened[at])).build();
         self.step(|at, _| close(at))?.into_iter().try_for_each(done)
     }
 

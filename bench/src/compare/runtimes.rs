@@ -31,6 +31,7 @@ struct Compio {
     targets: &'static Targets,
     at: usize,
     file: compio::fs::File,
+    cold: compio::fs::File,
     buffer: Vec<u8>,
 }
 
@@ -38,7 +39,8 @@ impl Compio {
     async fn new(targets: &'static Targets, at: usize) -> io::Result<Self> {
         let mut options = compio::fs::OpenOptions::new();
         let file = options.read(true).write(true).open(targets.file.path).await?;
-        Ok(Self { targets, at, file, buffer: Vec::with_capacity(LARGEST) })
+        let cold = compio::fs::File::open(targets.cold.path).await?;
+        Ok(Self { targets, at, file, cold, buffer: Vec::with_capacity(LARGEST) })
     }
 
     async fn once(&mut self, work: CompareWork) -> io::Result<()> {
@@ -47,13 +49,27 @@ impl Compio {
         let path = self.targets.file.path;
         let mut buffer = std::mem::take(&mut self.buffer);
         match work {
-            CompareWork::Metadata => fs::metadata(path).await.map(drop),
+            CompareWork::Metadata | CompareWork::ColdMetadata => {
+                fs::metadata(self.targets.named(work).path).await.map(drop)
+            }
             CompareWork::OpenClose => fs::File::open(path).await?.close().await,
-            CompareWork::Read4k | CompareWork::Read64k | CompareWork::Read1m => {
+            CompareWork::Read4k
+            | CompareWork::Read64k
+            | CompareWork::Read1m
+            | CompareWork::ColdRead4k
+            | CompareWork::ColdRead64k => {
+                let file = if work.is_cold() { &self.cold } else { &self.file };
                 buffer.resize(work.bytes(), 0);
-                let (read, back) = self.file.read_at(buffer, 0).await.into();
+                let (read, back) = file.read_at(buffer, self.targets.read_at(work)).await.into();
                 self.buffer = back;
                 whole(read?, work)
+            }
+            CompareWork::ReadFile => whole(fs::read(self.targets.whole.path).await?.len(), work),
+            CompareWork::WriteFile => {
+                buffer.resize(work.bytes(), 0);
+                let (written, back) = fs::write(slot.written.path, buffer).await.into();
+                self.buffer = back;
+                written
             }
             CompareWork::Write4k | CompareWork::Fsync => {
                 buffer.resize(work.bytes(), 0);
@@ -86,6 +102,7 @@ struct TokioUring {
     targets: &'static Targets,
     at: usize,
     file: tokio_uring::fs::File,
+    cold: tokio_uring::fs::File,
     buffer: Vec<u8>,
 }
 
@@ -93,7 +110,8 @@ impl TokioUring {
     async fn new(targets: &'static Targets, at: usize) -> io::Result<Self> {
         let mut options = tokio_uring::fs::OpenOptions::new();
         let file = options.read(true).write(true).open(targets.file.path).await?;
-        Ok(Self { targets, at, file, buffer: Vec::with_capacity(LARGEST) })
+        let cold = tokio_uring::fs::File::open(targets.cold.path).await?;
+        Ok(Self { targets, at, file, cold, buffer: Vec::with_capacity(LARGEST) })
     }
 
     async fn once(&mut self, work: CompareWork) -> io::Result<()> {
@@ -102,11 +120,18 @@ impl TokioUring {
         let path = self.targets.file.path;
         let mut buffer = std::mem::take(&mut self.buffer);
         match work {
-            CompareWork::Metadata => fs::statx(path).await.map(drop),
+            CompareWork::Metadata | CompareWork::ColdMetadata => {
+                fs::statx(self.targets.named(work).path).await.map(drop)
+            }
             CompareWork::OpenClose => fs::File::open(path).await?.close().await,
-            CompareWork::Read4k | CompareWork::Read64k | CompareWork::Read1m => {
+            CompareWork::Read4k
+            | CompareWork::Read64k
+            | CompareWork::Read1m
+            | CompareWork::ColdRead4k
+            | CompareWork::ColdRead64k => {
+                let file = if work.is_cold() { &self.cold } else { &self.file };
                 buffer.resize(work.bytes(), 0);
-                let (read, back) = self.file.read_at(buffer, 0).await;
+                let (read, back) = file.read_at(buffer, self.targets.read_at(work)).await;
                 self.buffer = back;
                 whole(read?, work)
             }
@@ -130,9 +155,11 @@ impl TokioUring {
                 fs::rename(slot.moving.path, slot.other.path).await?;
                 fs::rename(slot.other.path, slot.moving.path).await
             }
-            CompareWork::Getdents | CompareWork::Getxattr | CompareWork::Getaddrinfo => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
+            CompareWork::ReadFile
+            | CompareWork::WriteFile
+            | CompareWork::Getdents
+            | CompareWork::Getxattr
+            | CompareWork::Getaddrinfo => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }

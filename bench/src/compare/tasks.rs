@@ -9,25 +9,27 @@ use tokio::task::{block_in_place, spawn_blocking, yield_now};
 
 use super::files::{LARGEST, Targets};
 use super::operations::listed_whole;
-use super::raw::found;
+use super::raw::{found, whole};
+use super::witness::Server;
 use super::worker::{Order, Serve, Timed, by, serves, strays};
 use crate::error::Trouble;
-use crate::on_tokio::on_worker;
+use crate::on_tokio::on_worker_named as on_worker;
 use crate::options::{CompareWay, CompareWork};
 
 /// Serves as a task of a runtime with one worker.
 pub(super) fn run(serve: Serve) -> Result<(), Trouble> {
+    let name = &super::witness::name(serve.way, serve.depth);
     match serve.way {
-        CompareWay::TokioFs => on_worker(files_of_tokio(serve))?,
-        CompareWay::SysletTokioFs => on_worker(async move {
+        CompareWay::TokioFs => on_worker(name, files_of_tokio(serve))?,
+        CompareWay::SysletTokioFs => on_worker(name, async move {
             is_attached()?;
             files_of_syslet(serve).await
         })?,
-        CompareWay::Unblock => on_worker(async move {
+        CompareWay::Unblock => on_worker(name, async move {
             is_attached()?;
             closures(serve).await
         })?,
-        _ => on_worker(closures(serve))?,
+        _ => on_worker(name, closures(serve))?,
     }
 }
 
@@ -42,7 +44,7 @@ fn is_attached() -> Result<(), Trouble> {
 /// Closures that make the calls.
 async fn closures(serve: Serve) -> Result<(), Trouble> {
     let Serve { way, targets, depth, wanted, done, ready } = serve;
-    let _ = ready.send(Ok(()));
+    let _ = ready.send(Ok(Server::here()));
     while let Ok(Order { work, size }) = wanted.recv() {
         let mut timed = Timed::start();
         let mut result = Ok(());
@@ -90,6 +92,7 @@ macro_rules! files_of {
             targets: &'static Targets,
             at: usize,
             file: $fs::fs::File,
+            cold: $fs::fs::File,
             buffer: Vec<u8>,
         }
 
@@ -99,7 +102,8 @@ macro_rules! files_of {
             async fn new(targets: &'static Targets, at: usize) -> io::Result<Self> {
                 let mut options = $fs::fs::OpenOptions::new();
                 let file = options.read(true).write(true).open(targets.file.path).await?;
-                Ok(Self { targets, at, file, buffer: vec![0; LARGEST] })
+                let cold = $fs::fs::File::open(targets.cold.path).await?;
+                Ok(Self { targets, at, file, cold, buffer: vec![0; LARGEST] })
             }
 
             async fn once(&mut self, work: CompareWork) -> io::Result<()> {
@@ -107,12 +111,26 @@ macro_rules! files_of {
                 let slot = self.targets.slot(self.at);
                 let path = self.targets.file.path;
                 match work {
-                    CompareWork::Metadata => fs::metadata(path).await.map(drop),
+                    CompareWork::Metadata | CompareWork::ColdMetadata => {
+                        fs::metadata(self.targets.named(work).path).await.map(drop)
+                    }
                     CompareWork::OpenClose => fs::File::open(path).await.map(drop),
                     // There is no positioned read in tokio's files.
-                    CompareWork::Read4k | CompareWork::Read64k | CompareWork::Read1m => {
-                        self.file.seek(SeekFrom::Start(0)).await?;
-                        self.file.read_exact(&mut self.buffer[..work.bytes()]).await.map(drop)
+                    CompareWork::Read4k
+                    | CompareWork::Read64k
+                    | CompareWork::Read1m
+                    | CompareWork::ColdRead4k
+                    | CompareWork::ColdRead64k => {
+                        let file = if work.is_cold() { &mut self.cold } else { &mut self.file };
+                        file.seek(SeekFrom::Start(self.targets.read_at(work))).await?;
+                        file.read_exact(&mut self.buffer[..work.bytes()]).await.map(drop)
+                    }
+                    CompareWork::ReadFile => {
+                        whole(fs::read(self.targets.whole.path).await?.len(), work)
+                    }
+                    CompareWork::WriteFile => {
+                        let bytes = self.buffer[..work.bytes()].to_vec();
+                        fs::write(slot.written.path, bytes).await
                     }
                     CompareWork::Write4k | CompareWork::Fsync => {
                         self.file.seek(SeekFrom::Start(self.targets.write_at(work))).await?;

@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use futures_lite::future::block_on;
 use futures_util::future::try_join_all;
-use syslet::{Placement, threadlet};
+use syslet::{Placement, Threadlet, threadlet};
 
 use super::files::Targets;
-use super::{aio, libuv, operations, raw, rings, runtimes, tasks};
+use super::witness::{Server, Witness, name, rings as rings_of};
+use super::{aio, libuv, operations, raw, rings, runtimes, tasks, tokio_fs_uring};
 use crate::calls::{Plain, Submit};
+use crate::cold::bytes_read_by;
 use crate::error::Trouble;
 use crate::guest::{Path, attach};
 use crate::options::{CompareWay, CompareWork};
@@ -23,6 +25,10 @@ pub(super) struct Batch {
     pub(super) nanos: f64,
     pub(super) path: Path,
     pub(super) strays: u64,
+    /// Requests that the way's ring has taken, or nanoseconds of CPU time of its threads.
+    pub(super) witnessed: u64,
+    /// Bytes that came from the disk.
+    pub(super) from_disk: u64,
 }
 
 /// What is to be done, and how often.
@@ -40,6 +46,8 @@ pub(super) struct Worker {
     orders: Option<Sender<Order>>,
     answers: Receiver<io::Result<Batch>>,
     thread: Option<JoinHandle<()>>,
+    server: Server,
+    witness: Witness,
 }
 
 impl Worker {
@@ -59,14 +67,28 @@ impl Worker {
                 let _ = unable.send(Err(error)); // heard unless it was ready already; then an answer is missed
             }
         };
-        let thread = thread::Builder::new().name(format!("bench-{}", way.name())).spawn(body);
+        let before = rings_of(std::process::id());
+        let thread = thread::Builder::new().name(name(way, depth)).spawn(body);
         let thread = thread.map_err(Trouble::io("starting a thread"))?;
-        let worker = Self { way, orders: Some(orders), answers, thread: Some(thread) };
-        match is_ready.recv() {
-            Ok(Ok(())) => Ok(worker),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Trouble::Refused(way.name(), "its thread has ended".to_owned())),
-        }
+        let server = match is_ready.recv() {
+            Ok(server) => server?,
+            Err(_) => {
+                return Err(Trouble::Refused(way.name(), "its thread has ended".to_owned()));
+            }
+        };
+        let witness = Witness::of(way, depth, server, &before);
+        Ok(Self { way, orders: Some(orders), answers, thread: Some(thread), server, witness })
+    }
+
+    /// Does the work `size` times, and asks what became of that.
+    pub(super) fn watched(&self, work: CompareWork, size: usize) -> Result<Batch, Trouble> {
+        let asking = || Trouble::io("asking the kernel what a way has done");
+        let read = || if work.is_cold() { bytes_read_by(self.server.process) } else { Ok(0) };
+        let (notes, bytes) = (self.witness.now().map_err(asking())?, read()?);
+        let mut batch = self.batch(work, size)?;
+        batch.witnessed += self.witness.now().map_err(asking())?.since(&notes);
+        batch.from_disk = read()?.saturating_sub(bytes);
+        Ok(batch)
     }
 
     /// Does the work `size` times.
@@ -100,7 +122,7 @@ pub(super) struct Serve {
     pub(super) depth: usize,
     pub(super) wanted: Receiver<Order>,
     pub(super) done: Sender<io::Result<Batch>>,
-    pub(super) ready: Sender<Result<(), Trouble>>,
+    pub(super) ready: Sender<Result<Server, Trouble>>,
 }
 
 /// Does what is wanted until nothing is any more.
@@ -110,11 +132,22 @@ fn run(serve: Serve) -> Result<(), Trouble> {
         CompareWay::Plain => serve.each(|work| raw::once(work, targets, 0, &Plain)),
         CompareWay::Submit => {
             let _attached = attach(Placement::Follow)?;
-            serve.each(|work| raw::once(work, targets, 0, &Submit));
+            serve.each(|work| match depth {
+                1 => raw::once(work, targets, 0, &Submit),
+                _ => raw::submitted(work, targets, depth),
+            });
         }
         CompareWay::Threadlet => {
             let _attached = attach(Placement::Follow)?;
-            serve.each(|work| threadlet(move || raw::once(work, targets, 0, &Plain)).join());
+            let begin = |work, slot| threadlet(move || raw::once(work, targets, slot, &Plain));
+            serve.each(|work| match depth {
+                1 => begin(work, 0).join(),
+                _ => {
+                    let begun: Vec<_> = (0..depth).map(|slot| begin(work, slot)).collect();
+                    let ended: Vec<_> = begun.into_iter().map(Threadlet::join).collect();
+                    ended.into_iter().collect()
+                }
+            });
         }
         CompareWay::SysletFs => {
             let _attached = attach(Placement::Follow)?;
@@ -126,7 +159,8 @@ fn run(serve: Serve) -> Result<(), Trouble> {
             serve.each_counted(|work| {
                 let closure = move |slot| move || by(caller, work, targets, slot);
                 let all = (0..depth).map(|slot| blocking::unblock(closure(slot)));
-                block_on(try_join_all(all)).map(strays)
+                let strays = strays(block_on(try_join_all(all))?);
+                Ok(Told { strays, witnessed: 0 })
             });
         }
         CompareWay::IoUring => {
@@ -137,13 +171,17 @@ fn run(serve: Serve) -> Result<(), Trouble> {
         CompareWay::KernelAio => {
             let aio = aio::Kernel::new(targets, depth);
             let mut aio = aio.map_err(Trouble::io("io_setup"))?;
-            serve.each(|work| aio.together(work));
+            serve.each_counted(|work| {
+                aio.together(work)?;
+                Ok(Told { strays: 0, witnessed: aio.in_ring() })
+            });
         }
         CompareWay::GlibcAio => {
             let mut aio = aio::Posix::new(targets, depth);
             serve.each(|work| aio.together(work));
         }
         CompareWay::Libuv => libuv::run(serve)?,
+        CompareWay::TokioFsUring => tokio_fs_uring::run(serve)?,
         CompareWay::Compio | CompareWay::TokioUring => runtimes::run(serve)?,
         CompareWay::TokioFs
         | CompareWay::SpawnBlocking
@@ -172,16 +210,18 @@ pub(super) fn strays(elsewhere: Vec<bool>) -> u64 {
 impl Serve {
     /// `together` does the work as often as several can be under way.
     pub(super) fn each(&self, mut together: impl FnMut(CompareWork) -> io::Result<()>) {
-        self.each_counted(|work| together(work).map(|()| 0));
+        self.each_counted(|work| together(work).map(|()| Told::default()));
     }
 
-    /// The same; `together` says how often it was not the thread that it should be.
-    fn each_counted(&self, mut together: impl FnMut(CompareWork) -> io::Result<u64>) {
-        let _ = self.ready.send(Ok(()));
+    /// The same; `together` says what it has seen.
+    fn each_counted(&self, mut together: impl FnMut(CompareWork) -> io::Result<Told>) {
+        let _ = self.ready.send(Ok(Server::here()));
         while let Ok(Order { work, size }) = self.wanted.recv() {
             let mut timed = Timed::start();
             let done = (0..size / self.depth).try_for_each(|_| {
-                timed.strays += together(work)?;
+                let told = together(work)?;
+                timed.strays += told.strays;
+                timed.witnessed += told.witnessed;
                 Ok(())
             });
             let _ = self.done.send(done.map(|()| timed.batch(size)));
@@ -195,11 +235,21 @@ pub(super) struct Timed {
     before: Path,
     start: Instant,
     pub(super) strays: u64,
+    witnessed: u64,
+}
+
+/// What a way has seen itself.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    /// Times that it was not the thread that it should be.
+    strays: u64,
+    /// Requests that its ring has taken.
+    witnessed: u64,
 }
 
 impl Timed {
     pub(super) fn start() -> Self {
-        Self { before: Path::now(), start: Instant::now(), strays: 0 }
+        Self { before: Path::now(), start: Instant::now(), strays: 0, witnessed: 0 }
     }
 
     /// It is over: `size` works were done.
@@ -207,7 +257,8 @@ impl Timed {
         let nanos = self.start.elapsed().as_nanos() as f64 / size as f64;
         let mut path = Path::default();
         path.add_since(self.before);
-        Batch { nanos, path, strays: self.strays }
+        let Self { strays, witnessed, .. } = self;
+        Batch { nanos, path, strays, witnessed, from_disk: 0 }
     }
 }
 
@@ -224,7 +275,7 @@ macro_rules! serves {
             let Serve { targets, depth, wanted, done, ready, .. } = serve;
             let slots = try_join_all((0..depth).map(|at| $slot::new(targets, at)));
             let mut slots = slots.await.map_err(Trouble::io("opening the file"))?;
-            let _ = ready.send(Ok(()));
+            let _ = ready.send(Ok($crate::compare::witness::Server::here()));
             while let Ok(Order { work, size }) = wanted.recv() {
                 let timed = Timed::start();
                 let mut result = Ok(());

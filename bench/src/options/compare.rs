@@ -11,13 +11,13 @@ pub(crate) struct CompareOptions {
     /// Measure these works only
     #[arg(long = "work", value_enum)]
     works: Vec<CompareWork>,
-    /// Measure these ways only
+    /// Measure these ways only [default: all; with --quick all but `tokio_fs_uring`, which is built first]
     #[arg(long = "way", value_enum)]
     ways: Vec<CompareWay>,
     /// How many are under way at once, where a way can have several; may be given several times [default: 1 and 32]
     #[arg(long = "depth", value_parser = clap::value_parser!(u16).range(1..=32))]
     depths: Vec<u16>,
-    /// Batches of each way [default: 20]
+    /// Batches of each way [default: 20; 7 of the cold works]
     #[arg(long)]
     rounds: Option<usize>,
 }
@@ -28,9 +28,14 @@ impl CompareOptions {
         if self.works.is_empty() { CompareWork::value_variants() } else { &self.works }
     }
 
-    /// The ways that are asked for, likewise.
-    pub(crate) fn ways(&self) -> &[CompareWay] {
-        if self.ways.is_empty() { CompareWay::value_variants() } else { &self.ways }
+    /// The ways that are asked for; if none is named all that there are at once.
+    pub(crate) fn ways(&self) -> Vec<CompareWay> {
+        if !self.ways.is_empty() {
+            return self.ways.clone();
+        }
+        let all = CompareWay::value_variants().iter().copied();
+        // A program that would have to be built first is not tiny.
+        all.filter(|&way| !self.common.quick || way != CompareWay::TokioFsUring).collect()
     }
 
     /// The depths of a way.
@@ -40,8 +45,15 @@ impl CompareOptions {
         possible.map(usize::from).collect()
     }
 
-    pub(crate) fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.common.quick { 2 } else { 20 }).max(1)
+    /// Batches of each way: fewer of what comes from the disk.
+    pub(crate) fn rounds(&self, work: CompareWork) -> usize {
+        let usual = match (self.common.quick, work.is_cold()) {
+            (true, true) => 1,
+            (true, false) => 2,
+            (false, true) => 7,
+            (false, false) => 20,
+        };
+        self.rounds.unwrap_or(usual).max(1)
     }
 
     /// Times that a work is done in a batch: a multiple of every depth.
@@ -50,6 +62,7 @@ impl CompareOptions {
             _ if self.common.quick => 32,
             // Waits for the disk.
             CompareWork::Fsync => 32,
+            _ if work.is_cold() => 256,
             CompareWork::Read1m | CompareWork::Getaddrinfo | CompareWork::Getdents => 96,
             _ => 512,
         }
@@ -70,6 +83,10 @@ pub(crate) enum CompareWork {
     Read64k,
     #[value(name = "read1m")]
     Read1m,
+    /// A file of 64 KiB is opened, read as a whole and closed
+    ReadFile,
+    /// A file is opened, emptied, written with 4 KiB and closed
+    WriteFile,
     /// A write over what is there, without a sync
     #[value(name = "write4k")]
     Write4k,
@@ -86,6 +103,13 @@ pub(crate) enum CompareWork {
     Getxattr,
     /// The address of `localhost`
     Getaddrinfo,
+    /// Reads at random places of a file that is not in memory
+    #[value(name = "cold_read4k")]
+    ColdRead4k,
+    #[value(name = "cold_read64k")]
+    ColdRead64k,
+    /// Metadata of files whose names and inodes are not in memory: root only
+    ColdMetadata,
 }
 
 impl CompareWork {
@@ -104,13 +128,18 @@ impl CompareWork {
             Self::Getdents => "getdents",
             Self::Getxattr => "getxattr",
             Self::Getaddrinfo => "getaddrinfo",
+            Self::ReadFile => "read_file",
+            Self::WriteFile => "write_file",
+            Self::ColdRead4k => "cold_read4k",
+            Self::ColdRead64k => "cold_read64k",
+            Self::ColdMetadata => "cold_metadata",
         }
     }
 
     /// Bytes that it reads or writes.
     pub(crate) const fn bytes(self) -> usize {
         match self {
-            Self::Read64k => 64 << 10,
+            Self::Read64k | Self::ColdRead64k | Self::ReadFile => 64 << 10,
             Self::Read1m => 1 << 20,
             _ => 4 << 10,
         }
@@ -120,10 +149,34 @@ impl CompareWork {
         !matches!(self, Self::Getaddrinfo)
     }
 
+    /// True if it is of what is not in memory.
+    pub(crate) const fn is_cold(self) -> bool {
+        matches!(self, Self::ColdRead4k | Self::ColdRead64k | Self::ColdMetadata)
+    }
+
+    /// Bytes that come from the disk for it, at least. Of metadata that is an inode.
+    pub(crate) const fn bytes_from_disk(self) -> usize {
+        match self {
+            Self::ColdRead4k | Self::ColdRead64k => self.bytes(),
+            Self::ColdMetadata => 256,
+            _ => 0,
+        }
+    }
+
+    /// Requests that it takes if each step of it is one.
+    pub(crate) const fn requests(self) -> usize {
+        match self {
+            Self::ReadFile | Self::WriteFile | Self::Unlink => 3,
+            Self::OpenClose | Self::Fsync | Self::Mkdir | Self::Rename => 2,
+            _ => 1,
+        }
+    }
+
     /// True if the calling thread may sleep in it, which is no fault: for the disk, the journal (a directory's inode
-    /// is looked for in the disk's maps), a server.
+    /// is looked for in the disk's maps; blocks are given back), a server.
     pub(crate) const fn may_wait(self) -> bool {
-        matches!(self, Self::Fsync | Self::Mkdir | Self::Getaddrinfo)
+        self.is_cold()
+            || matches!(self, Self::Fsync | Self::Mkdir | Self::WriteFile | Self::Getaddrinfo)
     }
 }
 
@@ -145,6 +198,8 @@ pub(crate) enum CompareWay {
     Unblock,
     /// `tokio::fs`
     TokioFs,
+    /// `tokio::fs` as tokio's unstable feature `io-uring` has it, in a program of its own
+    TokioFsUring,
     /// `tokio::task::spawn_blocking`
     SpawnBlocking,
     /// `tokio::task::block_in_place`
@@ -165,6 +220,21 @@ pub(crate) enum CompareWay {
     KernelAio,
 }
 
+/// How it is seen that a way is what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// There is nothing between the bench and the calls.
+    Itself,
+    /// The library's counters tell.
+    Counters,
+    /// The closures know on which thread they run.
+    Closures,
+    /// The kernel knows the CPU time of the way's threads.
+    Threads,
+    /// The kernel's ring counts its requests.
+    Ring,
+}
+
 impl CompareWay {
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -174,9 +244,8 @@ impl CompareWay {
             Self::SysletFs => "syslet_fs",
             Self::SysletTokioFs => "syslet_tokio_fs",
             Self::Unblock => "unblock",
-            // Which of its two it has is decided when it is compiled.
-            Self::TokioFs if cfg!(tokio_unstable) => "tokio_fs_uring",
             Self::TokioFs => "tokio_fs",
+            Self::TokioFsUring => "tokio_fs_uring",
             Self::SpawnBlocking => "spawn_blocking",
             Self::BlockInPlace => "block_in_place",
             Self::Blocking => "blocking",
@@ -189,17 +258,38 @@ impl CompareWay {
         }
     }
 
-    /// True if it is this library's.
-    pub(crate) const fn is_ours(self) -> bool {
-        matches!(
-            self,
-            Self::Submit | Self::Threadlet | Self::SysletFs | Self::SysletTokioFs | Self::Unblock
-        )
+    /// True if it can have several under way at once.
+    pub(crate) const fn has_depth(self) -> bool {
+        !matches!(self, Self::Plain | Self::BlockInPlace)
     }
 
-    /// True if it can have several under way at once. What is finished where it stands has none under way.
-    pub(crate) const fn has_depth(self) -> bool {
-        !matches!(self, Self::Plain | Self::Submit | Self::Threadlet | Self::BlockInPlace)
+    /// How it is seen that it went the way that its name says.
+    pub(crate) const fn passage(self) -> Passage {
+        match self {
+            Self::Plain => Passage::Itself,
+            Self::BlockInPlace | Self::SpawnBlocking | Self::Blocking => Passage::Closures,
+            Self::TokioFs | Self::Libuv | Self::GlibcAio => Passage::Threads,
+            Self::TokioFsUring
+            | Self::Compio
+            | Self::TokioUring
+            | Self::IoUring
+            | Self::KernelAio => Passage::Ring,
+            Self::Submit
+            | Self::Threadlet
+            | Self::SysletFs
+            | Self::SysletTokioFs
+            | Self::Unblock => Passage::Counters,
+        }
+    }
+
+    /// Requests that its ring takes for a work, at least.
+    pub(crate) const fn requests(self, work: CompareWork) -> usize {
+        match (self, work) {
+            // They close a file by dropping it: that is no request.
+            (Self::TokioFsUring, CompareWork::OpenClose) => 1,
+            (Self::TokioFsUring | Self::Compio, CompareWork::WriteFile) => 2,
+            _ => work.requests(),
+        }
     }
 
     /// True if it has an interface for the work.
@@ -214,15 +304,27 @@ impl CompareWay {
             | Self::BlockInPlace
             | Self::Blocking => true,
             Self::Submit => !matches!(work, Work::Getaddrinfo),
-            Self::SysletTokioFs | Self::TokioFs | Self::Libuv => !matches!(work, Work::Getxattr),
+            Self::SysletTokioFs | Self::TokioFs => !matches!(work, Work::Getxattr),
+            Self::Libuv => !matches!(work, Work::Getxattr | Work::ReadFile | Work::WriteFile),
+            // The rest of it goes to threads, as without the feature.
+            Self::TokioFsUring => {
+                matches!(work, Work::OpenClose | Work::ReadFile | Work::WriteFile | Work::Rename)
+            }
             Self::SysletFs => !matches!(work, Work::Getxattr | Work::Getaddrinfo),
             Self::IoUring => !matches!(work, Work::Getdents | Work::Getaddrinfo),
+            Self::TokioUring if matches!(work, Work::ReadFile | Work::WriteFile) => false,
             Self::Compio | Self::TokioUring => {
                 !matches!(work, Work::Getdents | Work::Getxattr | Work::Getaddrinfo)
             }
             Self::GlibcAio | Self::KernelAio => matches!(
                 work,
-                Work::Read4k | Work::Read64k | Work::Read1m | Work::Write4k | Work::Fsync
+                Work::Read4k
+                    | Work::Read64k
+                    | Work::Read1m
+                    | Work::Write4k
+                    | Work::Fsync
+                    | Work::ColdRead4k
+                    | Work::ColdRead64k
             ),
         }
     }
