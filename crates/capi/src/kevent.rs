@@ -1,8 +1,8 @@
 //! kevent, take 30: the event queue of 2006, over [`syslet_kevent`].
 //!
 //! Here stands what is C's: handles, the words of `struct ukevent`, and which entries are handed back. A handle is a
-//! number above all descriptors, with a generation, so that one that was closed names nothing. (It comes again when 2^30
-//! others have been closed.)
+//! number above all descriptors, with a generation, so that one that was closed names nothing. (It comes again when
+//! 2^30 others have been closed.)
 
 #![allow(unsafe_code, reason = "functions that C programs call")]
 

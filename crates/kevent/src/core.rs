@@ -8,13 +8,14 @@
 //! back, for whatever reason, strikes a call off, and if it leaves something behind calls another: so no call is lost
 //! with a thread that left for a signal or its time.
 
-use std::collections::VecDeque;
+mod closing;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use syslet::source::{self, EventFd, Made, Nudged, Taken, Told};
+use syslet::source::{self, EventFd, Nudged, Taken, Told};
 use syslet_sys::futex;
 use syslet_sys::uapi::Timespec;
 
@@ -26,6 +27,8 @@ use crate::node::Node;
 use crate::source::What;
 use crate::state::{Item, State};
 use crate::{child, signals};
+
+pub(crate) use self::closing::let_go;
 
 /// On which thread something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,30 +98,6 @@ impl Core {
     /// It is no queue any more, or not in this process.
     pub(crate) fn is_dead(&self) -> bool {
         self.is_of_parent() || self.closed.load(Ordering::Relaxed)
-    }
-
-    /// Ends all sources, and whoever waits.
-    pub(crate) fn close(&self) {
-        let (mut tasks, mut ready) = (Taken::default(), VecDeque::new());
-        self.with(|state| {
-            self.closed.store(true, Ordering::Relaxed);
-            let keys: Vec<_> = state.sources.keys().copied().collect();
-            keys.into_iter().for_each(|key| drop(state.remove(key)));
-            ready = std::mem::take(&mut state.ready);
-            state.levels.clear();
-            state.live = 0;
-            state.ring = None;
-            tasks = state.tasks.take();
-            self.bell.fetch_add(1, Ordering::Relaxed);
-        });
-        futex::wake(&self.bell, i32::MAX as u32);
-        tasks.wake();
-        self.detach_eventfd();
-        for item in ready {
-            if let Item::Made(made) = item {
-                made.1.close();
-            }
-        }
     }
 
     /// Has the eventfd told from now on.
@@ -278,25 +257,6 @@ impl Core {
             }
             state.live > before
         });
-    }
-
-    /// Puts the answer of a call in, which has made descriptors.
-    pub(crate) fn post_made(&self, event: Event, made: Made) {
-        if made.is_nothing() {
-            return self.post(std::iter::once(event), false);
-        }
-        let (item, mut is_closed) = (Item::Made(Box::new((event, made))), false);
-        self.put(On::Program, |state| {
-            is_closed = self.closed.load(Ordering::Relaxed);
-            if !is_closed {
-                state.ready.push_back(item);
-                state.live += 1;
-            }
-            !is_closed
-        });
-        if is_closed {
-            made.close();
-        }
     }
 
     /// Looks again at level-triggered sources whose events were handed out.
@@ -505,21 +465,6 @@ impl Core {
             }
         }
     }
-}
-
-/// Lets go of a queue on the keeper, where nothing of the program's may be dropped: descriptors are others there. If
-/// this was the last who had it, another thread drops it.
-pub(crate) fn let_go(core: Arc<Core>) {
-    if let Some(core) = Arc::into_inner(core) {
-        source::nudge(Arc::new(Last(core)));
-    }
-}
-
-/// A queue that nobody has any more.
-struct Last(#[allow(dead_code, reason = "is there to be dropped")] Core);
-
-impl Nudged for Last {
-    fn nudged(self: Arc<Self>) {}
 }
 
 impl Nudged for Core {

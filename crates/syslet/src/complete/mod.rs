@@ -25,4 +25,5 @@ pub use send::Queued;
 pub(crate) use slot::Holder;
 #[cfg(not(loom))]
 pub(crate) use slot::{Interrupt, Outcome, Slot, SlotHandle, Untold, drop_caught};
+#[cfg(not(loom))]
 pub use tasks::{Place, Taken, Tasks};

@@ -4,6 +4,11 @@
 //! is dropped: else the wakers of futures that were dropped would pile up while nothing comes. Who polls by hand has no
 //! place, and its waker is kept until something comes.
 
+#![cfg_attr(
+    loom,
+    allow(unreachable_pub, dead_code, reason = "the models have no futures with places")
+)]
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
