@@ -6,8 +6,8 @@ use crate::arch::syscall;
 use crate::uapi::{
     AT_EMPTY_PATH, AT_STATX_DONT_SYNC, CLOSE_RANGE_UNSHARE, EBADF, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
     EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL,
-    IN_CLOEXEC_NONBLOCK, O_CLOEXEC, SFD_CLOEXEC_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE,
-    SOCK_STREAM, SOL_SOCKET, STATX_INO, STATX_TYPE, Stat, Statx, Timeval, nr,
+    IN_CLOEXEC_NONBLOCK, O_CLOEXEC, SFD_CLOEXEC_NONBLOCK, SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO,
+    SO_TYPE, SOCK_STREAM, SOL_SOCKET, STATX_INO, STATX_TYPE, Stat, Statx, Timeval, nr,
 };
 
 /// What kind of file `descriptor` is, and which: statx(2).
@@ -114,6 +114,15 @@ pub fn has_socket_timeout(descriptor: i32, sending: bool) -> bool {
     // SAFETY: the kernel writes at most `len` bytes of the structure, and the length.
     let answer = unsafe { syscall(nr::GETSOCKOPT, args) };
     answer >= 0 && (limit.sec != 0 || limit.usec != 0)
+}
+
+/// True if a receive of the socket waits for more than one byte: `SO_RCVLOWAT`.
+pub fn has_low_mark(descriptor: i32) -> bool {
+    let (mut mark, mut len) = (0u32, size_of::<u32>() as u32);
+    let at = &raw mut mark as usize;
+    let args = [descriptor as usize, SOL_SOCKET, SO_RCVLOWAT, at, &raw mut len as usize, 0];
+    // SAFETY: the kernel writes at most `len` bytes of the number, and the length.
+    unsafe { syscall(nr::GETSOCKOPT, args) >= 0 && mark > 1 }
 }
 
 /// Waits for `events` of one descriptor for at most `millis` (negative: for ever); returns what is

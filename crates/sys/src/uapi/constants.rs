@@ -128,6 +128,8 @@ constants! {
     RWF_NOWAIT: usize = 8, "linux/fs.h", "RWF_NOWAIT";
     /// Socket options.
     SOL_SOCKET: usize = 1, "sys/socket.h", "SOL_SOCKET";
+    /// Bytes for which a receive waits.
+    SO_RCVLOWAT: usize = 18, "sys/socket.h", "SO_RCVLOWAT";
     /// Time limit for receiving.
     SO_RCVTIMEO: usize = 20, "sys/socket.h", "SO_RCVTIMEO";
     /// Time limit for sending.

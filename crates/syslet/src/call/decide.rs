@@ -139,7 +139,8 @@ pub(super) fn wait_for_readiness(call: &Call, way: Way) -> Decision {
         return if way == Way::Thread { Decision::Run } else { Decision::Over(-EAGAIN) };
     }
     let Ok((kind, stat)) = look(descriptor) else { return Decision::Run };
-    let limited = kind == Kind::Socket && is_limited(call);
+    let way = if kind == Kind::Device && way == Way::Message { Way::Thread } else { way };
+    let limited = Kind::of(&stat) == Kind::Socket && is_limited(call);
     if kind.is_storage() || limited || is_of_signals(descriptor as i32, &stat) {
         return Decision::Run;
     }

@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     Cold = COLD,
     /// A socket.
     Socket = 4,
-    /// What cannot be tried: terminals and other devices.
+    /// What cannot be tried: terminals and other devices, and sockets with `SO_RCVLOWAT`.
     Device = 5,
 }
 
@@ -172,6 +172,8 @@ pub(crate) fn look(descriptor: usize) -> Result<(Kind, Stat), isize> {
     let kind = match (Kind::of(&stat), Kind::guess(descriptor)) {
         (Kind::Storage, _) => of_file_system(stat.dev),
         (Kind::Stream, Kind::Device) => Kind::Device,
+        // An attempt would take what there is, below the mark.
+        (Kind::Socket, _) if descriptor::has_low_mark(descriptor as i32) => Kind::Device,
         (kind, _) => kind,
     };
     kind.remember(descriptor);

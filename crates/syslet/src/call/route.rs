@@ -202,6 +202,9 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
     let args = call.args();
     match entry.twin {
         None => Some(Way::Thread),
+        Some(Twin::MsgDontwait { arg }) if kind == Kind::Device => {
+            (args[usize::from(arg)] & MSG_DONTWAIT == 0).then_some(Way::Thread)
+        }
         Some(Twin::MsgDontwait { arg }) => {
             let flags = args[usize::from(arg)];
             let several = entry.name.ends_with("mmsg");

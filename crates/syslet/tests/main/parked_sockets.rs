@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use syslet::{Call, Submitted};
 
 use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain, set_nonblocking};
+use crate::util::child::Child;
 use crate::util::parking::parked;
 use crate::util::{attached, eventually, soon};
 
@@ -240,4 +241,36 @@ fn what_is_received_aside_is_not_waited_for() {
             assert_eq!(ret.raw(), plain);
         }
     });
+}
+
+#[test]
+fn a_receive_waits_for_as_much_as_its_socket_says() {
+    // In a process of its own: of numbers that were sockets before it is not noticed at once.
+    let path = "parked_sockets::a_receive_waits_for_as_much_as_its_socket_says";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let (one, mut other) = UnixStream::pair().expect("a pair");
+            let mark = 10i32;
+            let (at, len) = ((&raw const mark).cast(), size_of::<i32>() as u32);
+            let level = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
+            // SAFETY: the kernel reads one live number.
+            let set = unsafe { libc::setsockopt(one.as_raw_fd(), level.0, level.1, at, len) };
+            assert_eq!(set, 0);
+            let number = one.as_raw_fd() as usize;
+            let memory = Block::leak().address();
+            let calls = [
+                number_call(libc::SYS_read, [number, memory, 100, 0, 0, 0]),
+                number_call(libc::SYS_recvfrom, [number, memory, 100, 0, 0, 0]),
+            ];
+            for call in calls {
+                other.write_all(&[7; 3]).expect("there is room");
+                let receive = pending(go(call));
+                assert!(receive.wait_deadline(soon(20)).is_err_and(|receive| {
+                    other.write_all(&[7; 8]).expect("there is room");
+                    receive.wait().raw() == 11
+                }));
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
 }
