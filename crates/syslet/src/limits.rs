@@ -39,6 +39,9 @@ impl Limits {
     /// other in the kernel, each with a thread; more than this wait for their turn without one. (What file a
     /// descriptor names is looked at when it is first written to, and when a write of it waits: where a number names
     /// another file by now, the first one that waits may be one too many.)
+    ///
+    /// Only calls of `submit` and its kin count. Steps of chains, writes in closures, and the rest of a write of which
+    /// a part was made without waiting do not.
     #[must_use]
     pub const fn writers_per_descriptor(mut self, writes: usize) -> Self {
         self.writers = writes;

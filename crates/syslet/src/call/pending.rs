@@ -33,7 +33,9 @@ pub enum CancelOutcome {
 
 /// A call that went away. Await it, or [`wait`](Self::wait) for it.
 ///
-/// Dropping it leaves the call to itself: it goes on, and its answer is dropped.
+/// Dropping it leaves the call to itself: it goes on, and its answer is dropped. A descriptor that it makes is closed
+/// then; those that a message brings (`SCM_RIGHTS`) are not, as nobody but the caller knows where in its memory they
+/// came.
 #[derive(Debug)]
 #[must_use = "dropping it drops the call's answer"]
 pub struct Pending(pub(super) Option<SlotHandle<dyn PendingCall>>);

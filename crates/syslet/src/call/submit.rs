@@ -61,7 +61,8 @@ impl Submitted {
 /// What waits for readiness, a time or a child is parked where that is possible, and keeps no thread.
 ///
 /// If no crew thread is left, calls that wait for nothing or for a disk are made in place and may hold
-/// the caller up; others are queued. [`try_submit`] hands them back instead.
+/// the caller up; others are queued, as many as come: their number has no bound, and nobody is made to wait for it.
+/// [`try_submit`] hands them back instead.
 ///
 /// ```
 /// use syslet::{Call, Submitted, submit};
