@@ -18,11 +18,13 @@ mod table;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use syslet_sys::uapi::{EAGAIN, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, SIGSETXID, Siginfo, Stat};
 use syslet_sys::{call as kernel, descriptor, futex};
 
 use self::table::Table;
+use super::TRY_AGAIN;
 use super::gathering::Gathering;
 use super::mail::Address;
 use super::nap::Nap;
@@ -89,7 +91,8 @@ pub(super) struct Keeper {
     tid: AtomicU32,
     /// 0: not started; 1: works; 2: cannot take files; 3: cannot be made.
     state: AtomicU32,
-    starting: Mutex<()>,
+    /// Held while it is started; inside, until when it is not, because that has just failed.
+    starting: Mutex<Option<Instant>>,
     /// Of the inbox, where files cannot be taken.
     address: OnceLock<Address>,
     /// Files held now.
@@ -116,7 +119,7 @@ impl Keeper {
             nap: Nap::new(),
             tid: AtomicU32::new(0),
             state: AtomicU32::new(NOT_STARTED),
-            starting: Mutex::new(()),
+            starting: Mutex::new(None),
             address: OnceLock::new(),
             held: AtomicI64::new(0),
             processes: AtomicU64::new(u64::MAX),
@@ -265,8 +268,9 @@ impl Engine {
 
     #[cold]
     fn start_keeper(&'static self, keeper: &'static Keeper) {
-        let _starting = lock(&keeper.starting);
-        if keeper.state.load(Ordering::Acquire) != NOT_STARTED {
+        let mut starting = lock(&keeper.starting);
+        let just_failed = starting.is_some_and(|until| until > Instant::now());
+        if keeper.state.load(Ordering::Acquire) != NOT_STARTED || just_failed {
             return;
         }
         // What the keeper delivers is done by the first clock's thread, in the program's table: a thread
@@ -278,7 +282,9 @@ impl Engine {
             }
         };
         if start_thread(b"syslet-keeper\0\0\0", None, run).is_err() {
-            keeper.state.store(IMPOSSIBLE, Ordering::Release);
+            // Another call may find it possible.
+            *starting = Some(Instant::now() + TRY_AGAIN);
+            return;
         }
         while keeper.state.load(Ordering::Acquire) == NOT_STARTED {
             futex::wait(&keeper.state, NOT_STARTED, None);

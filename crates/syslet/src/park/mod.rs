@@ -21,7 +21,7 @@ mod watch;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use syslet_sys::futex;
 use syslet_sys::uapi::POLLIN;
@@ -48,6 +48,8 @@ use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 const RINGS: [u32; 2] = [1024, 32_768];
 /// Most polls of one ring: its memory is 64 bytes for each.
 const MOST_POLLS: u32 = 1 << 20;
+/// How long after a failure nothing is made that might fail again: what cannot be parked meanwhile has a thread.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// Most calls parked at a time, unless asked otherwise: a gigabyte.
 pub(crate) const DEFAULT_LIMIT: usize = 1 << 22;
 
@@ -64,8 +66,10 @@ fn drives() -> bool {
 /// Everything that waits without a thread.
 #[derive(Debug)]
 pub(crate) struct Park {
-    rings: [OnceLock<Option<Ring>>; RINGS.len()],
-    clocks: [OnceLock<Option<Timers>>; 2],
+    rings: [OnceLock<Ring>; RINGS.len()],
+    clocks: [OnceLock<Timers>; 2],
+    /// Held while one of these is made; inside, for each, until when it is not, because that has just failed.
+    making: Mutex<[Option<Instant>; RINGS.len() + 2]>,
     keeper: Keeper,
     pub(crate) disk: Disk,
     /// What the keeper leaves to the thread of the first clock.
@@ -98,6 +102,7 @@ impl Park {
         Self {
             rings: [const { OnceLock::new() }; RINGS.len()],
             clocks: [const { OnceLock::new() }; 2],
+            making: Mutex::new([None; _]),
             keeper: Keeper::new(),
             disk: Disk::new(),
             deliveries: Mutex::new(VecDeque::new()),
@@ -109,6 +114,28 @@ impl Park {
             writes: AtomicUsize::new(0),
             total: Count::default(),
         }
+    }
+
+    /// What is in `place`, the one of this index, made if it was not. A failure is no answer for good: memory, threads and what the system
+    /// allows of kernel AIO may be there later.
+    fn have<T>(
+        &self,
+        at: usize,
+        place: &'static OnceLock<T>,
+        make: impl FnOnce() -> Option<T>,
+    ) -> Option<&'static T> {
+        if let Some(there) = place.get() {
+            return Some(there);
+        }
+        let failed = &mut lock(&self.making)[at];
+        if place.get().is_none() && failed.is_none_or(|until| until <= Instant::now()) {
+            *failed = None;
+            match make() {
+                Some(made) => drop(place.set(made)),
+                None => *failed = Some(Instant::now() + TRY_AGAIN),
+            }
+        }
+        place.get()
     }
 
     /// Calls parked now.
@@ -165,7 +192,7 @@ impl Park {
     /// The ring where a poll of `call` may be armed.
     fn ring_of(&self, call: &Parked) -> Option<&Ring> {
         let index = call.place.load(Ordering::SeqCst) as usize;
-        self.rings.get(index)?.get()?.as_ref()
+        self.rings.get(index)?.get()
     }
 
     /// Takes back what would still tell of `call`.
@@ -174,7 +201,7 @@ impl Park {
             ring.disarm(call);
         }
         if call.is_timed()
-            && let Some(Some(timers)) = self.clocks[call.clock as usize].get()
+            && let Some(timers) = self.clocks[call.clock as usize].get()
         {
             timers.remove(call);
         }
@@ -307,7 +334,7 @@ impl Engine {
         Ring::prepare(call, set.number(), POLLIN);
         call.wait();
         for (index, ring) in self.park.rings.iter().enumerate() {
-            let Some(Some(ring)) = ring.get() else { continue };
+            let Some(ring) = ring.get() else { continue };
             call.place.store(index as u32, Ordering::SeqCst);
             if ring.arm(call).is_ok() {
                 return true;
@@ -402,7 +429,7 @@ impl Engine {
         }
     }
 
-    /// Ring `index`, made with its thread when it is first wanted; none if that fails.
+    /// Ring `index`, made with its thread when it is first wanted; none if that fails, or has just failed.
     fn ring(&'static self, index: usize) -> Option<&'static Ring> {
         let ring = &self.park.rings[index];
         let made = || {
@@ -411,14 +438,12 @@ impl Engine {
             let sizes = [wanted, wanted / 8];
             let made = sizes.into_iter().find_map(|size| Ring::new(size).ok())?;
             let run = move || {
-                if let Some(made) = ring.wait() {
-                    made.run(|call, events| self.ready(call, events));
-                }
+                ring.wait().run(|call, events| self.ready(call, events));
             };
             start_thread(b"syslet-park\0\0\0\0\0", None, run).ok()?;
             Some(made)
         };
-        ring.get_or_init(made).as_ref()
+        self.park.have(index, ring, made)
     }
 
     /// The timers of `clock`, with their thread; none if there can be none.
@@ -426,14 +451,12 @@ impl Engine {
         let timers = &self.park.clocks[clock as usize];
         let made = || {
             let run = move || {
-                if let Some(made) = timers.wait() {
-                    made.run(|call| self.expire(call), || self.take_deliveries());
-                }
+                timers.wait().run(|call| self.expire(call), || self.take_deliveries());
             };
             start_thread(b"syslet-timers\0\0\0", None, run).ok()?;
             Some(Timers::new(clock))
         };
-        timers.get_or_init(made).as_ref()
+        self.park.have(RINGS.len() + clock as usize, timers, made)
     }
 
     /// Leaves something to the first clock's thread, which is in the program's descriptor table.

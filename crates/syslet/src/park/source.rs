@@ -301,7 +301,7 @@ pub fn on_ring(hook: fn()) -> io::Result<()> {
 /// Has the hook of [`on_ring`] called. For signal handlers.
 pub fn ring_from_handler() {
     if let Some(engine) = engine()
-        && let Some(Some(timers)) = engine.park.clocks[Clock::Monotonic as usize].get()
+        && let Some(timers) = engine.park.clocks[Clock::Monotonic as usize].get()
     {
         timers.ring();
     }

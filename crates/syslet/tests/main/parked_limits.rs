@@ -10,12 +10,15 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake};
 use std::thread;
+use std::time::Duration;
 
 use syslet::{CancelOutcome, Pending, stats};
 
+use crate::container::deny;
 use crate::parked_sockets::{connect_call, full_listener, stream_socket};
 use crate::util::calls::{
-    Block, Landing, checked, go, limit, number_call, pending, read_call, sleeps, try_go, write_call,
+    Block, Landing, checked, go, limit, number_call, pending, read_call, sleep_call, sleeps,
+    taking_call, threads_named, try_go, write_call,
 };
 use crate::util::child::Child;
 use crate::util::parking::parked;
@@ -202,6 +205,39 @@ fn a_limit_of_no_calls_is_one_of_one() {
             let read = pending(read.expect("there is room for one"));
             pipe.put(1);
             assert_eq!(read.wait().raw(), 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn threads_that_could_not_be_made_once_are_made_later() {
+    let path = "parked_limits::threads_that_could_not_be_made_once_are_made_later";
+    let ended = Child::new().run(path, || {
+        bounded(LIMIT, || {
+            let pipe = Pipe::new();
+            // The crew is there, and nothing else.
+            pipe.put(1);
+            assert_eq!(go(taking_call(pipe.read_end())).wait().raw(), 1);
+            let other = pipe.clone();
+            let barred = thread::spawn(move || {
+                let denied = [libc::SYS_clone, libc::SYS_clone3].map(|nr| (nr, libc::EAGAIN));
+                deny(&denied);
+                assert_eq!(go(sleep_call(Duration::from_millis(1))).wait().raw(), 0);
+                let read = pending(go(read_call(other.read_end(), Landing::leak())));
+                other.put(1);
+                assert_eq!(read.wait().raw(), 1);
+            });
+            barred.join().expect("crew threads do it");
+            let made = || {
+                assert_eq!(go(sleep_call(Duration::from_millis(1))).wait().raw(), 0);
+                let read = pending(go(read_call(pipe.read_end(), Landing::leak())));
+                pipe.put(1);
+                assert_eq!(read.wait().raw(), 1);
+                let ours = ["syslet-park", "syslet-timers", "syslet-keeper"];
+                ours.iter().all(|name| !threads_named(name).is_empty())
+            };
+            assert!(eventually(made));
         });
     });
     ended.expect("this is the parent").expect_done();
