@@ -229,7 +229,7 @@ impl CompletionQueue {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// As [`Pending::cancel`].
     pub fn cancel(&self, id: OpId) -> CancelOutcome {
         if self.is_dead() {
             return CancelOutcome::TooLate;
@@ -243,7 +243,7 @@ impl CompletionQueue {
     ///
     /// # Blocking
     ///
-    /// Never; it looks at every operation of the queue.
+    /// As [`Pending::cancel`] for each; it looks at every operation of the queue.
     pub fn cancel_all(&self, user_data: u64) -> usize {
         self.cancel_where(|marks| marks.user_data == user_data)
     }
@@ -256,7 +256,7 @@ impl CompletionQueue {
     ///
     /// # Blocking
     ///
-    /// Never; it looks at every operation of the queue.
+    /// As [`Pending::cancel`] for each; it looks at every operation of the queue.
     pub fn cancel_descriptor(&self, fd: i32) -> usize {
         if fd < 0 { 0 } else { self.cancel_where(|marks| marks.descriptors.contains(&fd)) }
     }
