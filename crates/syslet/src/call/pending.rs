@@ -148,8 +148,8 @@ impl Pending {
     ///
     /// # Blocking
     ///
-    /// Not for the call: [`wait`](Self::wait) for the answer afterwards. If it has been parked for long, until a thread of
-    /// the library's has let its file go, microseconds.
+    /// Not for the call: [`wait`](Self::wait) for the answer afterwards. If it has been parked for long, until a
+    /// thread of the library's has let its file go, microseconds.
     pub fn cancel(&self) -> CancelOutcome {
         if self.is_lost() {
             return CancelOutcome::TooLate;

@@ -33,8 +33,8 @@ const TAKEN: u32 = 2;
 /// The thread that waits for it has it.
 const HERE: u32 = 3;
 
-/// Interruptions in a row after which a call that waits for a disk answers `EINTR`: only servers in user space let it be
-/// interrupted, and one of them may say so for ever.
+/// Interruptions in a row after which a call that waits for a disk answers `EINTR`: only servers in user space let it
+/// be interrupted, and one of them may say so for ever.
 const PATIENCE: u32 = 64;
 
 /// What can be made by a crew thread, by who waits for it, or by nobody.

@@ -15,8 +15,8 @@
 //! | `HELPER` | handle | the thread that sleeps helps, if it is told to |
 //! | `TOLD` | owner of a parked call | what a crew thread would do is there to be done |
 //!
-//! The last two are cleared by the helper, which looks for what is to be done then. `TOLD` is set after that is there to
-//! be found; who sets it and finds no `HELPER` sees to it that somebody else does it.
+//! The last two are cleared by the helper, which looks for what is to be done then. `TOLD` is set after that is there
+//! to be found; who sets it and finds no `HELPER` sees to it that somebody else does it.
 //!
 //! Of `BEGUN` and `CANCEL`, whichever comes first decides whether a closure runs. Of `DONE` and `QUEUE`,
 //! whoever's `fetch_or` comes second puts the result into the queue.

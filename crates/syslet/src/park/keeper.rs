@@ -194,9 +194,10 @@ impl Keeper {
         descriptor::same_file(number, self.tid.load(Ordering::Relaxed) as i32, place as i32)
     }
 
-    /// True if the keeper may have the file behind `stat` for a while. When it closes its number the kernel says so to the
-    /// file system or the driver (`flush`), as of a close of the program's: a message queue forgets its notification
-    /// then, and a server is asked. Sockets, pipes, terminals, processes and what has no type take no notice.
+    /// True if the keeper may have the file behind `stat` for a while. When it closes its number the kernel says so to
+    /// the file system or the driver (`flush`), as of a close of the program's: a message queue forgets its
+    /// notification then, and a server is asked. Sockets, pipes, terminals, processes and what has no type take no
+    /// notice.
     pub(super) fn may_take(&self, stat: &Stat) -> bool {
         match stat.mode & S_IFMT {
             0 | S_IFSOCK | S_IFIFO => true,

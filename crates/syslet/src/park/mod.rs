@@ -116,8 +116,8 @@ impl Park {
         }
     }
 
-    /// What is in `place`, the one of this index, made if it was not. A failure is no answer for good: memory, threads and what the system
-    /// allows of kernel AIO may be there later.
+    /// What is in `place`, the one of this index, made if it was not. A failure is no answer for good: memory, threads
+    /// and what the system allows of kernel AIO may be there later.
     fn have<T>(
         &self,
         at: usize,
@@ -328,8 +328,8 @@ impl Engine {
         }
     }
 
-    /// Lets the owned call wait, with the poll of `set` in the first ring that has room. False: none has, and the caller
-    /// is the owner still; or it makes no difference any more. By the keeper, in whose table the set is.
+    /// Lets the owned call wait, with the poll of `set` in the first ring that has room. False: none has, and the
+    /// caller is the owner still; or it makes no difference any more. By the keeper, in whose table the set is.
     fn arm_set(&self, call: &Arc<Parked>, set: &Set) -> bool {
         Ring::prepare(call, set.number(), POLLIN);
         call.wait();

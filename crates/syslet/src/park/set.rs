@@ -6,8 +6,8 @@ use syslet_sys::{call, descriptor};
 
 use super::keeper::Keeper;
 
-/// True if the files of `interests`, numbers of the program's, can be watched by an epoll in the keeper's table: none is
-/// of signals, of which it would not tell (see this folder's README.md), and each may be taken.
+/// True if the files of `interests`, numbers of the program's, can be watched by an epoll in the keeper's table: none
+/// is of signals, of which it would not tell (see this folder's README.md), and each may be taken.
 pub(super) fn can_be_watched(keeper: &Keeper, interests: &[(i32, u32)]) -> bool {
     interests.iter().all(|(number, _)| match descriptor::stat(*number) {
         Ok(stat) if stat.is_anonymous() => !descriptor::may_be_signals(*number),
@@ -26,8 +26,8 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// One that watches `interests`, which are taken from `process`. `None`: there can be none (no number is left, or no
-    /// memory).
+    /// One that watches `interests`, which are taken from `process`. `None`: there can be none (no number is left, or
+    /// no memory).
     pub(super) fn of(process: i32, interests: &[(i32, u32)]) -> Option<Self> {
         let epoll = descriptor::new_epoll() as i32;
         if epoll < 0 {

@@ -13,8 +13,8 @@ use crate::util::parking::parked;
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually};
 
-/// Rounds: in how many of them the waiting thread is the one that takes the other's event is up to the scheduler. Without
-/// the remedy it is one of the first ten, nearly always.
+/// Rounds: in how many of them the waiting thread is the one that takes the other's event is up to the scheduler.
+/// Without the remedy it is one of the first ten, nearly always.
 const ROUNDS: usize = 400;
 /// What the writer waits for before it writes, so that the reader is about to wait: less than a wait takes events for.
 const A_MOMENT: Duration = Duration::from_micros(30);
