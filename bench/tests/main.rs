@@ -414,6 +414,29 @@ fn compare_sees_how_each_way_went() {
     assert!(misled.is_empty(), "{misled:?}");
 }
 
+#[test]
+fn compare_keeps_the_others_when_a_way_fails() {
+    if skipped() {
+        return;
+    }
+    let args = ["--work", "open_close", "--way", "plain", "--way", "submit", "--quick", "--json"];
+    // Enough descriptors for one file at a time, and not for 32.
+    let limited = "ulimit -n 34 && exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_bench"), "compare"]).args(args);
+    let output = command.output().expect("there is a shell");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    for kind in file_systems(&object) {
+        let work = format!("open_close on {kind}");
+        assert_eq!(ways(&rows(&object, &work)), ["plain", "submit"]);
+        let fault =
+            format!("{work} submit-x32: work open_close failed: submit: Too many open files");
+        assert!(errors.contains(&fault), "{errors}");
+    }
+}
+
 /// A fault that a busy machine may bring: that calls of the library's were not inline.
 fn is_ours(fault: &Value) -> bool {
     fault.as_str().is_some_and(|fault| fault.contains(" inline, "))

@@ -13,7 +13,7 @@ use std::net::ToSocketAddrs;
 use syslet::Call;
 
 use super::files::{ATTRIBUTE, Name, Slot, Targets};
-use crate::calls::Make;
+use crate::calls::{Make, Plain};
 use crate::options::CompareWork;
 
 const HERE: usize = libc::AT_FDCWD as usize;
@@ -48,7 +48,6 @@ impl<'a> Course<'a> {
         let open = |name: Name, flags: i32| {
             (libc::SYS_openat, [HERE, name.address(), flags as usize, 0o600, 0, 0])
         };
-        let close = (libc::SYS_close, [self.opened, 0, 0, 0, 0, 0]);
         let unlink =
             |flags: i32| (libc::SYS_unlinkat, [HERE, slot.new.address(), flags as usize, 0, 0, 0]);
         let rename = |from: Name, to: Name| {
@@ -62,7 +61,7 @@ impl<'a> Course<'a> {
                 (libc::SYS_statx, [HERE, targets.named(work).address(), 0, mask, slot.memory, 0])
             }
             (CompareWork::OpenClose, 0) => open(targets.file, libc::O_RDONLY),
-            (CompareWork::OpenClose, 1) => close,
+            (CompareWork::OpenClose, 1) => self.close(),
             (
                 CompareWork::Read4k
                 | CompareWork::Read64k
@@ -78,21 +77,21 @@ impl<'a> Course<'a> {
             (CompareWork::ReadFile, 1) => {
                 (libc::SYS_read, [self.opened, slot.memory, work.bytes(), 0, 0, 0])
             }
-            (CompareWork::ReadFile, 2) => close,
+            (CompareWork::ReadFile, 2) => self.close(),
             (CompareWork::WriteFile, 0) => {
                 open(slot.written, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC)
             }
             (CompareWork::WriteFile, 1) => {
                 (libc::SYS_write, [self.opened, slot.memory, work.bytes(), 0, 0, 0])
             }
-            (CompareWork::WriteFile, 2) => close,
+            (CompareWork::WriteFile, 2) => self.close(),
             (CompareWork::Write4k | CompareWork::Fsync, 0) => {
                 let (fd, at) = (targets.fd() as usize, targets.write_at(work) as usize);
                 (libc::SYS_pwrite64, [fd, slot.memory, work.bytes(), at, 0, 0])
             }
             (CompareWork::Fsync, 1) => (libc::SYS_fsync, [targets.fd() as usize, 0, 0, 0, 0, 0]),
             (CompareWork::Unlink, 0) => open(slot.new, libc::O_WRONLY | libc::O_CREAT),
-            (CompareWork::Unlink, 1) => close,
+            (CompareWork::Unlink, 1) => self.close(),
             (CompareWork::Unlink, 2) => unlink(0),
             (CompareWork::Mkdir, 0) => {
                 (libc::SYS_mkdirat, [HERE, slot.new.address(), 0o700, 0, 0, 0])
@@ -104,7 +103,7 @@ impl<'a> Course<'a> {
             (CompareWork::Getdents, 1) => {
                 (libc::SYS_getdents64, [self.opened, slot.memory, 32 << 10, 0, 0, 0])
             }
-            (CompareWork::Getdents, 2) => close,
+            (CompareWork::Getdents, 2) => self.close(),
             (CompareWork::Getxattr, 0) => {
                 let name = ATTRIBUTE.as_ptr().expose_provenance();
                 let args = [targets.file.address(), name, slot.memory, 64, 0, 0];
@@ -112,6 +111,12 @@ impl<'a> Course<'a> {
             }
             _ => return None,
         })
+    }
+
+    /// Closes what it has opened.
+    #[inline(always)]
+    fn close(&mut self) -> SystemCall {
+        (libc::SYS_close, [std::mem::take(&mut self.opened), 0, 0, 0, 0, 0])
     }
 
     /// The call that was last has ended.
@@ -194,7 +199,15 @@ pub(super) fn submitted(work: CompareWork, targets: &Targets, depth: usize) -> i
             let answer = submitted.map_or(refused, |submitted| submitted.wait().raw());
             result = result.and(courses[at].answered(answer));
         }
-        result?;
+        if result.is_err() {
+            // What the others have opened is not left open.
+            for course in courses.iter_mut().filter(|course| course.opened > 0) {
+                let (nr, args) = course.close();
+                // SAFETY: clause *descriptor*.
+                unsafe { Plain.make(nr, args) };
+            }
+            return result;
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "entries of the submission queue")]
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, opcode, types};
@@ -159,7 +159,16 @@ impl Ring {
     /// The descriptors that were opened in each slot.
     fn opened(&mut self, make: impl Fn(&Slot) -> Entry) -> io::Result<Vec<RawFd>> {
         let answers = self.step(|_, slot| make(slot))?;
-        answers.into_iter().map(|answer| checked(answer).map(|number| number as RawFd)).collect()
+        let opened: io::Result<_> =
+            answers.iter().map(|&answer| checked(answer).map(|number| number as RawFd)).collect();
+        if opened.is_err() {
+            // What the others have opened is not left open.
+            for &number in answers.iter().filter(|&&answer| answer >= 0) {
+                // SAFETY: it was opened here, and nobody else knows it.
+                drop(unsafe { OwnedFd::from_raw_fd(number as RawFd) });
+            }
+        }
+        opened
     }
 
     fn close(&mut self, opened: &[RawFd]) -> io::Result<()> {

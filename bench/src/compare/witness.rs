@@ -81,6 +81,15 @@ impl Witness {
         }
     }
 
+    /// True if there should be rings, and are none: a runtime may do without where io_uring is forbidden.
+    pub(super) fn has_no_ring(&self) -> bool {
+        match self {
+            Self::Rings { process, only: None } => rings(*process).is_empty(),
+            Self::Rings { only: Some(rings), .. } => rings.is_empty(),
+            Self::Way | Self::Threads { .. } => false,
+        }
+    }
+
     /// What there is to be known now.
     pub(super) fn now(&self) -> io::Result<Notes> {
         match self {

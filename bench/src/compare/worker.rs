@@ -77,6 +77,9 @@ impl Worker {
             }
         };
         let witness = Witness::of(way, depth, server, &before);
+        if witness.has_no_ring() {
+            return Err(Trouble::Refused(way.name(), "it has made no ring".to_owned()));
+        }
         Ok(Self { way, orders: Some(orders), answers, thread: Some(thread), server, witness })
     }
 
