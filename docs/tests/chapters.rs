@@ -62,7 +62,7 @@ fn c_compiles() {
 fn links_lead_to_files() {
     let mut count = 0;
     for (path, text) in texts() {
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for link in links(&text) {
             if link.contains("://") || link.starts_with('#') {
                 continue;
             }
@@ -73,6 +73,60 @@ fn links_lead_to_files() {
         }
     }
     assert!(count > 10, "the summary links to each chapter");
+}
+
+/// What a link in brackets leads to.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+/// mdbook takes more than this: parts, lines between them, chapters in chapters. None is needed, and this is certain.
+#[test]
+fn the_summary_is_a_list_of_chapters() {
+    let folder = root().join("docs/chapters");
+    let summary = fs::read_to_string(folder.join("SUMMARY.md")).expect("it is text");
+    let mut lines = summary.lines().filter(|line| !line.is_empty());
+    assert_eq!(lines.next(), Some("# Summary"));
+    let mut seen = Vec::new();
+    for line in lines {
+        let chapter = line.strip_prefix("- [").and_then(|rest| rest.strip_suffix(".md)"));
+        let (title, file) = chapter.and_then(|rest| rest.split_once("](")).expect(line);
+        let text = fs::read_to_string(folder.join(file).with_extension("md")).expect(line);
+        assert!(text.starts_with("# "), "{file} begins without a heading");
+        assert!(!title.is_empty() && !seen.contains(&file), "{line}");
+        seen.push(file);
+    }
+    assert!(seen.len() > 5, "the guide has more chapters: {seen:?}");
+}
+
+#[test]
+fn links_of_chapters_stay_in_the_book() {
+    let folder = root().join("docs/chapters");
+    for (path, text) in texts() {
+        if path.parent() == Some(folder.as_path()) {
+            let outside = links(&text).find(|link| !link.contains("://") && link.contains('/'));
+            assert_eq!(
+                outside,
+                None,
+                "{}: the book has only what is in its folder",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn files_that_the_book_names_are_there() {
+    let book = fs::read_to_string(root().join("docs/book.toml")).expect("it is text");
+    let values = |key: &str| {
+        let line =
+            book.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='));
+        let line = line.unwrap_or_else(|| panic!("{key} is not there"));
+        line.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let named = [values("src"), values("additional-css")].concat();
+    assert_eq!(named.len(), 2, "{named:?}");
+    assert!(named.iter().all(|name| root().join("docs").join(name).exists()), "{named:?}");
 }
 
 #[test]
