@@ -20,5 +20,7 @@ test -s "$folder/report.html" && test -s "$folder/report.md" && test -s "$folder
 # Of these the paths do not depend on anything.
 "${bench[@]}" queue --quick >/dev/null
 "${bench[@]}" parked --quick >/dev/null
+# Tokio's io_uring is built first, which --quick leaves out; without io_uring it is named and left out.
+"${bench[@]}" compare --quick --way plain --way tokio_fs_uring >/dev/null
 # Where FUSE cannot be used there is no soak, and a line that says so. A wrong byte or a leak is trouble.
 "${bench[@]}" server --quick --soak 5 >/dev/null
