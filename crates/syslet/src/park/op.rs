@@ -26,8 +26,8 @@ const GONE: u32 = u32::MAX - 1;
 /// Not among the timers, or in no ring.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// After which nanoseconds a child that is waited for is looked at, once more each time: a tracer of its own waits for it
-/// as soon as it has forked it, and what becomes of it later costs little.
+/// After which nanoseconds a child that is waited for is looked at, once more each time: a tracer of its own waits for
+/// it as soon as it has forked it, and what becomes of it later costs little.
 pub(crate) const CHILD_LOOKS: [u64; 4] = [20_000_000, 80_000_000, 320_000_000, 1_280_000_000];
 
 /// How a call that waits is gone on with.
