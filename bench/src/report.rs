@@ -284,6 +284,9 @@ pub(crate) fn remarks(row: &Row) -> String {
         let (share, sentinels) = (share * 100.0, sentinels * 100.0);
         remarks.push(format!("{share:.4} % of a CPU, sentinels {sentinels:.4} %"));
     }
+    if let Some(reads) = more.by_ring.filter(|&reads| reads > 0) {
+        remarks.push(format!("{reads} by the library's ring"));
+    }
     if let Some(requests) = more.ring_requests {
         remarks.push(format!("{requests} requests of its ring"));
     }

@@ -16,6 +16,7 @@ use crate::REPORT;
 use crate::block::{Asked, Block};
 use crate::desk::{self, Lane};
 use crate::event::{self, Place};
+use crate::held::Held;
 use crate::list::Group;
 use crate::request::{Request, What};
 use crate::sigpipe::without_sigpipe;
@@ -83,6 +84,7 @@ fn check(block: Block) -> Result<(), Refused> {
 
 fn transfer(block: Block, what: What, group: Option<&Arc<Group>>) -> Result<(), Refused> {
     check(block)?;
+    let _held = Held::new();
     let asked = block.asked();
     let begun = REPORT.begin();
     let new = |is_stream| Request::new(block, what, asked, is_stream, begun, group.cloned());
@@ -231,6 +233,7 @@ pub(crate) fn sync(block: Block, sync: Sync) -> Result<(), Refused> {
     if are_too_many() {
         return Err(Refused(libc::EAGAIN));
     }
+    let _held = Held::new();
     block.open();
     let request = Request::new(block, What::Sync(sync), asked, false, REPORT.begin(), None);
     if desk::enter_behind(&request) {

@@ -10,6 +10,7 @@ use syslet_sys::{call, descriptor};
 use crate::block::Block;
 use crate::desk;
 use crate::event::Place;
+use crate::held::Held;
 use crate::request::{ECANCELED, Request};
 use crate::wait::How;
 
@@ -39,6 +40,7 @@ pub(crate) fn cancel(descriptor: c_int, block: Option<Block>) -> Result<c_int, c
             return Ok(ALLDONE);
         }
     }
+    let _held = Held::new();
     let requests = desk::outstanding(descriptor, block);
     if requests.is_empty() {
         return match block {

@@ -31,13 +31,20 @@ mod cancel;
 mod desk;
 mod event;
 mod fork;
+mod held;
 mod list;
 mod request;
 mod sigpipe;
 mod sync;
 mod wait;
 
+use mimalloc::MiMalloc;
 use syslet_dropin::report::{Library, Report};
+
+/// Not the program's: a handler that waits for a request (`aio_suspend`) may have interrupted that with its lock held,
+/// and who ends the request frees memory on the way. See `held.rs`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What goes through.
 static REPORT: Report = Report::new(Library::PosixAio);

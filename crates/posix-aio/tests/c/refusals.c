@@ -97,7 +97,7 @@ static void short_write(void)
 	CHECK(fd >= 0 && file >= 0 && unlink(path) == 0);
 	/* One of two pages can be written; nobody is left to try the other. */
 	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(pages != MAP_FAILED && munmap(pages + 4096, 4096) == 0);
+	CHECK(pages != MAP_FAILED && mprotect(pages + 4096, 4096, PROT_NONE) == 0);
 	for (int at = 0; at < CREW; at++) {
 		cbs[at] = block(fd, got[at], sizeof got[at], at * sizeof got[at]);
 		CHECK(aio_read(&cbs[at]) == 0);
