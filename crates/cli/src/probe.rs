@@ -38,8 +38,28 @@ struct Findings {
     cold_reads: &'static str,
     /// Why not io_uring.
     no_ring: Option<String>,
+    /// What parking uses, and whether it is allowed.
+    calls: Vec<Allowed>,
     inline: Option<Inline>,
     handoff: Option<Handoff>,
+}
+
+/// A call that may be refused.
+#[derive(Debug, Serialize)]
+struct Allowed {
+    call: &'static str,
+    /// What happens: with it, or without.
+    then: &'static str,
+    /// Why it is refused, if it is.
+    refused: Option<String>,
+}
+
+impl From<&syslet::Allowance> for Allowed {
+    fn from(of: &syslet::Allowance) -> Self {
+        let refused = of.refused.map(|errno| std::io::Error::from_raw_os_error(errno).to_string());
+        let then = if refused.is_none() { of.purpose } else { of.otherwise };
+        Self { call: of.call, then, refused }
+    }
 }
 
 /// Nanoseconds per call.
@@ -82,6 +102,7 @@ pub(crate) fn run(plan: ProbePlan) -> Result<Exit, Trouble> {
         protection_keys: probe.protection_keys,
         cold_reads: if probe.no_ring.is_none() { "io_uring" } else { "crew" },
         no_ring: probe.no_ring.map(|why| why.to_string()),
+        calls: probe.allowances.iter().map(Allowed::from).collect(),
         inline,
         handoff: attached.then_some(handoff),
     };
@@ -162,6 +183,12 @@ impl Findings {
         match &self.no_ring {
             None => writeln!(to, "cold reads       by io_uring")?,
             Some(why) => writeln!(to, "cold reads       by crew threads, because {why}")?,
+        }
+        for Allowed { call, then, refused } in &self.calls {
+            match refused {
+                None => writeln!(to, "{call:<16} allowed: {then}")?,
+                Some(why) => writeln!(to, "{call:<16} refused ({why}): {then}")?,
+            }
         }
         if let Some(Inline { threadlet_ns, statx_ns, statx_threadlet_ns }) = &self.inline {
             let more = statx_threadlet_ns - statx_ns;

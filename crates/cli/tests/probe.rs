@@ -10,6 +10,9 @@ fn probe_says_which_mechanism_and_kernel() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     assert_eq!(found["kernel"], release.trim());
     assert!(found["cpus"].as_u64().unwrap() >= 1);
+    let calls = found["calls"].as_array().unwrap().iter();
+    let calls: Vec<_> = calls.map(|call| call["call"].as_str().unwrap()).collect();
+    assert_eq!(calls, ["io_setup", "close_range", "pidfd_getfd", "kcmp"]);
     match found["mechanism"].as_str().unwrap() {
         "attached" => {
             assert!(found["reason"].is_null());

@@ -28,6 +28,14 @@ impl Context {
         if answer < 0 { Err(answer) } else { Ok(Self(context)) }
     }
 
+    /// Ends the context.
+    ///
+    /// **Blocking**: until what was armed in it has ended.
+    pub fn destroy(self) {
+        // SAFETY: reads and writes no memory of the program's; the kernel unmaps its own ring.
+        unsafe { syscall(nr::IO_DESTROY, [self.0, 0, 0, 0, 0, 0]) };
+    }
+
     /// Arms the poll that `iocb` describes. Once: it must be armed again after its event.
     ///
     /// # Errors

@@ -190,12 +190,17 @@ pub fn take_from(process: i32, descriptor: i32) -> isize {
 /// process, are one open file: kcmp(2). `None` where that cannot be asked: Docker's and Podman's profiles forbid it,
 /// and kernels may be without it (CONFIG_KCMP). A number that is not open is the same to it.
 pub fn same_file(one: i32, tid: i32, other: i32) -> Option<bool> {
+    let order = compare(one, tid, other);
+    (order >= 0).then_some(order == 0)
+}
+
+/// The kernel's answer to [`same_file`]: 0 if they are the same, 1 to 3 if not, or `-errno`.
+pub fn compare(one: i32, tid: i32, other: i32) -> isize {
     const KCMP_FILE: usize = 0;
     let own = crate::call::gettid();
     let args = [own as usize, tid as usize, KCMP_FILE, one as usize, other as usize, 0];
     // SAFETY: reads and writes no memory.
-    let order = unsafe { syscall(nr::KCMP, args) };
-    (order >= 0).then_some(order == 0)
+    unsafe { syscall(nr::KCMP, args) }
 }
 
 /// A new epoll, closed on exec, or `-errno`.

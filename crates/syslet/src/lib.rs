@@ -2,6 +2,8 @@
 #![cfg_attr(loom, allow(dead_code, reason = "only the protocols are compiled for their models"))]
 
 #[cfg(not(loom))]
+mod allowed;
+#[cfg(not(loom))]
 mod call;
 mod complete;
 mod crew;
@@ -40,10 +42,8 @@ pub mod time;
 
 pub use self::complete::OpId;
 #[cfg(not(loom))]
-#[doc(hidden)]
-pub use self::{call::make_here, crew::last_waits_for, park::source, threadlet::ensure_crew};
-#[cfg(not(loom))]
 pub use self::{
+    allowed::Allowance,
     call::{
         Arg, Call, CancelOutcome, Chain, ChainResult, Pending, PendingChain, Ret, StepId,
         Submitted, SubmittedChain, When, hand_over, submit, submit_chain, try_submit,
@@ -65,3 +65,6 @@ pub use self::{
         threadlet_with, try_threadlet,
     },
 };
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub use self::{call::make_here, crew::last_waits_for, park::source, threadlet::ensure_crew};

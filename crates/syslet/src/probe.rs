@@ -1,5 +1,6 @@
 //! What this machine and sandbox allow.
 
+use crate::allowed::{Allowance, allowances};
 use crate::crew::{Mode, Unsupported, current_mode};
 use crate::sync::{AtomicU32, Ordering};
 use crate::{Attach, AttachError};
@@ -44,6 +45,8 @@ pub struct Probe {
     pub no_ring: Option<Unsupported>,
     /// CPUs that the calling thread may run on.
     pub cpus: usize,
+    /// Calls that parking uses where they are allowed.
+    pub allowances: Vec<Allowance>,
 }
 
 /// Finds out whether and how threads can be attached here, by attaching the calling one.
@@ -77,5 +80,6 @@ pub fn probe() -> Result<Probe, AttachError> {
         .and_then(|engine| engine.disk_refused())
         .map(|errno| Unsupported::Refused("io_uring_setup", errno));
     let protection_keys = PROTECTION_KEYS.get();
-    Ok(Probe { unsupported, protection_keys, membarrier, no_ring, cpus })
+    let allowances = allowances();
+    Ok(Probe { unsupported, protection_keys, membarrier, no_ring, cpus, allowances })
 }

@@ -8,7 +8,7 @@ use syslet::{
     with_attached,
 };
 
-use crate::container::scheduling_is_denied;
+use crate::container::{deny, scheduling_is_denied};
 use crate::util::calls::{Landing, affinity, go, pending, read_call};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
@@ -183,6 +183,32 @@ fn probe_leaves_the_thread_as_it_was() {
         assert_eq!(probe.unsupported.is_some(), way() == Way::Pool);
         assert_eq!(probe.cpus, affinity().len());
         assert!(!is_attached());
+    });
+}
+
+#[test]
+fn probe_says_which_calls_are_refused() {
+    let path = "attaching::probe_says_which_calls_are_refused";
+    let ended = Child::new().run(path, || {
+        // Errors that these calls have for nothing else.
+        let denied = [
+            (libc::SYS_io_setup, libc::EXDEV),
+            (libc::SYS_close_range, libc::ENODEV),
+            (libc::SYS_pidfd_getfd, libc::EXFULL),
+            (libc::SYS_kcmp, libc::ENOTTY),
+        ];
+        deny(&denied);
+        let found = probe().expect("the thread can be looked at").allowances;
+        let names: Vec<_> = found.iter().map(|call| call.call).collect();
+        assert_eq!(names, ["io_setup", "close_range", "pidfd_getfd", "kcmp"]);
+        let refused: Vec<_> = found.iter().map(|call| call.refused).collect();
+        assert_eq!(refused, denied.map(|(_, errno)| Some(errno)));
+    });
+    ended.expect("this is the parent").expect_done();
+    bounded(LIMIT, || {
+        let found = probe().expect("the thread can be attached").allowances;
+        // Allowed in containers; but others may have all there is.
+        assert!(matches!(found[0].refused, None | Some(libc::EAGAIN)), "{found:?}");
     });
 }
 
