@@ -9,13 +9,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use syslet_catalog::Waits;
-use syslet_sys::uapi::{ECANCELED, EINTR, Timespec, nr};
+use syslet_sys::uapi::{ECANCELED, Timespec};
 use syslet_sys::{arch, call as kernel};
 
 use super::number::Call;
 use super::pending::{CancelOutcome, PendingCall, cancel_away, outcome_of};
 use super::progress::{Progress, Remainder};
+use super::retry::{has_enough, is_answer};
 use super::submit::make_on_crew;
 use super::timeout::{Limit, is_updated, limit, shorten};
 use super::writers::Place;
@@ -32,10 +32,6 @@ const QUEUED: u32 = 1;
 const TAKEN: u32 = 2;
 /// The thread that waits for it has it.
 const HERE: u32 = 3;
-
-/// Interruptions in a row after which a call that waits for a disk answers `EINTR`: only servers in user space let it
-/// be interrupted, and one of them may say so for ever.
-const PATIENCE: u32 = 64;
 
 /// What can be made by a crew thread, by who waits for it, or by nobody.
 pub(super) trait Work: Send + 'static {
@@ -234,15 +230,15 @@ unsafe fn persist(mut call: Call, done: usize, end: Option<u64>) -> isize {
             Limit::Never | Limit::Unsound => None,
         }
     });
-    let waits = syslet_catalog::lookup(call.nr() as u32).map(|entry| entry.waits);
     let rest = (done > 0 && Progress::has_vectors(&call))
         // SAFETY: as above: its vectors are readable.
         .then(|| unsafe { Remainder::of(&call, done) });
     if let Some(rest) = &rest {
         call = rest.call();
     }
-    let mut times = 0;
+    let mut repeats = 0_u32;
     loop {
+        repeats = repeats.wrapping_add(1);
         let left = end.map(|end| end.saturating_sub(kernel::monotonic_nanos()));
         let left = left.map(Timespec::from_nanos);
         if let Some(left) = &left {
@@ -252,9 +248,7 @@ unsafe fn persist(mut call: Call, done: usize, end: Option<u64>) -> isize {
         // SAFETY: as above; what the call points to beside the caller's memory outlives it.
         let answer = unsafe { arch::syscall(number, args) };
         std::hint::black_box((&left, &rest));
-        times += 1;
-        let over = number == nr::CLOSE || (waits == Some(Waits::Disk) && times > PATIENCE);
-        if answer != -EINTR || over {
+        if is_answer(&call, answer) || has_enough(&call, repeats) {
             return answer;
         }
     }

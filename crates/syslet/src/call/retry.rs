@@ -94,19 +94,19 @@ impl Clockwork {
     pub(super) unsafe fn persist(&self, crew: &Crew, mut call: Call, first: isize) -> isize {
         let mut answer = first;
         let mut left = Timespec::default();
-        let mut repeats = 0;
+        let mut repeats = 0_u32;
         loop {
             if answer == arch::CANCELLED {
                 return -ECANCELED;
             }
-            if answer != -EINTR || syslet_catalog::class(call.nr() as u32).made_once() {
+            if is_answer(&call, answer) {
                 return answer;
             }
             if crew.cancel.load(crate::sync::Ordering::Acquire) != 0 {
                 return -ECANCELED;
             }
-            repeats += 1;
-            if repeats % MOST_REPEATS == 0 && asks_storage(&call) {
+            repeats = repeats.wrapping_add(1);
+            if has_enough(&call, repeats) {
                 return answer;
             }
             if self.end.is_some() {
@@ -118,6 +118,16 @@ impl Clockwork {
             std::hint::black_box(&left);
         }
     }
+}
+
+/// True if `answer` stands: it is no interruption, or the call is not to be made again.
+pub(super) fn is_answer(call: &Call, answer: isize) -> bool {
+    answer != -EINTR || syslet_catalog::class(call.nr() as u32).made_once()
+}
+
+/// True if an interruption is the answer of a call that was repeated so often.
+pub(super) fn has_enough(call: &Call, repeats: u32) -> bool {
+    repeats.is_multiple_of(MOST_REPEATS) && asks_storage(call)
 }
 
 /// True if a file system is asked for what `call` does.
