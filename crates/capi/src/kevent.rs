@@ -2,7 +2,7 @@
 //!
 //! Here stands what is C's: handles, the words of `struct ukevent`, and which entries are handed back. A handle is a
 //! number above all descriptors, with a generation, so that one that was closed names nothing. (It comes again when
-//! 2^30 others have been closed.)
+//! 2^30 others have been closed; when fewer if many stay open, at least 2^14.)
 
 #![allow(unsafe_code, reason = "functions that C programs call")]
 
@@ -80,7 +80,7 @@ fn queue(handle: c_int) -> Answer<Arc<Queue>> {
 
 fn keep(queue: Queue) -> Answer {
     let mut queues = lock(QUEUES.get());
-    // A place that had a queue as late as can be: so a handle comes again after 2^30 others.
+    // The place that was closed longest ago: a handle comes again as late as can be.
     let at = if queues.all.len() < PLACES {
         queues.all.push(Place::default());
         queues.all.len() - 1

@@ -67,7 +67,8 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// The next event, which is handed on if `work` panics: it is done with when `work` returns.
+    /// Gives each event to `work`. It is done with when `work` returns; if `work` panics it is handed on, with those
+    /// behind it.
     pub fn each(&mut self, mut work: impl FnMut(&Event)) {
         while let Some(event) = self.events.front() {
             work(event);

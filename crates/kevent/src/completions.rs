@@ -186,11 +186,12 @@ impl Queue {
     }
 
     /// Cancels the calls, chains and closures that were submitted with this id. Each has its event all the same:
-    /// `-ECANCELED`, or its answer if that was too late. Says how many were cancelled.
+    /// `-ECANCELED`, or its answer if that was too late; of a chain, what its closure makes of the answers. Says how
+    /// many were told in time.
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// As [`CompletionQueue::cancel_all`](syslet::CompletionQueue::cancel_all).
     pub fn cancel(&self, id: u64) -> usize {
         if self.is_dead() {
             return 0;

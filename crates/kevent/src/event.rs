@@ -117,7 +117,7 @@ impl fmt::Debug for Flags {
     }
 }
 
-/// Bits of [`Event::asked`] and [`Event::happened`].
+/// Bits of [`Event::asked`]; of sockets, pipes, directories and user sources also of [`Event::happened`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Happened;
@@ -162,7 +162,9 @@ pub struct Event {
     pub flags: u32,
     /// How it stands: bits 0 (broken) and 1 (done).
     pub state: u32,
-    /// What it says, depending on its kind.
+    /// What it says: of readiness, directories and user sources what has happened (and of directories how often); of
+    /// timers milliseconds of `CLOCK_MONOTONIC`, their low 32 bits, and how often; of signals how often; of a child
+    /// `si_status` and `si_code`; of completions the answer, low half first. Of a broken one 0 and `-errno`.
     pub data: [u32; 2],
     /// A number of the program's.
     pub user_data: u64,
@@ -195,7 +197,8 @@ impl Event {
         if self.kind() == Some(Kind::Signal) { self.data[0] } else { self.data[1] }
     }
 
-    /// The answer of a call or closure; the status of a child as waitid(2) tells it.
+    /// The answer of a call, closure or chain. Of a child its `si_status` is in the low half and `si_code` in the high
+    /// one, as in [`data`](Self::data).
     pub fn result(&self) -> i64 {
         i64::from(self.data[0]) | i64::from(self.data[1].cast_signed()) << 32
     }

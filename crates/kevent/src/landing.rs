@@ -16,6 +16,7 @@ impl Queue {
     /// # Errors
     ///
     /// `EINVAL`: there is no ring, or it has less than `num` places. `EINTR`: a signal handler has run.
+    /// `EBADF`: the queue was closed, or is that of a parent process.
     ///
     /// # Blocking
     ///
@@ -57,6 +58,7 @@ impl Queue {
     /// # Errors
     ///
     /// `EINVAL`: there is no ring, or nothing at that index. `EOVERFLOW`: the ring has come round more than once since.
+    /// `EBADF`: the queue was closed, or is that of a parent process.
     ///
     /// # Blocking
     ///

@@ -30,7 +30,8 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// An event queue in memory.
 ///
 /// Sources of all kinds are added; what happens to them is fetched in one place, by any number of threads or tasks:
-/// each event is handed to one of them. Fetching an event that is there needs no system call, and the queue is no
+/// each event is handed to one of them. Fetching an event that is there needs no system call (but for level-triggered
+/// sources and [`LAST_CHECK`](crate::Flags::LAST_CHECK), which are looked at by poll(2)), and the queue is no
 /// descriptor.
 ///
 /// A queue is shared by reference, or in an [`Arc`]. Dropping it ends its sources.
@@ -55,15 +56,17 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// takes effect at once, and the source ends with a broken event (`EBADF`), when the queue finds out: when the
 /// number is added anew, when a level-triggered source is looked at, or in its rounds, within a tenth of a second if
 /// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. What happens to
-/// another file that has got the number is not told. Until the queue finds out, though, what happens to the old file is
-/// told under the number, if that is open elsewhere too (`dup`, `fork`, sent to another process), and so is what had
-/// happened to it before and was not handed out yet, in any case: not with
+/// another file that has got the number is not told, unless both are of a kind that shares one inode (eventfds,
+/// timerfds, signalfds, epolls) and the source is level-triggered. Until the queue finds out, though, what happens
+/// to the old file is told under the number, if that is open elsewhere too (`dup`, `fork`, sent to another process), and
+/// so is what had happened to it before and was not handed out yet, in any case: not with
 /// [`LAST_CHECK`](crate::Flags::LAST_CHECK).
 ///
 /// # Signal handlers and forked children
 ///
 /// Its functions are not for signal handlers. In a forked child the queue of the parent is dead: nothing
-/// is handed out, waiting ends at once, and adding fails with `EBADF`.
+/// is handed out, waiting ends at once, and adding, removing, `wait`, `commit` and submitting fail with
+/// `EBADF`.
 pub struct Queue {
     pub(crate) core: Arc<Core>,
 }
@@ -113,7 +116,8 @@ impl Queue {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// As [`remove`](Self::remove) for each source, and for as long as closing the descriptors takes that nobody has
+    /// fetched.
     pub fn close(&self) {
         if !self.is_dead() {
             self.core.close();
@@ -132,12 +136,15 @@ impl Queue {
     ///
     /// `EEXIST`: there is one of its kind and id. `EBADF`: the descriptor is not open. `EPERM`: it has no readiness
     /// (a file), or the sandbox does not let us watch it (PLATFORM.md). `EINVAL`: there is no such signal. `ECHILD`:
-    /// there is no such child.
+    /// there is no such child. `EBADF` also if the queue was closed or is that of a parent process. `EBUSY`: of a
+    /// signal, the program has put eight handlers over ours. `EAGAIN`: there can be no thread. Of directories what
+    /// inotify_add_watch(2) says: `ENOSPC`, and `EINVAL` if nothing is asked for.
     ///
     /// # Blocking
     ///
     /// Of descriptors until another thread has taken them, about ten microseconds; add many at once by
-    /// [`add_all`](Self::add_all). Else never.
+    /// [`add_all`](Self::add_all). Of a signal that is for the queue alone until that thread has heard of it. Else
+    /// never.
     pub fn add(&self, source: Source) -> Changed {
         match source.what {
             What::Ready(..) | What::Inode(_) => self.add_all(&[source]).pop().expect("one answer"),
@@ -176,11 +183,12 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// `ENOENT`: there is none.
+    /// `ENOENT`: there is none. `EBADF`: the queue was closed, or is that of a parent process.
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// Of a signal that is for the queue alone until another thread has heard of it, of children as
+    /// [`cancel`](Self::cancel). Else never.
     pub fn remove(&self, key: Key) -> io::Result<()> {
         self.living()?;
         self.core.with(|state| state.remove(key)).map(|_| ()).ok_or_else(|| error(libc::ENOENT))
@@ -233,7 +241,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// `EINTR`: a signal handler has run on this thread, and nothing is there.
+    /// `EINTR`: a signal handler has run on this thread before `min` events were there, and none was taken.
     ///
     /// # Blocking
     ///
@@ -296,7 +304,7 @@ impl Queue {
         if self.is_dead() {
             return Ok(0);
         }
-        // On the stack: a loop that fetches allocates nothing.
+        // On the stack: a loop that fetches changes, one at least at a time, allocates nothing.
         let (mut events, mut count) = ([Event::default(); FEW], 0);
         self.core.fetch(min, max, deadline, |event| {
             events[count] = event;

@@ -31,7 +31,8 @@ const _: () = assert!(RING_HEADER == 8);
 /// # Safety
 ///
 /// `base` is a header and `size` events, writable, for as long as this lives: the duty of [`Ring::new`] (clause
-/// *lent*). Only the program reads the events up to `kidx`, only who has this writes those after it.
+/// *lent*). Nobody writes the events from `read` up to `filled`, which the program and who has this may read; only
+/// who has this writes the others.
 #[derive(Debug)]
 pub(crate) struct Ring {
     base: NonNull<RingHeader>,

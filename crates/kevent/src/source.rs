@@ -24,8 +24,8 @@ pub(crate) enum What {
 
 /// Something to watch: what, how, and with which number of the program's its events come.
 ///
-/// A source names a descriptor by its number and does not keep its file: closing it ends the source. See
-/// [`Queue`](crate::Queue).
+/// A source names a descriptor by its number and does not keep its file: closing it ends the source, unless it is
+/// a directory's, which goes on. See [`Queue`](crate::Queue).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a source does nothing until it is added to a queue"]
 pub struct Source {

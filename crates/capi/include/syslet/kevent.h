@@ -83,7 +83,8 @@ extern "C" {
  * A descriptor that is closed ends its entry: BROKEN, -EBADF, within a tenth of a second per 64 entries (a second if
  * the queue is not used). Until then an event that had come before may still be told under its number, and so may what
  * happens to the file, if that is open elsewhere too (dup, fork); what happens to another file that gets the number
- * never is. KEVENT_REQ_LAST_CHECK excludes the former. */
+ * never is, unless both share one inode (eventfds) and the entry is level-triggered. KEVENT_REQ_LAST_CHECK excludes
+ * what had come before and what happens to the old file. */
 #define KEVENT_POLL_POLLIN 0x0001
 #define KEVENT_POLL_POLLPRI 0x0002
 #define KEVENT_POLL_POLLOUT 0x0004
@@ -149,7 +150,7 @@ struct kevent_ring {
  * Makes a queue, and answers its handle. With a ring of `ring_size` places, of which one stays free, events land
  * there, and what finds no room waits; it is the library's until kevent_close. `flags` is 0. -EINVAL: a ring without
  * a size or a size without a ring, a size of 1 or above 2^24, flags; -EFAULT: the ring cannot be written to; -EMFILE:
- * there are 65,536. Handlers: no.
+ * there are 65,536; -EAGAIN: there can be no threads. Handlers: no.
  */
 int kevent_init(struct kevent_ring *ring, unsigned int ring_size, unsigned int flags);
 
@@ -165,7 +166,9 @@ int kevent_close(int ctl_fd);
  *                      KEVENT_REQ_ALWAYS_QUEUE asks for it) or cannot be added stand at the front of `arg`
  *                      afterwards; the answer is how many. DONE: ready, and with KEVENT_REQ_ONESHOT gone again.
  *                      BROKEN and DONE, -errno in ret_data[1]: -EEXIST (type and id are in the queue), -ENOSYS (a
- *                      type that cannot be added), -EBADF, -EPERM (it has no readiness), -EINVAL, -ECHILD.
+ *                      type that cannot be added), -EBADF, -EPERM (it has no readiness), -EINVAL, -ECHILD,
+ *                      -EBUSY (a signal over whose handler eight others stand), -EAGAIN (there can be no thread),
+ *                      what inotify_add_watch(2) says.
  *   KEVENT_CTL_MODIFY  sets event, flags and user data anew, of the entry of this type and id: DONE, with BROKEN if
  *                      there is none. 0.
  *   KEVENT_CTL_REMOVE  takes them out, as above; nothing is told of them afterwards but what is in the ring. 0.
@@ -173,16 +176,18 @@ int kevent_close(int ctl_fd);
  *                      the others stand at the front. With `num` 0 it wakes one thread that waits. (To hand on an
  *                      event that was fetched: kevent_hand_on.)
  * -EINVAL: another command, or more entries are to be changed or taken out than there are; -EFAULT: nothing was
- * changed. Of descriptors it waits until another thread has taken them, some microseconds. Handlers: no.
+ * changed. Of descriptors, and of signals with KEVENT_SIGNAL_NOMASK, it waits until another thread has heard of
+ * them, some microseconds. Handlers: no.
  */
 int kevent_ctl(int ctl_fd, unsigned int cmd, unsigned int num, struct ukevent *arg);
 
 /*
  * Waits until `min_nr` events are there, or for `timeout`, and hands out what is there, at most `max_nr`, to `buf`;
  * answers how many. Each event is handed to one caller; a thread that cannot work on it hands it on by
- * kevent_hand_on. {0, 0} does not wait. -EINTR: a handler has run, and nothing is there; -EINVAL: min_nr > max_nr,
- * max_nr is 0, the time or the flags; -EFAULT: nothing was taken. What is there is handed out without a system call.
- * Handlers: no.
+ * kevent_hand_on. {0, 0} does not wait. -EINTR: a handler has run before min_nr events were there, and none was
+ * taken; -EINVAL: min_nr > max_nr, max_nr is 0, the time or the flags; -EFAULT: nothing was taken. What is there is
+ * handed out without a system call, unless there are level-triggered entries or KEVENT_REQ_LAST_CHECK: these are
+ * looked at. Handlers: no.
  */
 int kevent_get_events(int ctl_fd, unsigned int min_nr, unsigned int max_nr, struct timespec timeout,
                       struct ukevent *buf, unsigned int flags);
@@ -238,12 +243,12 @@ int kevent_threadlet(int ctl_fd, syslet_function function, void *data, uint64_t 
 /*
  * timer_create(2) for a queue: `sevp` has sigev_notify SIGEV_KEVENT, the handle in sigev_kevent_fd, and in
  * sigev_value what its events carry in `ptr`; they have type KEVENT_POSIX_TIMER, id `*timer`, and how often it has
- * fired in ret_data[1]. CLOCK_MONOTONIC and CLOCK_REALTIME. 0; -EINVAL. Handlers: no.
+ * fired in ret_data[1]. CLOCK_MONOTONIC and CLOCK_REALTIME. 0; -EINVAL; -EFAULT. Handlers: no.
  */
 int kevent_timer_create(int clock, const struct sigevent *sevp, uint64_t *timer);
 
 /*
- * timer_settime(2) for such a timer. 0; -EINVAL: there is none, the times, the flags. Handlers: no.
+ * timer_settime(2) for such a timer. 0; -EINVAL: there is none, the times, the flags; -EFAULT. Handlers: no.
  */
 int kevent_timer_settime(int ctl_fd, uint64_t timer, int flags, const struct itimerspec *value);
 
