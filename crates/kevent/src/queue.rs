@@ -58,8 +58,8 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. What happens to
 /// another file that has got the number is not told, unless both are of a kind that shares one inode (eventfds,
 /// timerfds, signalfds, epolls) and the source is level-triggered. Until the queue finds out, though, what happens
-/// to the old file is told under the number, if that is open elsewhere too (`dup`, `fork`, sent to another process), and
-/// so is what had happened to it before and was not handed out yet, in any case: not with
+/// to the old file is told under the number, if that is open elsewhere too (`dup`, `fork`, sent to another process),
+/// and so is what had happened to it before and was not handed out yet, in any case: not with
 /// [`LAST_CHECK`](crate::Flags::LAST_CHECK).
 ///
 /// # Signal handlers and forked children
