@@ -123,6 +123,13 @@ fn add_links(all: &mut Vec<(&'static str, String)>, tid: &str, links: &[&'static
     }
 }
 
+/// True if a link says that the thread ends: the kernel takes them from it before it takes it from the list, on which
+/// a main thread stays for as long as others live.
+fn is_gone((field, own): &(&'static str, String), (_, theirs): &(&'static str, String)) -> bool {
+    let is_link = NAMESPACES.contains(field) || PLACES.contains(field);
+    is_link && theirs.is_empty() && !own.is_empty()
+}
+
 /// Those fields, namespaces, and root and working directory if they may differ.
 ///
 /// Not the user namespace: the kernel changes that of a process with one thread only.
@@ -173,7 +180,11 @@ pub fn check_identity() -> io::Result<Result<(), IdentityMismatch>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        let differing = expected.iter().zip(&found).find(|(a, b)| a != b);
+        let mut pairs = expected.iter().zip(&found);
+        if pairs.clone().any(|(own, theirs)| is_gone(own, theirs)) {
+            continue;
+        }
+        let differing = pairs.find(|(a, b)| a != b);
         if let Some(((field, expected), (_, found))) = differing {
             return Ok(Err(IdentityMismatch {
                 tid: tid.parse().unwrap_or(0),

@@ -22,6 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_closure_that_is_away_keeps_the_program_alive", ALL, closure),
     Scenario::new("a_signal_ends_a_program_that_has_only_a_closure", ALL, signalled),
     Scenario::new("a_crew_made_after_the_end_of_main_ends_with_the_last_thread", ALL, late_crew),
+    Scenario::new("a_main_thread_that_has_ended_differs_from_nobody", ALL, ended_identity),
     Scenario::new("functions_of_atexit_find_the_descriptors_of_the_program", ALL, at_exit),
 ];
 
@@ -90,6 +91,21 @@ fn other_thread() {
     });
     assert_eq!(program.end(), 0);
     assert_eq!(words[0].load(Ordering::SeqCst), 1, "the thread came to its end");
+}
+
+/// The kernel takes namespaces, root and working directory from a thread when it ends. That is no other sandbox.
+fn ended_identity() {
+    let words = sys::shared_words();
+    let program = start(move || {
+        work();
+        drop(thread::spawn(move || {
+            wait_for_end_of_main(sys::getpid());
+            let agrees = matches!(syslet::check_identity(), Ok(Ok(())));
+            words[0].store(1 + u32::from(agrees), Ordering::SeqCst);
+        }));
+    });
+    assert_eq!(program.end(), 0);
+    assert_eq!(words[0].load(Ordering::SeqCst), 2, "checked, and found alike");
 }
 
 /// Each thread makes the next one and ends.
