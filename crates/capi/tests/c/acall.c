@@ -4,6 +4,7 @@
 
 #include "historic.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <syslet/acall.h>
 #include <sys/mman.h>
@@ -220,6 +221,35 @@ static void handler(int signal)
     handled = signal;
 }
 
+/* True if thread `tid` of this process blocks a signal, or has ended. */
+static int blocks(const char *tid, int signal)
+{
+    char path[300], line[200];
+    unsigned long long mask = ~0ULL;
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", tid);
+    FILE *status = fopen(path, "r");
+    while (status && fgets(line, sizeof line, status))
+        if (sscanf(line, "SigBlk: %llx", &mask) == 1)
+            break;
+    if (status)
+        fclose(status);
+    return (mask >> (signal - 1)) & 1;
+}
+
+/* Waits until every thread blocks a signal. A thread that has just come out of a call of the guest's has the mask
+ * that the guest had then, until it has run on. */
+static void until_all_block(int signal)
+{
+    for (int all = 0; !all; sched_yield()) {
+        DIR *threads = opendir("/proc/self/task");
+        CHECK(threads != NULL);
+        all = 1;
+        for (struct dirent *thread; (thread = readdir(threads)) != NULL;)
+            all &= thread->d_name[0] == '.' || blocks(thread->d_name, signal);
+        closedir(threads);
+    }
+}
+
 /* With a mask: signals that it does not block end the wait, those that it blocks do not. */
 static void masks(void)
 {
@@ -239,6 +269,7 @@ static void masks(void)
     CHECK(pthread_sigmask(SIG_BLOCK, &blocked, NULL) == 0);
     if (!way_is("pool"))
         EQUAL(syslet_refresh(), 0);
+    until_all_block(SIGUSR1);
     CHECK(kill(getpid(), SIGUSR1) == 0);
     EQUAL(acall_comp_pwait(&id, 1, &brief, &blocked, 8), 0);
     EQUAL(handled, 0);
