@@ -21,7 +21,7 @@ use crate::uapi;
 pub const CANCELLED: isize = isize::MIN;
 
 unsafe extern "C" {
-    fn syslet_sys_cancellable(flag: *const AtomicU32, call: *const [usize; 7]) -> isize;
+    fn syslet_sys_cancellable();
     fn syslet_sys_clone_vm(
         flags: usize,
         stack: usize,
@@ -73,10 +73,31 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> isize {
 /// # Safety
 ///
 /// The duties of [`syscall`].
-#[inline]
+#[inline(always)]
 pub unsafe fn syscall_cancellable(flag: &AtomicU32, call: &[usize; 7]) -> isize {
+    let answer;
+    // Entered and left by jumps: a return after a system call may be predicted wrongly, see `protect.rs`.
     // SAFETY: clause B: both references are valid; the call itself is the caller's duty.
-    unsafe { syslet_sys_cancellable(flag, call) }
+    unsafe {
+        asm!(
+            "lea r12,[rip+2f]",
+            "jmp {cancellable}",
+            "2:",
+            cancellable = sym syslet_sys_cancellable,
+            inlateout("rdi") flag => _,
+            inlateout("rsi") call => _,
+            lateout("rax") answer,
+            lateout("rdx") _,
+            lateout("r10") _,
+            lateout("r8") _,
+            lateout("r9") _,
+            lateout("rcx") _,
+            lateout("r11") _,
+            out("r12") _,
+            options(nostack),
+        );
+    }
+    answer
 }
 
 /// In a signal handler: if `context` was interrupted inside [`syscall_cancellable`] or [`protected_call`] before the
@@ -129,7 +150,7 @@ pub unsafe fn clone_vm(
 }
 
 global_asm!(
-    // rdi: *const u32 cancel flag      rsi: *const [usize; 7]: number and six arguments
+    // rdi: *const u32 cancel flag      rsi: *const [usize; 7]: number and six arguments      r12: where to go on
     ".pushsection .text.syslet_sys_cancellable,\"ax\",@progbits",
     ".balign 16",
     ".globl syslet_sys_cancellable",
@@ -143,6 +164,8 @@ global_asm!(
     ".type syslet_sys_cancellable,@function",
     "syslet_sys_cancellable:",
     ".cfi_startproc",
+    ".cfi_def_cfa_offset 0", // jumped to
+    ".cfi_register rip,r12",
     "syslet_sys_cancel_begin:",
     "cmp dword ptr [rdi],0",
     "jne syslet_sys_cancel_exit",
@@ -155,10 +178,10 @@ global_asm!(
     "mov rsi,[rsi+16]",
     "syscall",
     "syslet_sys_cancel_end:",
-    "ret",
+    "jmp r12",
     "syslet_sys_cancel_exit:",
     "movabs rax,{cancelled}",
-    "ret",
+    "jmp r12",
     ".cfi_endproc",
     ".size syslet_sys_cancellable,.-syslet_sys_cancellable",
     ".popsection",
