@@ -29,10 +29,11 @@ use super::gathering::Gathering;
 use super::mail::Address;
 use super::nap::Nap;
 use super::op::Parked;
+use super::rest::Rest;
 use super::source::{Ended, Nudged, WatchId};
 use crate::complete::{Holder, Untold};
 use crate::crew::{Engine, KNOCK_CODE, start_thread};
-use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 
 /// What the keeper is asked for.
 #[derive(Debug)]
@@ -85,8 +86,7 @@ pub(super) struct Keeper {
     newcomers: Mutex<Vec<(Arc<Parked>, i32)>>,
     /// 1: the keeper looks at the newcomers soon, without being told.
     attentive: AtomicU32,
-    /// 1: it sleeps.
-    asleep: AtomicU32,
+    rest: Rest,
     nap: Nap,
     tid: AtomicU32,
     /// 0: not started; 1: works; 2: cannot take files; 3: cannot be made.
@@ -115,7 +115,7 @@ impl Keeper {
             requests: Mutex::new(VecDeque::new()),
             newcomers: Mutex::new(Vec::new()),
             attentive: AtomicU32::new(0),
-            asleep: AtomicU32::new(0),
+            rest: Rest::new(),
             nap: Nap::new(),
             tid: AtomicU32::new(0),
             state: AtomicU32::new(NOT_STARTED),
@@ -143,20 +143,23 @@ impl Keeper {
         }
     }
 
-    /// Wakes the keeper if it sleeps.
+    /// Has the keeper look at the requests.
     fn knock(&self) {
-        // Pairs with the fence in `sleep`: either it finds the request or we find it asleep.
-        fence(Ordering::SeqCst);
-        if self.asleep.swap(0, Ordering::SeqCst) == 1 {
-            let pid = kernel::getpid();
-            let info = Siginfo::queued(SIGSETXID, KNOCK_CODE, pid, 0, 0);
-            let tid = self.tid.load(Ordering::Relaxed) as i32;
-            // Full signal queue (RLIMIT_SIGPENDING): it empties as the receivers run.
-            while kernel::queue_to_thread(pid, tid, &info) == -EAGAIN {
-                std::thread::yield_now();
-            }
+        if self.rest.is_to_wake() {
+            self.wake();
         }
         self.attend();
+    }
+
+    /// The caller has taken back that it rests.
+    fn wake(&self) {
+        let pid = kernel::getpid();
+        let info = Siginfo::queued(SIGSETXID, KNOCK_CODE, pid, 0, 0);
+        let tid = self.tid.load(Ordering::Relaxed) as i32;
+        // Full signal queue (RLIMIT_SIGPENDING): it empties as the receivers run.
+        while kernel::queue_to_thread(pid, tid, &info) == -EAGAIN {
+            std::thread::yield_now();
+        }
     }
 
     /// A call was parked on `descriptor`, in a ring: its file is to be held if it stays.
@@ -211,9 +214,18 @@ impl Keeper {
         self.ask(Request::Gather(Arc::clone(gathering)));
     }
 
-    /// Ends watches of readiness.
+    /// Ends watches of readiness, soon: nobody waits for it. Until then an event of theirs is told to nobody. Most
+    /// numbers are closed by then, and there is nothing left to be done; a program whose connections are short would
+    /// have the keeper woken for each.
     pub(super) fn leave(&self, watches: Vec<(Ended, u64)>) {
-        self.ask(Request::Leave(watches));
+        // What was sent fills the inbox until it is claimed; and others wait for what is passed on.
+        let is_urgent = watches.iter().any(|(ended, ticket)| ended.pass_on || *ticket != 0);
+        lock(&self.requests).push_back(Request::Leave(watches));
+        if is_urgent {
+            self.knock();
+        } else if self.rest.is_to_wake_some_day() {
+            self.wake();
+        }
     }
 
     /// Where files are to be sent to; none: it takes them by itself.

@@ -12,6 +12,7 @@ mod mail;
 mod nap;
 mod op;
 mod phase;
+mod rest;
 mod ring;
 mod set;
 pub mod source;

@@ -18,11 +18,14 @@ use crate::park::op::Parked;
 use crate::park::set::Set;
 use crate::park::source::Ended;
 use crate::park::watch::Watches;
-use crate::sync::{Ordering, fence, lock};
+use crate::sync::{Ordering, lock};
 
 /// How long a call is parked before its file is held, in nanoseconds: most are over by then, and to hold a
 /// file costs more than a call. Not longer, because what was parked meanwhile is noted until then.
 const HOLD_AFTER: u64 = 50_000_000;
+/// How long the keeper rests at most after it was asked for something, in nanoseconds: what need not be done at once
+/// is asked for without waking it, see [`Keeper::leave`]. If nothing is, its next rest has no end.
+const LIGHT_REST: u64 = 100_000_000;
 /// Events taken at a time.
 const BATCH: usize = 256;
 /// Rounds more than the new watches need in which all that is ready is taken before they are answered: what
@@ -55,6 +58,8 @@ pub(super) struct Table {
     watches: Watches,
     /// Times in a row that nobody waited for what was told.
     quiet: u32,
+    /// Something was asked for since the last rest.
+    was_asked: bool,
 }
 
 impl Table {
@@ -89,7 +94,8 @@ impl Table {
         keeper.state.store(state, Ordering::Release);
         futex::wake(&keeper.state, i32::MAX as u32);
         let (kept, watches) = (Vec::new(), Watches::new(epoll, process, inbox));
-        let table = Self { engine, keeper, epoll, process, kept, watches, quiet: 0 };
+        let table =
+            Self { engine, keeper, epoll, process, kept, watches, quiet: 0, was_asked: false };
         (state != IMPOSSIBLE).then_some(table)
     }
 
@@ -118,16 +124,18 @@ impl Table {
     fn sleep(&mut self, nanos: Option<u64>) {
         let mut events = [EpollEvent::default(); BATCH];
         let keeper = self.keeper;
-        keeper.asleep.store(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        let has_newcomers = nanos.is_some();
+        let lightly = std::mem::take(&mut self.was_asked);
+        let nanos = if lightly { Some(nanos.unwrap_or(u64::MAX).min(LIGHT_REST)) } else { nanos };
+        keeper.rest.begin(lightly);
         let attentive = keeper.attentive.load(Ordering::SeqCst) == 1;
-        let idle = lock(&keeper.requests).is_empty() && (nanos.is_some() || !attentive);
+        let idle = lock(&keeper.requests).is_empty() && (has_newcomers || !attentive);
         let nanos = if idle { nanos } else { Some(0) };
         // Rounded up: the newcomers are not looked at before their time.
         let millis = nanos.map_or(-1, |nanos| nanos.div_ceil(1_000_000) as i32);
         // A knock between the look and the sleep is pending, and let in by the wait itself.
         let count = descriptor::ready(self.epoll, &mut events, millis, Some(CREW_MASK));
-        keeper.asleep.store(0, Ordering::SeqCst);
+        keeper.rest.end();
         let events = &events[..count.max(0) as usize];
         let calls = self.take(events);
         let quiet = self.watches.was_quiet() && !calls;
@@ -198,6 +206,7 @@ impl Table {
 
     fn serve(&mut self) {
         let mut requests = std::mem::take(&mut *lock(&self.keeper.requests));
+        self.was_asked |= !requests.is_empty();
         for request in requests.drain(..) {
             match request {
                 Request::Watch(call, descriptor, events, reply) => {
