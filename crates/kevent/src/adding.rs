@@ -32,6 +32,8 @@ impl Queue {
             }
             Err(number) => return Err(error(number)),
         };
+        // Asked without the lock.
+        let strange = if again { None } else { self.stranger_of(&source) };
         let node = Arc::new(Node::new(self.core.this(), source, file));
         let mut broke = false;
         self.core.with(|state| {
@@ -40,9 +42,10 @@ impl Queue {
             match old {
                 None if again => return Err(error(libc::ENOENT)),
                 Some(_) if again => drop(state.remove(source.key)),
-                Some(old) if level::is_same(old) => return Err(error(libc::EEXIST)),
+                Some(old) if strange.is_none_or(|strange| !Arc::ptr_eq(old, &strange)) => {
+                    return Err(error(libc::EEXIST));
+                }
                 Some(old) => {
-                    // Its number was closed, and is another's now.
                     let mut event = old.blank();
                     event.state = BROKEN | DONE;
                     event.data[1] = (-libc::EBADF) as u32;
@@ -60,6 +63,15 @@ impl Queue {
             self.core.rouse();
         }
         Ok(node)
+    }
+
+    /// The source that has the key of this one, if its number was closed, and is another's now.
+    fn stranger_of(&self, source: &Source) -> Option<Arc<Node>> {
+        let old = match source.what {
+            What::Ready(..) => self.core.lock().sources.get(&source.key).cloned(),
+            _ => None, // by their number they mean the same
+        };
+        old.filter(|old| !level::is_same(old))
     }
 
     /// A source that was put in cannot be one.
@@ -219,7 +231,8 @@ fn order(node: &Arc<Node>) -> Order {
         What::Inode(number) => (number, inode::events(node.source.asked)),
         _ => node.readiness().unwrap_or((-1, 0)),
     };
-    let file = node.file.unwrap_or(File { id: (0, 0), is_socket: false });
+    let nothing = File { id: (0, 0), is_socket: false, is_anonymous: false };
+    let file = node.file.unwrap_or(nothing);
     let (wake_all, who) = (node.is(Flags::WAKEUP_ALL), Arc::clone(node) as Arc<dyn Watched>);
     Order { number, file, events, wake_all, who }
 }

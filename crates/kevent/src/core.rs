@@ -9,6 +9,7 @@
 //! with a thread that left for a signal or its time.
 
 mod closing;
+mod looking;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -22,7 +23,6 @@ use syslet_sys::uapi::Timespec;
 use crate::aside::Aside;
 use crate::completions::Completions;
 use crate::event::Event;
-use crate::level::{self, Found};
 use crate::node::Node;
 use crate::source::What;
 use crate::state::{Item, State};
@@ -257,37 +257,6 @@ impl Core {
             }
             state.live > before
         });
-    }
-
-    /// Looks again at level-triggered sources whose events were handed out.
-    fn look_at(&self, nodes: Vec<Arc<Node>>) {
-        if nodes.is_empty() {
-            return;
-        }
-        let found = level::look(&nodes);
-        self.put(On::Program, |state| {
-            let mut put = false;
-            for (node, found) in nodes.iter().zip(found) {
-                match found {
-                    Found::Nothing => continue,
-                    Found::Unknown => {
-                        state.look_again(node);
-                        continue;
-                    }
-                    Found::Ready(events) if !node.is_gone() => node.note(events, 1),
-                    Found::Ready(_) => continue,
-                    Found::Closed => node.error.store(libc::EBADF, Ordering::Relaxed),
-                }
-                put |= state.enqueue(node);
-            }
-            put
-        });
-    }
-
-    /// What must be known before up to `max` events are handed out.
-    pub(crate) fn refresh(&self, max: usize) {
-        let levels = self.lock().pass_levels(max);
-        self.look_at(levels);
     }
 
     /// Hands out up to `max` events. `each` is called under the lock: it only keeps them.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use syslet::source::File;
+use syslet::source::{self, File};
 use syslet_sys::descriptor::{self, PollEntry};
 
 use crate::node::Node;
@@ -36,10 +36,34 @@ fn poll_all(entries: &mut [PollEntry]) -> Vec<bool> {
     unknown
 }
 
-/// Whether the number of a source still means its file.
-pub(crate) fn is_same(node: &Node) -> bool {
+/// Whether the number of a source still means its file, as far as inodes tell: see [`find_strangers`].
+fn looks_same(node: &Node) -> bool {
     let Some((number, _)) = node.readiness() else { return true };
     File::of(number).ok() == node.file
+}
+
+/// Whether the number of a source still means its file.
+///
+/// **Blocking**: as [`find_strangers`].
+pub(crate) fn is_same(node: &Arc<Node>) -> bool {
+    find_strangers(std::slice::from_ref(node)) == [false]
+}
+
+/// Of which sources the number means another file by now, or none.
+///
+/// **Blocking**: of anonymous files, which look the same, until the keeper has looked; it may be waiting for the lock
+/// of the state. Of others never.
+pub(crate) fn find_strangers(nodes: &[Arc<Node>]) -> Vec<bool> {
+    let mut strange: Vec<_> = nodes.iter().map(|node| !looks_same(node)).collect();
+    let alike = (0..nodes.len()).filter(|at| !strange[*at]);
+    let (places, asked): (Vec<_>, Vec<_>) =
+        alike.filter_map(|at| Some((at, nodes[at].to_be_compared()?))).unzip();
+    if !asked.is_empty() {
+        for (at, same) in places.into_iter().zip(source::are_same(asked)) {
+            strange[at] = !same;
+        }
+    }
+    strange
 }
 
 /// What is to be done with a source that was looked at.
@@ -55,6 +79,8 @@ pub(crate) enum Found {
 }
 
 /// Looks at sources of readiness.
+///
+/// **Blocking**: as [`find_strangers`].
 pub(crate) fn look(nodes: &[Arc<Node>]) -> Vec<Found> {
     let mut entries: Vec<_> = nodes
         .iter()
@@ -64,7 +90,19 @@ pub(crate) fn look(nodes: &[Arc<Node>]) -> Vec<Found> {
     let found = |((entry, unknown), node): ((&PollEntry, bool), &Arc<Node>)| {
         if unknown { Found::Unknown } else { found(entry, node) }
     };
-    entries.iter().zip(unknown).zip(nodes).map(found).collect()
+    let mut found: Vec<_> = entries.iter().zip(unknown).zip(nodes).map(found).collect();
+    // Of what is not ready nothing is told, and the rounds find out.
+    let is_told = |at: &usize| matches!(found[*at], Found::Ready(_)) && nodes[*at].is_anonymous();
+    let told: Vec<_> = (0..nodes.len()).filter(is_told).collect();
+    if !told.is_empty() {
+        let asked: Vec<_> = told.iter().map(|at| Arc::clone(&nodes[*at])).collect();
+        for (at, strange) in told.into_iter().zip(find_strangers(&asked)) {
+            if strange {
+                found[at] = Found::Closed;
+            }
+        }
+    }
+    found
 }
 
 fn found(entry: &PollEntry, node: &Node) -> Found {
@@ -72,12 +110,13 @@ fn found(entry: &PollEntry, node: &Node) -> Found {
         0 => Found::Nothing,
         events if events & libc::POLLNVAL as u16 != 0 => Found::Closed,
         // Another file may be ready.
-        _ if !is_same(node) => Found::Closed,
+        _ if !looks_same(node) => Found::Closed,
         events => Found::Ready(u32::from(events)),
     }
 }
 
-/// Looks at a source that is about to be told: with another kind than readiness there is no answer.
+/// Looks at a source that is about to be told: with another kind than readiness there is no answer. The keeper is not
+/// asked, so that the lock of the state may be held.
 pub(crate) fn look_last(node: &Node) -> Found {
     let Some((number, events)) = node.readiness() else { return Found::Unknown };
     let mut entries = [entry(number, events)];

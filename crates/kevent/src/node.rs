@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use syslet::source::{Clock, File, NOWHERE, Timed, Told, WatchId, Watched};
+use syslet::source::{Clock, File, NOWHERE, Named, Timed, Told, WatchId, Watched};
 
 use crate::core::{Core, On, let_go};
 use crate::event::{BROKEN, DONE, Event, Flags, Happened, Kind};
@@ -75,6 +75,17 @@ impl Node {
             What::Ready(number, events) => Some((number, events)),
             _ => None,
         }
+    }
+
+    /// It is about the readiness of a file that inodes do not tell from others.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.readiness().is_some() && self.file.is_some_and(|file| file.is_anonymous)
+    }
+
+    /// Of such a one, what is to be compared; nothing while it is not watched yet.
+    pub(crate) fn to_be_compared(&self) -> Option<Named> {
+        let (number, _) = self.readiness().filter(|_| self.is_anonymous())?;
+        self.watch.get().map(|&watch| Named { watch, number })
     }
 
     /// What the events of poll(2) or inotify(7) are in the words of its kind.

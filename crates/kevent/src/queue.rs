@@ -31,8 +31,9 @@ pub(crate) fn error(number: i32) -> io::Error {
 ///
 /// Sources of all kinds are added; what happens to them is fetched in one place, by any number of threads or tasks:
 /// each event is handed to one of them. Fetching an event that is there needs no system call (but for level-triggered
-/// sources and [`LAST_CHECK`](crate::Flags::LAST_CHECK), which are looked at by poll(2)), and the queue is no
-/// descriptor.
+/// sources and [`LAST_CHECK`](crate::Flags::LAST_CHECK), which are looked at by poll(2); if they are of eventfds,
+/// timerfds, signalfds or epolls another thread is asked too, and waited for some microseconds, in whatever hands
+/// events out), and the queue is no descriptor.
 ///
 /// A queue is shared by reference, or in an [`Arc`]. Dropping it ends its sources.
 ///
@@ -56,8 +57,9 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// takes effect at once, and the source ends with a broken event (`EBADF`), when the queue finds out: when the
 /// number is added anew, when a level-triggered source is looked at, or in its rounds, within a tenth of a second if
 /// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. What happens to
-/// another file that has got the number is not told, unless both are of a kind that shares one inode (eventfds,
-/// timerfds, signalfds, epolls) and the source is level-triggered. Until the queue finds out, though, what happens
+/// another file that has got the number is not told. (There is an exception: of eventfds, timerfds, signalfds and
+/// epolls, which share one inode, another that this process watches by another number too, and that was copied to this
+/// one by `dup2`, is taken for the same.) Until the queue finds out, though, what happens
 /// to the old file is told under the number, if that is open elsewhere too (`dup`, `fork`, sent to another process),
 /// and so is what had happened to it before and was not handed out yet, in any case: not with
 /// [`LAST_CHECK`](crate::Flags::LAST_CHECK).

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) live: usize,
     /// Level-triggered sources whose event was handed out: to be looked at again.
     pub(crate) levels: Vec<Arc<Node>>,
+    /// Among the ready there may be some for [`find_doubtful`](Self::find_doubtful).
+    doubts: bool,
     pub(crate) ring: Option<Ring>,
     /// Threads that sleep, of these those that wait for several events, and those that were woken and have
     /// not come yet.
@@ -153,8 +155,26 @@ impl State {
             return false;
         }
         self.live += 1;
+        self.doubts |= node.is(Flags::LAST_CHECK) && node.is_anonymous();
         self.ready.push_back(Item::Node(Arc::clone(node)));
         true
+    }
+
+    /// What is looked at last before it is handed out, among the next `max`, and of which only the keeper can say
+    /// whether its number was closed: it is waited for without the lock, so that is done before.
+    pub(crate) fn find_doubtful(&mut self, max: usize) -> Vec<Arc<Node>> {
+        if !std::mem::take(&mut self.doubts) {
+            return Vec::new();
+        }
+        let doubtful = |item: &Item| match item {
+            Item::Node(node) if node.is(Flags::LAST_CHECK) && node.is_anonymous() => {
+                Some(Arc::clone(node))
+            }
+            _ => None,
+        };
+        let found: Vec<_> = self.ready.iter().take(max).filter_map(doubtful).collect();
+        self.doubts = !found.is_empty() || self.ready.len() > max;
+        found
     }
 
     /// Takes a source out. What is known of it elsewhere is a chore.

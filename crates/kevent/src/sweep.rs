@@ -2,7 +2,8 @@
 //!
 //! A file that is closed leaves the keeper's epoll and nothing is told. So now and then the next few sources are
 //! looked at, on the clock's thread: often while the queue is in use, seldom while it is not. The cost is bounded,
-//! whatever the number of sources: 64 looks of 0.2 us.
+//! whatever the number of sources: 64 looks of 0.2 us, and one question to the keeper if anonymous files are among
+//! them.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
@@ -59,9 +60,9 @@ impl Timed for Sweep {
             }
             std::mem::take(&mut state.active)
         };
-        for node in looked_at {
-            if !level::is_same(&node) {
-                core.breaks(&node, libc::EBADF, On::Clock);
+        for (node, strange) in looked_at.iter().zip(level::find_strangers(&looked_at)) {
+            if strange {
+                core.breaks(node, libc::EBADF, On::Clock);
             }
         }
         Some(Clock::Monotonic.now() + if active { OFTEN } else { SELDOM })

@@ -1,6 +1,8 @@
 //! The queue through its public API: a module per promise. `SYSLET_TEST_SANDBOX=docker` runs all of it in a sandbox,
 //! see `container`.
 
+/// Eventfds, timerfds and epolls, which share one inode.
+mod anonymous;
 /// Chains whose end comes to a queue.
 mod chains;
 /// What closing a descriptor does.

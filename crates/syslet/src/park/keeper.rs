@@ -30,7 +30,7 @@ use super::mail::Address;
 use super::nap::Nap;
 use super::op::Parked;
 use super::rest::Rest;
-use super::source::{Ended, Nudged, WatchId};
+use super::source::{Begun, Ended, Named, Nudged, Order, WatchId};
 use crate::complete::{Holder, Untold};
 use crate::crew::{Engine, KNOCK_CODE, start_thread};
 use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, lock};
@@ -49,8 +49,10 @@ enum Request {
     GoOn(Arc<Parked>),
     /// The call that was kept here is over. Exactly one for each that is kept.
     Release(u32, Arc<AtomicU32>),
-    /// Begin these watches.
-    Gather(Arc<Gathering>),
+    /// Begin these watches; true: of inodes.
+    Gather(Arc<Gathering<Order, Begun>>, bool),
+    /// Say whether these numbers still mean the files of these watches.
+    Compare(Arc<Gathering<Named, bool>>),
     /// End these watches of readiness, whose files were sent with these tickets.
     Leave(Vec<(Ended, u64)>),
     /// End this watch of an inode.
@@ -210,8 +212,13 @@ impl Keeper {
     }
 
     /// Begins watches; the gathering is told.
-    pub(super) fn gather(&self, gathering: &Arc<Gathering>) {
-        self.ask(Request::Gather(Arc::clone(gathering)));
+    pub(super) fn gather(&self, gathering: &Arc<Gathering<Order, Begun>>, inodes: bool) {
+        self.ask(Request::Gather(Arc::clone(gathering), inodes));
+    }
+
+    /// Looks whether numbers still mean the files of their watches; the gathering is told.
+    pub(super) fn compare(&self, gathering: &Arc<Gathering<Named, bool>>) {
+        self.ask(Request::Compare(Arc::clone(gathering)));
     }
 
     /// Ends watches of readiness, soon: nobody waits for it. Until then an event of theirs is told to nobody. Most

@@ -20,10 +20,10 @@ use std::sync::Arc;
 use crate::crew::{Engine, Settings, engine, generation, start};
 use crate::sync::{AtomicU32, lock};
 
-use syslet_sys::uapi::EPERM;
+use syslet_sys::uapi::{EBADF, EPERM};
 
 use super::gathering::Gathering;
-use super::keeper::Delivery;
+use super::keeper::{Delivery, Keeper};
 use super::mail;
 use super::op::{NOWHERE as NO_PLACE, hold_off_handlers};
 pub use super::timers::Clock;
@@ -92,6 +92,9 @@ pub struct File {
     pub id: (u64, u64),
     /// It is a socket: its inode has one open file.
     pub is_socket: bool,
+    /// It is an anonymous one (an eventfd, a timerfd, a signalfd, an epoll): these have nothing in common but their
+    /// inode, so that two that look the same may be two. See [`are_same`].
+    pub is_anonymous: bool,
 }
 
 impl File {
@@ -103,7 +106,8 @@ impl File {
     pub fn of(number: i32) -> Result<Self, isize> {
         use syslet_sys::uapi::{S_IFMT, S_IFSOCK};
         let stat = syslet_sys::descriptor::stat(number)?;
-        Ok(Self { id: (stat.dev, stat.ino), is_socket: stat.mode & S_IFMT == S_IFSOCK })
+        let is_socket = stat.mode & S_IFMT == S_IFSOCK;
+        Ok(Self { id: (stat.dev, stat.ino), is_socket, is_anonymous: stat.is_anonymous() })
     }
 }
 
@@ -139,6 +143,15 @@ pub struct Ended {
     pub number: i32,
     /// It was told of an event that it will not tell: others of the same file are told.
     pub pass_on: bool,
+}
+
+/// A watch, and the number by which the program knew its descriptor.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    /// Which.
+    pub watch: WatchId,
+    /// By this number.
+    pub number: i32,
 }
 
 /// What became of an order: the watch, and what is ready at once, which is not told again; or `-errno`.
@@ -185,25 +198,55 @@ fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
     let Some(keeper) = living().and_then(Engine::watching_keeper) else {
         return vec![Err(-EPERM); orders.len()];
     };
-    let gather = |orders, ticket| {
-        let gathering = Arc::new(Gathering::new(orders, inodes, ticket));
-        keeper.gather(&gathering);
+    let ask = |gathering: &Arc<_>| keeper.gather(gathering, inodes);
+    ask_all(keeper, orders, |order| order.number, ask, Err)
+}
+
+/// Whether these numbers still mean the files of their watches, open file by open file. True also where that cannot be
+/// found out, and if another watch of the keeper's is on the file that the number means now, which was begun by
+/// another number.
+///
+/// **Blocking**: until the keeper has looked, microseconds. The caller holds no lock that [`Watched::ready`] takes.
+pub fn are_same(named: Vec<Named>) -> Vec<bool> {
+    let _busy = hold_off_handlers();
+    let Some(keeper) = engine().and_then(Engine::watching_keeper) else {
+        return vec![true; named.len()];
+    };
+    ask_all(keeper, named, |named| named.number, |all| keeper.compare(all), may_be_same)
+}
+
+/// Asks the keeper about files of the program's, whatever their number.
+fn ask_all<A: Clone, R>(
+    keeper: &Keeper,
+    asked: Vec<A>,
+    number: fn(&A) -> i32,
+    ask: impl Fn(&Arc<Gathering<A, R>>),
+    failed: fn(isize) -> R,
+) -> Vec<R> {
+    let ask = |asked, ticket| {
+        let gathering = Arc::new(Gathering::new(asked, ticket));
+        ask(&gathering);
         gathering.wait()
     };
-    let Some(address) = keeper.address() else { return gather(orders, 0) };
+    let Some(address) = keeper.address() else { return ask(asked, 0) };
     // Their files are sent, as many as go into a message.
-    let send = |orders: &[Order]| {
-        let numbers: Vec<_> = orders.iter().map(|order| order.number).collect();
-        mail::send(address, &numbers).map(|ticket| gather(orders.to_vec(), ticket))
+    let send = |asked: &[A]| {
+        let numbers: Vec<_> = asked.iter().map(number).collect();
+        mail::send(address, &numbers).map(|ticket| ask(asked.to_vec(), ticket))
     };
     let one =
-        |order: &Order| send(std::slice::from_ref(order)).unwrap_or_else(|error| vec![Err(error)]);
-    let some = |orders: &[Order]| match send(orders) {
-        Ok(begun) => begun,
+        |asked: &A| send(std::slice::from_ref(asked)).unwrap_or_else(|error| vec![failed(error)]);
+    let some = |asked: &[A]| match send(asked) {
+        Ok(answers) => answers,
         // One of the numbers was closed meanwhile, or there are too many files under way.
-        Err(_) => orders.iter().flat_map(one).collect(),
+        Err(_) => asked.iter().flat_map(one).collect(),
     };
-    orders.chunks(mail::MOST).flat_map(some).collect()
+    asked.chunks(mail::MOST).flat_map(some).collect()
+}
+
+/// Whether a number that could not be taken may mean the same file still.
+pub(super) fn may_be_same(error: isize) -> bool {
+    error != -EBADF
 }
 
 /// The caller is about to wait for what [`Watched::ready`] tells, or has found nothing. While nobody waits, what

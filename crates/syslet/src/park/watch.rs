@@ -14,9 +14,14 @@
 //! elsewhere, and keeps a desk from that file. Nobody listens to it, so the next watch of the file on this desk takes
 //! its place.
 
+mod identity;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Entries;
 use std::ffi::CString;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use syslet_sys::uapi::{
@@ -52,6 +57,8 @@ struct Reader {
 #[derive(Debug, Default)]
 struct Entry {
     generation: u32,
+    /// The program's number, by which it was begun.
+    number: i32,
     desk: i32,
     events: u32,
     file: Option<File>,
@@ -93,6 +100,8 @@ pub(super) struct Watches {
     /// How many entries each inode has on a desk, but for sockets. Several open files may have one inode.
     lying: HashMap<((u64, u64), i32), u32>,
     sockets: HashMap<(u64, u64), u32>,
+    /// How many entries of anonymous files each number of the program's has on a desk.
+    numbers: HashMap<(i32, i32), u32>,
     inotify: i32,
     inodes: HashMap<i32, InodeReaders>,
     /// Since [`was_quiet`](Self::was_quiet) was asked: somebody was told, and somebody had waited for it.
@@ -114,6 +123,7 @@ impl Watches {
             free: Vec::new(),
             lying: HashMap::new(),
             sockets: HashMap::new(),
+            numbers: HashMap::new(),
             inotify: -1,
             inodes: HashMap::new(),
             told: false,
@@ -136,22 +146,6 @@ impl Watches {
             }
             _ => numbers.iter().copied().map(From::Number).collect(),
         }
-    }
-
-    /// The file that is to be had there, in the keeper's table, if it still is `file`.
-    fn take(&self, from: From, file: File) -> Result<i32, isize> {
-        let taken = match from {
-            From::Number(number) => descriptor::take_from(self.process, number) as i32,
-            From::Sent(sent) => sent,
-        };
-        if taken < 0 {
-            return Err(taken as isize);
-        }
-        if File::of(taken).is_ok_and(|found| found == file) {
-            return Ok(taken);
-        }
-        kernel::close(taken);
-        Err(-EBADF)
     }
 
     /// Does something to the watch of a taken file, which is closed.
@@ -230,16 +224,21 @@ impl Watches {
             self.entries.push(Entry::default());
             self.entries.len() as u32 - 1
         });
-        let file = Some(order.file);
+        let (file, number, events) = (Some(order.file), order.number, order.events);
         let generation = self.entries[index as usize].generation;
-        let events = order.events;
         let mut desk = 0;
         let answer = loop {
             let made = self.have_desk(desk);
             if made < 0 {
                 break made;
             }
-            let entry = Entry { generation, desk: desk as i32, events, file, readers: Vec::new() };
+            // See `identity`.
+            if order.file.is_anonymous && self.numbers.contains_key(&(number, desk as i32)) {
+                desk += 1;
+                continue;
+            }
+            let (readers, desk_number) = (Vec::new(), desk as i32);
+            let entry = Entry { generation, number, desk: desk_number, events, file, readers };
             let event = Self::event(index, &entry);
             self.entries[index as usize] = entry;
             let add = |epoll, at| descriptor::watch(epoll, at, event, false);
@@ -262,6 +261,9 @@ impl Watches {
             self.sockets.insert(order.file.id, index);
         } else {
             *self.lying.entry((order.file.id, desk as i32)).or_default() += 1;
+            if order.file.is_anonymous {
+                *self.numbers.entry((number, desk as i32)).or_default() += 1;
+            }
         }
         Ok(index)
     }
@@ -283,15 +285,13 @@ impl Watches {
         entry.generation = entry.generation.wrapping_add(1);
         let file = entry.file.take();
         let readers = std::mem::take(&mut entry.readers);
-        let desk = entry.desk;
+        let (desk, number) = (entry.desk, entry.number);
         match file {
             Some(file) if file.is_socket => drop(self.sockets.remove(&file.id)),
             Some(file) => {
-                if let Entries::Occupied(mut lying) = self.lying.entry((file.id, desk)) {
-                    *lying.get_mut() -= 1;
-                    if *lying.get() == 0 {
-                        lying.remove();
-                    }
+                strike(&mut self.lying, (file.id, desk));
+                if file.is_anonymous {
+                    strike(&mut self.numbers, (number, desk));
                 }
             }
             None => {}
@@ -488,5 +488,12 @@ impl Watches {
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// One less.
+fn strike<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
+    if let Entries::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}

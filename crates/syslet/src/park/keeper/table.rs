@@ -16,7 +16,7 @@ use crate::park::mail::Inbox;
 use crate::park::nap::NAPS;
 use crate::park::op::Parked;
 use crate::park::set::Set;
-use crate::park::source::Ended;
+use crate::park::source::{Begun, Ended, Named, Order};
 use crate::park::watch::Watches;
 use crate::sync::{Ordering, lock};
 
@@ -170,12 +170,12 @@ impl Table {
 
     /// Begins watches. All are in the epoll before it is asked once what is ready: so each learns what is at
     /// once, and is told of nothing that came before.
-    fn gather(&mut self, gathering: &Gathering) {
-        let orders = gathering.take_orders();
+    fn gather(&mut self, gathering: &Gathering<Order, Begun>, inodes: bool) {
+        let orders = gathering.take_asked();
         let numbers: Vec<_> = orders.iter().map(|order| order.number).collect();
         let files = self.watches.sent(gathering.ticket, &numbers);
         let orders = orders.into_iter().zip(files);
-        if gathering.inodes {
+        if inodes {
             let begin = |(order, file)| self.watches.begin_inode(order, file);
             return gathering.answer(orders.map(begin).collect());
         }
@@ -193,6 +193,16 @@ impl Table {
         for begun in begun {
             answers.push(begun.map(|watch| (watch, self.watches.first(watch))));
         }
+        gathering.answer(answers);
+    }
+
+    fn compare(&mut self, gathering: &Gathering<Named, bool>) {
+        let asked = gathering.take_asked();
+        let numbers: Vec<_> = asked.iter().map(|named| named.number).collect();
+        let files = self.watches.sent(gathering.ticket, &numbers);
+        let is_its = |(named, file): (Named, _)| self.watches.is_its(named.watch, file);
+        let answers = asked.into_iter().zip(files).map(is_its).collect();
+        self.watches.tidy();
         gathering.answer(answers);
     }
 
@@ -219,7 +229,8 @@ impl Table {
                 }
                 Request::Child(call, pid) => self.watch_child(call, pid),
                 Request::GoOn(call) => self.go_on_with_held(&call),
-                Request::Gather(gathering) => self.gather(&gathering),
+                Request::Gather(gathering, inodes) => self.gather(&gathering, inodes),
+                Request::Compare(gathering) => self.compare(&gathering),
                 Request::Leave(watches) => self.leave(&watches),
                 Request::LeaveInode(watch) => self.watches.leave_inode(watch),
                 Request::Signals(mask, each, reply) => {

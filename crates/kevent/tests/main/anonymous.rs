@@ -1,0 +1,196 @@
+#![allow(unsafe_code, reason = "makes anonymous files, and gives a number to another")]
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+use syslet_kevent::{Event, Flags, Queue, Source};
+
+use crate::container::docker;
+use crate::util::child::{in_child, status};
+use crate::util::{LONG, one, queue, within_short};
+
+const POLLIN: u16 = libc::POLLIN as u16;
+
+fn own(number: libc::c_int) -> OwnedFd {
+    assert!(number >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: it was just made.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+fn eventfd(count: u32) -> OwnedFd {
+    // SAFETY: no memory.
+    own(unsafe { libc::eventfd(count, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+}
+
+/// One that has expired.
+fn timerfd() -> OwnedFd {
+    // SAFETY: no memory.
+    let timer = own(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC) });
+    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let at = libc::timespec { tv_sec: 0, tv_nsec: 1 };
+    let at = libc::itimerspec { it_interval: zero, it_value: at };
+    let (number, nowhere) = (timer.as_raw_fd(), std::ptr::null_mut());
+    // SAFETY: reads the time, which is live.
+    let set =
+        unsafe { libc::timerfd_settime(number, libc::TFD_TIMER_ABSTIME, &raw const at, nowhere) };
+    assert_eq!(set, 0);
+    timer
+}
+
+/// One in which an eventfd is ready, which is kept.
+fn epoll() -> OwnedFd {
+    // SAFETY: no memory.
+    let epoll = own(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) });
+    let ready = eventfd(1);
+    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+    let (to, number) = (epoll.as_raw_fd(), ready.as_raw_fd());
+    // SAFETY: reads the event, which is live.
+    let added = unsafe { libc::epoll_ctl(to, libc::EPOLL_CTL_ADD, number, &raw mut event) };
+    assert_eq!(added, 0);
+    // Open for as long as the process is.
+    std::mem::forget(ready);
+    epoll
+}
+
+/// Of each kind one that is ready.
+const KINDS: [fn() -> OwnedFd; 3] = [|| eventfd(1), timerfd, epoll];
+
+/// The number of `old`, which is closed, is that of `new` from now on.
+fn replace(old: &OwnedFd, new: &OwnedFd) {
+    // SAFETY: the number is ours.
+    let answer = unsafe { libc::dup2(new.as_raw_fd(), old.as_raw_fd()) };
+    assert_eq!(answer, old.as_raw_fd());
+}
+
+fn poll(number: RawFd, flags: Flags) -> Source {
+    Source::poll(number, POLLIN).with(flags)
+}
+
+fn is_broken(event: &Event) -> bool {
+    event.error().and_then(|error| error.raw_os_error()) == Some(libc::EBADF)
+}
+
+/// A queue whose level-triggered source was told of, and is looked at again when somebody fetches.
+fn told_of(file: &OwnedFd) -> Queue {
+    let queue = queue();
+    let told = queue.add(poll(file.as_raw_fd(), Flags::NONE)).unwrap();
+    assert!(told.is_some_and(|event| event.error().is_none()), "it is ready");
+    assert_eq!(one(&queue).error().map(|error| error.kind()), None, "it is still");
+    queue
+}
+
+#[test]
+fn a_stranger_of_the_same_kind_is_not_told_of() {
+    for kind in KINDS {
+        for is_open_elsewhere in [false, true] {
+            let (old, stranger) = (kind(), kind());
+            let twin = is_open_elsewhere.then(|| old.try_clone().unwrap());
+            let queue = told_of(&old);
+            replace(&old, &stranger);
+            // The first event since: not even one.
+            assert!(is_broken(&one(&queue)));
+            assert_eq!((within_short(&queue), queue.sources()), (vec![], 0));
+            drop(twin);
+        }
+    }
+}
+
+/// As programs do it: closed, and opened again.
+#[test]
+fn an_eventfd_that_was_opened_again_is_another() {
+    let pid = in_child(|| {
+        let old = eventfd(1);
+        let (queue, number) = (told_of(&old), old.as_raw_fd());
+        drop(old);
+        let stranger = eventfd(1);
+        // Nobody else opens anything here.
+        stranger.as_raw_fd() == number && is_broken(&one(&queue)) && queue.sources() == 0
+    });
+    assert_eq!(status(pid), 0);
+}
+
+#[test]
+fn a_stranger_of_the_same_kind_is_not_told_of_where_files_cannot_be_taken() {
+    let pid = in_child(|| {
+        docker();
+        let (old, stranger) = (eventfd(1), eventfd(1));
+        let queue = told_of(&old);
+        replace(&old, &stranger);
+        is_broken(&one(&queue)) && queue.sources() == 0
+    });
+    assert_eq!(status(pid), 0);
+}
+
+#[test]
+fn an_edge_triggered_source_ends_though_its_number_is_one_of_the_same_kind() {
+    let (old, stranger) = (eventfd(0), eventfd(1));
+    let queue = queue();
+    assert_eq!(queue.add(poll(old.as_raw_fd(), Flags::ET)).unwrap(), None);
+    replace(&old, &stranger);
+    assert!(is_broken(&one(&queue)));
+    assert_eq!(queue.sources(), 0);
+}
+
+#[test]
+fn a_number_of_the_same_kind_that_is_added_anew_breaks_the_old_source() {
+    let (old, stranger) = (eventfd(0), eventfd(1));
+    let (queue, source) = (queue(), poll(old.as_raw_fd(), Flags::ET));
+    assert_eq!(queue.add(source.user_data(1)).unwrap(), None);
+    let twice = queue.add(source).expect_err("it is there").raw_os_error();
+    assert_eq!(twice, Some(libc::EEXIST));
+    replace(&old, &stranger);
+    let told = queue.add(source.user_data(2)).unwrap().expect("the new one is ready");
+    assert_eq!((told.user_data, told.error().is_none()), (2, true));
+    let event = one(&queue);
+    assert_eq!((event.user_data, is_broken(&event)), (1, true));
+    assert_eq!(queue.sources(), 1);
+}
+
+#[test]
+fn what_is_looked_at_last_is_broken_if_its_number_is_one_of_the_same_kind() {
+    let (old, stranger) = (eventfd(0), eventfd(1));
+    let queue = queue();
+    assert_eq!(queue.add(poll(old.as_raw_fd(), Flags::ET | Flags::LAST_CHECK)).unwrap(), None);
+    assert!(queue.make_ready(poll(old.as_raw_fd(), Flags::ET).key()));
+    replace(&old, &stranger);
+    assert!(is_broken(&one(&queue)));
+    assert_eq!(queue.sources(), 0);
+}
+
+/// Two watches, of two files with one number: each is told of its own, and goes alone.
+#[test]
+fn a_stranger_that_is_watched_too_is_told_to_who_watches_it() {
+    let (old, stranger) = (eventfd(1), eventfd(0));
+    let twin = old.try_clone().unwrap();
+    let (first, second) = (told_of(&old), queue());
+    replace(&old, &stranger);
+    assert_eq!(second.add(poll(old.as_raw_fd(), Flags::ET)).unwrap(), None);
+    // The stranger becomes ready: of the first queue it is none of its business.
+    // SAFETY: reads the number, which is live.
+    let wrote = unsafe { libc::eventfd_write(stranger.as_raw_fd(), 1) };
+    assert_eq!(wrote, 0);
+    assert!(is_broken(&one(&first)));
+    assert_eq!(one(&second).happened(), u32::from(POLLIN));
+    drop(twin);
+}
+
+#[test]
+fn removing_a_source_leaves_the_watch_of_a_stranger_with_its_number() {
+    let (old, stranger) = (eventfd(0), eventfd(0));
+    let (first, second) = (queue(), queue());
+    let source = poll(old.as_raw_fd(), Flags::ET);
+    assert_eq!(first.add(source).unwrap(), None);
+    let twin = old.try_clone().unwrap();
+    replace(&old, &stranger);
+    assert_eq!(second.add(source).unwrap(), None);
+    // If the rounds were faster it is none any more.
+    let _ = first.remove(source.key());
+    // What the keeper is asked is done in turn: after this it has heard of the removal.
+    let other = eventfd(0);
+    assert_eq!(first.add(poll(other.as_raw_fd(), Flags::ET)).unwrap(), None);
+    // SAFETY: no memory but the number's.
+    assert_eq!(unsafe { libc::eventfd_write(stranger.as_raw_fd(), 1) }, 0);
+    let told = second.get_events(1, 1, Some(Instant::now() + LONG)).unwrap();
+    assert_eq!(told.first().map(Event::happened), Some(u32::from(POLLIN)));
+    drop(twin);
+}

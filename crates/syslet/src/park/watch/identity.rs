@@ -1,0 +1,61 @@
+//! Whether a number still means the file that is watched.
+//!
+//! Inodes tell most files apart, but anonymous ones have one in common. What else the kernel says of these does not
+//! serve: the `eventfd-id` of `/proc/PID/fdinfo` is given to the next eventfd as soon as one is closed, the others have
+//! none, and kcmp(2), which containers forbid, compares with a file that somebody holds, which a watch must not.
+//!
+//! But the keeper's epoll knows what it watches by open file, and forgets it when that is closed. So the number's file
+//! is put on the watch's desk and added there: if it can be it is another, and is taken out again. If it is there
+//! already it is the same, or one that another watch has on this desk. Therefore watches of anonymous files that were
+//! begun by one number are on different desks: what has got the number is told from what had it, also when both are
+//! watched. What is not told is a file that is watched by another number and was then copied to this one (`dup2`).
+
+use syslet_sys::uapi::{EBADF, EpollEvent};
+use syslet_sys::{call as kernel, descriptor};
+
+use super::{From, Watches};
+use crate::park::source::{File, WatchId, may_be_same};
+
+impl Watches {
+    /// The file that is to be had there, in the keeper's table, if it still is `file`.
+    pub(super) fn take(&self, from: From, file: File) -> Result<i32, isize> {
+        let taken = match from {
+            From::Number(number) => descriptor::take_from(self.process, number) as i32,
+            From::Sent(sent) => sent,
+        };
+        if taken < 0 {
+            return Err(taken as isize);
+        }
+        if File::of(taken).is_ok_and(|found| found == file) {
+            return Ok(taken);
+        }
+        kernel::close(taken);
+        Err(-EBADF)
+    }
+
+    /// Whether a number of the program's, where a file is to be had, means the file of this watch; true if that cannot
+    /// be found out.
+    pub(in crate::park) fn is_its(&mut self, watch: WatchId, from: From) -> bool {
+        let known = self.find(watch).and_then(|entry| Some((entry.desk as usize, entry.file?)));
+        let Some((desk, file)) = known else {
+            if let From::Sent(sent) = from {
+                kernel::close(sent);
+            }
+            return true; // it was ended meanwhile, and is not asked about
+        };
+        let taken = match self.take(from, file) {
+            Ok(taken) => taken,
+            Err(error) => return may_be_same(error),
+        };
+        // Of no event, and out again before anything is told.
+        let added = self.at_desk(taken, desk, |epoll, at| {
+            let added = descriptor::watch(epoll, at, EpollEvent::default(), false);
+            if added == 0 {
+                descriptor::forget(epoll, at);
+            }
+            added
+        });
+        kernel::close(taken);
+        added != 0
+    }
+}
