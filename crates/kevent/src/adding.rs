@@ -5,8 +5,8 @@
 //! so what is done afterwards is done to this source, never to its key.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use syslet::source::{self, Ended, File, Order, Watched};
 
@@ -35,13 +35,14 @@ impl Queue {
         // Asked without the lock.
         let strange = if again { None } else { self.stranger_of(&source) };
         let node = Arc::new(Node::new(self.core.this(), source, file));
-        let mut broke = false;
+        let mut tells = false;
         self.core.with(|state| {
             self.living()?;
-            let old = state.sources.get(&source.key);
-            match old {
-                None if again => return Err(error(libc::ENOENT)),
-                Some(_) if again => drop(state.remove(source.key)),
+            if again {
+                tells = state.replace(&node).ok_or_else(|| error(libc::ENOENT))?;
+                return Ok(());
+            }
+            match state.sources.get(&source.key) {
                 Some(old) if strange.is_none_or(|strange| !Arc::ptr_eq(old, &strange)) => {
                     return Err(error(libc::EEXIST));
                 }
@@ -52,14 +53,14 @@ impl Queue {
                     state.remove(source.key);
                     state.ready.push_back(Item::Event(event));
                     state.live += 1;
-                    broke = true;
+                    tells = true;
                 }
                 None => {}
             }
             state.insert(Arc::clone(&node));
             Ok(())
         })?;
-        if broke {
+        if tells {
             self.core.rouse();
         }
         Ok(node)
@@ -152,6 +153,11 @@ impl Queue {
             return sources.iter().map(|_| Err(error(libc::EBADF))).collect();
         }
         let mut answers: Vec<Changed> = Vec::with_capacity(sources.len());
+        let in_place = |source: &Source| again && matches!(source.what, What::Inode(_));
+        let _held = sources
+            .iter()
+            .any(in_place)
+            .then(|| self.core.directories.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut ready, mut inodes) = (Vec::new(), Vec::new());
         for (at, source) in sources.iter().enumerate() {
             let orders = match source.what {
@@ -190,7 +196,12 @@ impl Queue {
         let begun = begin(nodes.iter().map(|(_, node)| order(node)).collect());
         for ((at, node), begun) in nodes.iter().zip(begun) {
             answers[*at] = match begun {
-                Err(number) => Err(self.fail(node, -number as i32)),
+                Err(number) => {
+                    if let Some(old) = node.instead_of.get() {
+                        source::unwatch_inode(*old);
+                    }
+                    Err(self.fail(node, -number as i32))
+                }
                 Ok((watch, events)) => {
                     let gone = self.core.with(|_| {
                         let _ = node.watch.set(watch);
@@ -234,7 +245,7 @@ fn order(node: &Arc<Node>) -> Order {
     let nothing = File { id: (0, 0), is_socket: false, is_anonymous: false };
     let file = node.file.unwrap_or(nothing);
     let (wake_all, who) = (node.is(Flags::WAKEUP_ALL), Arc::clone(node) as Arc<dyn Watched>);
-    Order { number, file, events, wake_all, who }
+    Order { number, file, events, wake_all, who, instead_of: node.instead_of.get().copied() }
 }
 
 const _: () = assert!(Happened::FIRED == 1 && Happened::EXITED == 1);

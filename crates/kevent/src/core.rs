@@ -52,6 +52,9 @@ pub(crate) struct Core {
     pub(crate) completions: OnceLock<Completions>,
     /// Held while it is written to, which does not wait, and never with the state: once it is detached nobody writes.
     eventfd: Mutex<Option<EventFd>>,
+    /// Held while the source of a directory takes the place of another, so that it finds the watch of that one. Taken
+    /// before the state, by who modifies only.
+    pub(crate) directories: Mutex<()>,
     closed: AtomicBool,
 }
 
@@ -86,6 +89,7 @@ impl Core {
             bell: AtomicU32::new(0),
             completions: OnceLock::new(),
             eventfd: Mutex::new(None),
+            directories: Mutex::new(()),
             closed: AtomicBool::new(false),
         })
     }
@@ -148,14 +152,15 @@ impl Core {
     fn forget(&self, node: &Arc<Node>) {
         match node.source.what {
             What::Timer(clock, ..) => source::clear_alarm(clock, &**node),
-            What::Inode(_) => {
+            // Another's watch takes the place of its own.
+            What::Inode(_) if Arc::ptr_eq(node, node.heir()) => {
                 if let Some(watch) = node.watch.get() {
                     source::unwatch_inode(*watch);
                 }
             }
             What::Signal(number, _) => signals::leave(number, node),
             What::Child(_) => child::leave(self, node),
-            What::Ready(..) | What::User => {}
+            What::Ready(..) | What::Inode(_) | What::User => {}
         }
     }
 
@@ -210,8 +215,9 @@ impl Core {
     pub(crate) fn happen(&self, node: &Arc<Node>, events: u32, count: u32, on: On) -> Told {
         let mut is_gone = false;
         let told = self.put(on, |state| {
+            let node = node.heir();
             is_gone = node.is_gone();
-            if is_gone {
+            if is_gone || (node.keeps() && node.asks_for(node.in_its_words(events)) == 0) {
                 return false;
             }
             node.note(events, count);
@@ -223,6 +229,7 @@ impl Core {
     /// As [`happen`](Self::happen), in the words of the source's kind.
     pub(crate) fn say(&self, node: &Arc<Node>, happened: u32, on: On) {
         self.put(on, |state| {
+            let node = node.heir();
             if node.is_gone() {
                 return false;
             }

@@ -33,6 +33,10 @@ pub(crate) struct Node {
     pub(crate) looked_for: AtomicBool,
     /// It is in the queue no more.
     pub(crate) gone: AtomicBool,
+    /// The one that has taken its place, of those that [`keep`](Self::keeps). Set under the lock.
+    heir: OnceLock<Arc<Node>>,
+    /// The watch of a directory whose place it takes.
+    pub(crate) instead_of: OnceLock<WatchId>,
     /// The error number that has ended it; 0: none has.
     pub(crate) error: AtomicI32,
 }
@@ -57,6 +61,8 @@ impl Node {
             queued: AtomicBool::new(false),
             looked_for: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            heir: OnceLock::new(),
+            instead_of: OnceLock::new(),
             error: AtomicI32::new(0),
         }
     }
@@ -112,6 +118,46 @@ impl Node {
         if self.source.key.kind == Kind::Timer || self.source.key.kind == Kind::PosixTimer {
             self.said.store(Clock::Monotonic.now() / 1_000_000, Ordering::Relaxed);
         }
+    }
+
+    /// What had come to a source and was not handed out goes to the one that takes its place: it would not be found
+    /// anew, as readiness and the end of a child are. A timer that is set anew has not fired, as timerfd_settime(2) has
+    /// it.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self.source.key.kind, Kind::Signal | Kind::Inode | Kind::User)
+    }
+
+    /// `heir` takes its place, and what it has to tell; says whether that is anything. To who has the lock of the state.
+    pub(crate) fn bequeath(&self, heir: &Arc<Node>) -> bool {
+        if !self.keeps() {
+            return false;
+        }
+        let _ = self.heir.set(Arc::clone(heir));
+        if let Some(watch) = self.watch.get() {
+            let _ = heir.instead_of.set(*watch);
+        }
+        let (had, count) =
+            (self.happened.swap(0, Ordering::Relaxed), self.count.swap(0, Ordering::Relaxed));
+        let kept = heir.asks_for(had);
+        heir.happened.store(kept, Ordering::Relaxed);
+        // How often each of several things had happened nobody knows.
+        let count = if kept == had { count } else { u32::from(kept != 0) };
+        heir.count.store(count, Ordering::Relaxed);
+        kept != 0
+    }
+
+    /// Of what has happened, in the words of its kind, what it is told.
+    pub(crate) fn asks_for(&self, happened: u32) -> u32 {
+        if self.source.key.kind == Kind::Signal { happened } else { happened & self.source.asked }
+    }
+
+    /// It, or the last of those that have taken its place.
+    pub(crate) fn heir(self: &Arc<Self>) -> &Arc<Self> {
+        let mut last = self;
+        while let Some(heir) = last.heir.get() {
+            last = heir;
+        }
+        last
     }
 
     /// Its event, which is handed out: from here on it collects anew. To who has the lock of the state.

@@ -185,6 +185,14 @@ impl State {
         Some(node)
     }
 
+    /// Puts a source in the place of the one that has its key; says whether it has something to tell at once. `None`:
+    /// there is none, and nothing is done.
+    pub(crate) fn replace(&mut self, node: &Arc<Node>) -> Option<bool> {
+        let old = self.remove(node.source.key)?;
+        self.insert(Arc::clone(node));
+        Some(old.bequeath(node) && self.enqueue(node))
+    }
+
     /// As [`remove`](Self::remove), if it still is this one that has its key.
     pub(crate) fn remove_this(&mut self, node: &Node) {
         let key = node.source.key;

@@ -170,7 +170,8 @@ int kevent_close(int ctl_fd);
  *                      -EBUSY (a signal over whose handler eight others stand), -EAGAIN (there can be no thread),
  *                      what inotify_add_watch(2) says.
  *   KEVENT_CTL_MODIFY  sets event, flags and user data anew, of the entry of this type and id: DONE, with BROKEN if
- *                      there is none. 0.
+ *                      there is none. 0. What had come of a signal, to a directory or by KEVENT_CTL_READY comes with
+ *                      the new user data; the rest is found anew, and a timer that is set anew has not fired.
  *   KEVENT_CTL_REMOVE  takes them out, as above; nothing is told of them afterwards but what is in the ring. 0.
  *   KEVENT_CTL_READY   has them be ready, as if all that `event` asks for had happened; answers how many were found,
  *                      the others stand at the front. With `num` 0 it wakes one thread that waits. (To hand on an

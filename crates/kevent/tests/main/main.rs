@@ -17,6 +17,8 @@ mod eventfds;
 mod flags;
 /// Every kind with every flag.
 mod matrix;
+/// What had come to a source that is modified.
+mod modified;
 /// Children, completions, directories.
 mod others;
 /// Readiness of sockets, pipes and others.

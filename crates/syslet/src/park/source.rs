@@ -124,6 +124,8 @@ pub struct Order {
     pub wake_all: bool,
     /// Who is told.
     pub who: Arc<dyn Watched>,
+    /// For [`watch_inodes`]: ends this watch, with nothing lost or told twice in between, unless it fails.
+    pub instead_of: Option<WatchId>,
 }
 
 /// Names a watch.

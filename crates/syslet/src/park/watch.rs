@@ -416,6 +416,9 @@ impl Watches {
         let readers = &mut self.inodes.entry(watch as i32).or_default().0;
         readers.push((self.serial, order.who, order.events));
         let (index, serial) = (watch as u32, self.serial);
+        if let Some(old) = order.instead_of {
+            self.leave_inode(old);
+        }
         Ok((WatchId { index, generation: 0, serial }, 0))
     }
 

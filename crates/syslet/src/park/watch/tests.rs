@@ -20,7 +20,7 @@ fn watches() -> Watches {
 fn begin(watches: &mut Watches, reader: &impl AsRawFd) -> WatchId {
     let sent = descriptor::duplicate(reader.as_raw_fd()) as i32;
     let (file, who) = (File::of(sent).expect("it is open"), Arc::new(Nobody));
-    let order = Order { number: -1, file, events: POLLIN, wake_all: false, who };
+    let order = Order { number: -1, file, events: POLLIN, wake_all: false, who, instead_of: None };
     watches.begin(order, From::Sent(sent)).expect("a pipe can be watched")
 }
 
