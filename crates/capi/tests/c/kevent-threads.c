@@ -3,6 +3,7 @@
 #include "kevent-check.h"
 
 #include <pthread.h>
+#include <sys/eventfd.h>
 
 static void *fetches(void *fetched)
 {
@@ -36,6 +37,44 @@ static void cancelled(void)
     }
     EQUAL(kevent_close(queue), 0);
     close(ends[0]), close(ends[1]);
+}
+
+static int is_asked, is_told;
+
+static void *tells(void *event)
+{
+    while (!__atomic_load_n(&is_asked, __ATOMIC_ACQUIRE))
+        ; /* no cancellation point */
+    EQUAL(kevent_ctl(queue, KEVENT_CTL_READY, 1, event), 1);
+    __atomic_store_n(&is_told, 1, __ATOMIC_RELEASE);
+    for (;;)
+        pthread_testcancel();
+}
+
+/* A thread that is to be cancelled, and tells an eventfd first, is not cancelled within: what others need is let go. */
+static void cancelled_while_telling(void)
+{
+    int told = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct ukevent event = user(1);
+    pthread_t thread;
+    void *answer;
+    uint64_t count;
+    queue = kevent_init(NULL, 0, 0);
+    EQUAL(add(event), 0);
+    EQUAL(kevent_eventfd(queue, told), 0);
+    EQUAL(pthread_create(&thread, NULL, tells, &event), 0);
+    EQUAL(pthread_cancel(thread), 0);
+    __atomic_store_n(&is_asked, 1, __ATOMIC_RELEASE);
+    EQUAL(pthread_join(thread, &answer), 0);
+    CHECK(answer == PTHREAD_CANCELED);
+    EQUAL(is_told, 1);
+    EQUAL(read(told, &count, sizeof count), sizeof count);
+    EQUAL(next().id.raw[0], 1);
+    /* And it is told on. */
+    EQUAL(kevent_ctl(queue, KEVENT_CTL_READY, 1, &event), 1);
+    EQUAL(read(told, &count, sizeof count), sizeof count);
+    EQUAL(kevent_close(queue), 0);
+    close(told);
 }
 
 static int threads[3], returned;
@@ -97,6 +136,7 @@ int main(void)
     begin_test();
     handles();
     cancelled();
+    cancelled_while_telling();
     index_moves(0);
     index_moves(1);
     queue = kevent_init(NULL, 0, 0);
