@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use syslet::{Arg, Chain};
 
+use crate::ring::{Ring, RingHeader};
+use crate::state::Item;
 use crate::{Event, Flags, Queue, Source};
 
 /// Longer than anything takes that happens.
@@ -180,4 +182,45 @@ fn the_keeper_drops_no_queue() {
     assert!(core.lock().tasks.keep(Waker::from(Arc::new(Captured(tell))), None).is_none());
     crate::core::let_go(core);
     assert_ne!(told.recv_timeout(LONG), Ok(std::thread::current().id()));
+}
+
+/// A thread that waits for a ring of two places with the index 0, and what it is answered; when it is asleep.
+fn waiting_for_index() -> (Arc<Queue>, Receiver<u32>) {
+    // A header and two events, which stay for as long as the process does.
+    let memory: &'static mut [u64] = Box::leak(vec![0; 1 + 2 * 5].into());
+    let ring = std::ptr::NonNull::from(memory).cast::<RingHeader>();
+    // SAFETY: aligned, of that size, and never freed.
+    let queue = Arc::new(unsafe { Queue::with_ring(ring, 2) }.unwrap());
+    let (tell, told) = channel();
+    let theirs = Arc::clone(&queue);
+    std::thread::spawn(move || {
+        let answer = loop {
+            match theirs.wait(1, 0, None) {
+                Ok(answer) => break answer,
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::Interrupted),
+            }
+        };
+        let _ = tell.send(answer);
+    });
+    wait_until("a thread sleeps", || queue.core.lock().sleepers > 0);
+    (queue, told)
+}
+
+/// It is called, and others are faster than it until the index is again what it was.
+#[test]
+fn who_waits_for_the_index_goes_on_though_it_has_come_round() {
+    let (queue, told) = waiting_for_index();
+    // Under one lock, so that the thread sees what is there afterwards only.
+    let indices = queue.core.read(|state| {
+        let turn = |_| {
+            state.ready.push_back(Item::Event(Event::default()));
+            state.live += 1;
+            state.fill_ring(true);
+            state.ring.as_mut().and_then(Ring::take).expect("it is in the ring");
+            state.ring.as_ref().map(Ring::uidx)
+        };
+        [0, 1].map(turn)
+    });
+    assert_eq!(indices, [Some(1), Some(0)]);
+    assert_eq!(told.recv_timeout(LONG), Ok(0), "it goes on, and there is nothing");
 }
