@@ -127,7 +127,7 @@ impl Node {
         matches!(self.source.key.kind, Kind::Signal | Kind::Inode | Kind::User)
     }
 
-    /// `heir` takes its place, and what it has to tell; says whether that is anything. To who has the lock of the state.
+    /// `heir` takes its place, and what it has to tell; true if that is anything. To who has the lock of the state.
     pub(crate) fn bequeath(&self, heir: &Arc<Node>) -> bool {
         if !self.keeps() {
             return false;

@@ -165,8 +165,8 @@ impl Queue {
 
     /// Has the source of this kind and id be as `source` says. What it had to tell of readiness or of a child is found
     /// anew; what had come of signals, of directories (of what is still asked for) and of [`ready`](Self::ready) comes
-    /// with the new `user_data`, and nothing is lost meanwhile. A timer has not fired when it is set, whatever it had to
-    /// tell: as timerfd_settime(2) has it. What is in the ring stays as it is.
+    /// with the new `user_data`, and nothing is lost meanwhile. A timer that is set anew has not fired, whatever it had
+    /// to tell, as timerfd_settime(2) has it. What is in the ring stays as it is.
     ///
     /// # Errors
     ///
