@@ -1,8 +1,8 @@
 //! The keeper's rest: whether it must be woken for what it is asked.
 //!
 //! It sleeps in an epoll. Most of what it is asked for somebody waits for, and it is woken for that. What nobody waits
-//! for may lie until it wakes up by itself: after it was asked for anything its next rest is a *light* one, with an end,
-//! and only from a rest without end is it woken for that.
+//! for may lie until it wakes up by itself: after it was asked for anything its next rest is a *light* one, with an
+//! end, and only from a rest without end is it woken for that.
 
 use crate::sync::{AtomicU32, Ordering, fence};
 
