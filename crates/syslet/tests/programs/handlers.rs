@@ -42,7 +42,11 @@ extern "C" fn submit_quick(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void
 extern "C" fn submit_slow(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     static TIME: [u64; 2] = [0, 20_000];
     static WORD: AtomicU32 = AtomicU32::new(0);
-    if syslet::is_attached() {
+    // A carrier has the guest's mask of when it was attached, so that the next signal interrupts this handler: if they
+    // come faster than they are handled, without end.
+    static DEPTH: AtomicU32 = AtomicU32::new(0);
+    let depth = DEPTH.fetch_add(1, Ordering::SeqCst);
+    if syslet::is_attached() && depth < 64 {
         // It cannot be parked, as a sleep would be.
         let (word, time) = (&raw const WORD as usize, TIME.as_ptr() as usize);
         let wait = [word, libc::FUTEX_WAIT as usize, 0, time, 0, 0];
@@ -54,6 +58,7 @@ extern "C" fn submit_slow(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void)
         }
         TARGET.store(sys::gettid(), Ordering::SeqCst);
     }
+    DEPTH.fetch_sub(1, Ordering::SeqCst);
     HITS.fetch_add(1, Ordering::SeqCst);
 }
 
