@@ -148,7 +148,10 @@ impl Filesystem for Served {
         match self.counters.flush_nanos.load(Ordering::Relaxed) {
             0 => reply.error(Errno::ENOSYS), // never again: closing is not to wait for this process
             nanos => {
-                self.delayed.after(Duration::from_nanos(nanos), move || reply.error(Errno::EINTR));
+                let gate = Arc::clone(&self.gate);
+                self.delayed.after(Duration::from_nanos(nanos), move || {
+                    gate.pass(Box::new(move || reply.error(Errno::EINTR)));
+                });
             }
         }
     }

@@ -3,8 +3,8 @@
 //! One per CPU, `SCHED_IDLE`, pinned. It shares the memory of the process but is a process of its own
 //! to the kernel (no `CLONE_THREAD`), because `exit`, `exec` and `setuid` wait for every *thread*, and
 //! on a busy CPU a `SCHED_IDLE` thread may not run for a third of a second. Being outside the process
-//! must not be a way out of a sandbox: it leaves the table of descriptors and seals itself by a
-//! seccomp filter that lets it sleep, wake, yield and end, and nothing else.
+//! must not be a way out of a sandbox: it seals itself by a seccomp filter that lets it sleep, wake, yield and end, and
+//! leave the table of descriptors, and nothing else; and it leaves that table.
 //!
 //! It has no thread-locals, takes no lock, and owes nothing to anybody while it is preempted. It
 //! dies with the thread that made it, the watchdog.
@@ -13,8 +13,8 @@
 
 use syslet_sys::uapi::{
     self, AUDIT_ARCH, CLONE_CHILD_CLEARTID, CLONE_FILES, CLONE_PARENT_SETTID, CLONE_SETTLS,
-    CLONE_VM, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, SchedAttr, SockFilter, SockFprog,
-    Timespec, nr,
+    CLONE_VM, CLOSE_RANGE_UNSHARE, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, SchedAttr,
+    SockFilter, SockFprog, Timespec, nr,
 };
 use syslet_sys::{arch, call, descriptor, futex};
 
@@ -29,8 +29,11 @@ use crate::sync::{AtomicI32, AtomicU32, Ordering, fence};
 /// Rounds without a call to deal with before the sentinel sleeps. A few, so that a guest that makes
 /// one call after the other does not wake it for each.
 const PATIENCE: u32 = 8;
-/// How often `start` looks whether a sentinel that says nothing has died.
+/// How often `start_first` looks whether a sentinel that says nothing has died.
 const LOOK: Timespec = Timespec { sec: 0, nsec: 10_000_000 };
+/// How many [`LOOK`]s a sealed sentinel has for leaving the table of descriptors. What it closes is told to file systems
+/// (`flush`), and a server may be slow, or wait for the thread that attaches.
+const LEAVING: u32 = 10;
 /// Stack of a sentinel.
 const STACK: usize = 64 << 10;
 
@@ -42,12 +45,20 @@ pub(super) struct Orders {
     cpu: usize,
     affinity: CpuSet,
     stack: Mapping,
-    /// 0 starting, 1 ready, negative: failed with this answer.
+    /// [`STARTING`], [`SEALED`] or [`ALONE`].
     state: AtomicU32,
+    /// What was answered to the step that failed: an error number, or 0.
     error: AtomicI32,
     /// What it is about to do, in [`STEPS`].
     step: AtomicU32,
 }
+
+/// It has not said anything yet.
+const STARTING: u32 = 0;
+/// It is sealed, or a step has failed. All that can be refused is behind it.
+const SEALED: u32 = 1;
+/// It has left the program's table of descriptors.
+const ALONE: u32 = 2;
 
 /// Steps that a sandbox may refuse, for the message.
 const STEPS: [&str; 6] =
@@ -70,8 +81,8 @@ pub(super) fn start_first(engine: &'static Engine, cpu: usize) -> Result<(), Uns
         Err(Unsupported::Refused(STEPS[step], error))
     };
     let id = slot.sentinel_id.load(Ordering::SeqCst);
-    while orders.state.load(Ordering::Acquire) == 0 {
-        let answer = futex::wait(&orders.state, 0, Some(&LOOK));
+    while orders.state.load(Ordering::Acquire) == STARTING {
+        let answer = futex::wait(&orders.state, STARTING, Some(&LOOK));
         if answer == -uapi::ETIMEDOUT && watchdog::reap(id, false) {
             // A sandbox that kills for a call that it does not allow.
             slot.sentinel.store(0, Ordering::SeqCst);
@@ -81,6 +92,11 @@ pub(super) fn start_first(engine: &'static Engine, cpu: usize) -> Result<(), Uns
     let mut step = orders.step.load(Ordering::Acquire) as usize;
     let mut error = orders.error.load(Ordering::Acquire);
     if error == 0 {
+        // With that policy it could take a third of a second to let go of what the program closes meanwhile.
+        let still = |_: &u32| orders.state.load(Ordering::Acquire) == SEALED;
+        (0..LEAVING)
+            .take_while(still)
+            .for_each(|_| _ = futex::wait(&orders.state, SEALED, Some(&LOOK)));
         (step, error) = (IDLE_STEP, make_idle(slot));
     }
     if error == 0 {
@@ -124,7 +140,7 @@ fn start(engine: &'static Engine, cpu: usize) -> Result<&'static Orders, Unsuppo
             slot.orders.get_or_init(|| orders)
         }
     };
-    orders.state.store(0, Ordering::Relaxed);
+    orders.state.store(STARTING, Ordering::Relaxed);
     orders.error.store(0, Ordering::Relaxed);
     // With a copy of the program's descriptors, what the program closes would stay open until the sentinel has run,
     // which on a busy CPU is late: a peer would write to nobody meanwhile.
@@ -149,7 +165,7 @@ impl Orders {
             cpu,
             affinity: CpuSet::single(cpu),
             stack: Mapping::new(STACK)?,
-            state: AtomicU32::new(0),
+            state: AtomicU32::new(STARTING),
             error: AtomicI32::new(0),
             step: AtomicU32::new(0),
         })
@@ -162,18 +178,25 @@ unsafe extern "C" fn run(orders: usize) -> ! {
     let orders = unsafe { &*(orders as *const Orders) };
     if let Err(error) = prepare(orders) {
         orders.error.store(-error as i32, Ordering::Relaxed);
-        report(orders);
+        report(orders, SEALED);
         exit();
     }
-    report(orders);
+    report(orders, SEALED);
+    // What is sealed has nothing of the program's. The kernel copies the numbers below 64 and closes the copies, which may
+    // take as long as a server likes: nobody waits for it. Where it is refused for its flag alone, which a sandbox
+    // could, this CPU's calls are the watchdog's.
+    if descriptor::own_table() < 0 {
+        exit();
+    }
+    report(orders, ALONE);
     if let Some(cpu) = orders.engine.cpus.get(orders.cpu) {
         watch(orders.engine, cpu, orders.cpu);
     }
     exit()
 }
 
-fn report(orders: &Orders) {
-    orders.state.store(1, Ordering::Release);
+fn report(orders: &Orders, state: u32) {
+    orders.state.store(state, Ordering::Release);
     futex::wake(&orders.state, 1);
 }
 
@@ -187,7 +210,7 @@ fn exit() -> ! {
     }
 }
 
-/// Gives up everything but the CPU's idle time.
+/// Gives up everything but the CPU's idle time and the descriptors.
 fn prepare(orders: &Orders) -> Result<(), isize> {
     let begin = |step| orders.step.store(step, Ordering::Relaxed);
     let check = |answer: isize| if answer < 0 { Err(answer) } else { Ok(()) };
@@ -200,8 +223,7 @@ fn prepare(orders: &Orders) -> Result<(), isize> {
     let orphan = call::getppid() != orders.engine.pid;
     check(if orphan { -(libc::ESRCH as isize) } else { 0 })?;
     begin(2);
-    // What is sealed has nothing of the program's. The kernel need not copy what is to be closed at once.
-    check(descriptor::own_table())?;
+    check(descriptor::close_none())?;
     begin(0);
     check(orders.affinity.apply_raw())?;
     begin(3);
@@ -211,7 +233,7 @@ fn prepare(orders: &Orders) -> Result<(), isize> {
     check(seal())
 }
 
-/// The calls that a sealed sentinel may make.
+/// The calls that a sealed sentinel may make, whatever their arguments.
 const ALLOWED: [usize; 3] = [nr::FUTEX, nr::SCHED_YIELD, nr::EXIT];
 
 /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JEQ | BPF_K`, `BPF_RET | BPF_K` (linux/bpf_common.h).
@@ -221,18 +243,24 @@ const RETURN: u16 = 0x06;
 /// Offsets in `struct seccomp_data`.
 const OFFSET_NR: u32 = 0;
 const OFFSET_ARCH: u32 = 4;
+/// The lower half of the third argument: flags of close_range(2), which the kernel takes no more of.
+const OFFSET_FLAGS: u32 = 32;
 
 const fn step(code: u16, jt: u8, jf: u8, k: u32) -> SockFilter {
     SockFilter { code, jt, jf, k }
 }
 
-static SEAL: [SockFilter; 8] = [
+/// Leaving the table of descriptors is allowed: with this flag close_range(2) closes nothing in a table that is shared.
+static SEAL: [SockFilter; 11] = [
     step(LOAD, 0, 0, OFFSET_ARCH),
-    step(JUMP_EQUAL, 0, 4, AUDIT_ARCH),
+    step(JUMP_EQUAL, 0, 7, AUDIT_ARCH),
     step(LOAD, 0, 0, OFFSET_NR),
-    step(JUMP_EQUAL, 3, 0, ALLOWED[0] as u32),
-    step(JUMP_EQUAL, 2, 0, ALLOWED[1] as u32),
-    step(JUMP_EQUAL, 1, 0, ALLOWED[2] as u32),
+    step(JUMP_EQUAL, 6, 0, ALLOWED[0] as u32),
+    step(JUMP_EQUAL, 5, 0, ALLOWED[1] as u32),
+    step(JUMP_EQUAL, 4, 0, ALLOWED[2] as u32),
+    step(JUMP_EQUAL, 0, 2, nr::CLOSE_RANGE as u32),
+    step(LOAD, 0, 0, OFFSET_FLAGS),
+    step(JUMP_EQUAL, 1, 0, CLOSE_RANGE_UNSHARE as u32),
     step(RETURN, 0, 0, SECCOMP_RET_KILL_PROCESS),
     step(RETURN, 0, 0, SECCOMP_RET_ALLOW),
 ];

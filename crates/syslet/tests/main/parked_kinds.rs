@@ -15,7 +15,7 @@ use crate::util::child::Child;
 use crate::util::parking::{let_others_act, parked};
 use crate::util::pipe::Pipe;
 use crate::util::temp::Folder;
-use crate::util::{attached, soon, within};
+use crate::util::{attached, late, within};
 
 /// A call that waits, and how that ends.
 struct Case {
@@ -217,8 +217,7 @@ fn each_kind_is_parked_and_answers() {
                 assert!(within(Duration::from_secs(5), is_parked), "{name} is away");
                 assert!(!waits.is_done(), "{name}");
                 ready();
-                let answer =
-                    waits.wait_deadline(soon(20_000)).unwrap_or_else(|_| panic!("{name} hangs"));
+                let answer = waits.wait_deadline(late()).unwrap_or_else(|_| panic!("{name} hangs"));
                 let answer = answer.raw();
                 assert!(right(answer), "{name}: {answer}");
             }

@@ -80,7 +80,9 @@ fn calls_that_an_argument_binds_to_the_thread() {
         let top = u32::MAX as usize - 1;
         number_call(libc::SYS_close_range, [top, top, flags as usize])
     };
-    let children = |options: i32| number_call(libc::SYS_wait4, [usize::MAX, 0, options as usize]);
+    // The process is no child of its own. Any child (-1) could be another test's.
+    let nobody = std::process::id() as usize;
+    let children = move |options: i32| number_call(libc::SYS_wait4, [nobody, 0, options as usize]);
     let futex = |op: i32| number_call(libc::SYS_futex, [0, op as usize, 0]);
     attached(move || {
         for (call, decides) in [

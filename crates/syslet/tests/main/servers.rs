@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use syslet_testfs::{Answer, TestFs};
 
 use crate::util::calls::{Landing, go, number_call, pending};
+use crate::util::child::Child;
 use crate::util::temp::Folder;
 use crate::util::{LIMIT, attached, skip, within};
 
@@ -22,6 +24,24 @@ fn mount(folder: &Folder) -> Option<TestFs> {
             None
         }
     }
+}
+
+#[test]
+fn attaching_does_not_wait_for_the_server_of_a_file() {
+    // A process of its own: it is its first attach.
+    let path = "servers::attaching_does_not_wait_for_the_server_of_a_file";
+    let ended = Child::new().run(path, || {
+        let folder = Folder::new();
+        let Some(mounted) = mount(&folder) else { return };
+        mounted.break_flushes_off(Duration::ZERO);
+        let file = File::open(mounted.path().join("file")).expect("it is there");
+        assert!(file.as_raw_fd() < 64, "the kernel copies it to who leaves the table");
+        mounted.hold();
+        attached(|| ());
+        println!("answers to closes of copies that are held: {}", mounted.held());
+        mounted.let_go();
+    });
+    ended.expect("this is the parent").expect_done();
 }
 
 #[test]
