@@ -25,6 +25,8 @@ enum Rest {
     Left(u64, Source),
     /// They are being read; so many are left with them.
     Reading(u64, Reading),
+    /// Reading them has failed, which is still to be said.
+    Failed(u64, io::Error),
 }
 
 type Reading = Pin<Box<dyn Future<Output = io::Result<(Source, Bytes)>> + Send>>;
@@ -41,8 +43,10 @@ impl FileBody {
     }
 
     fn left(&self) -> u64 {
-        let (Rest::Left(left, _) | Rest::Reading(left, _)) = self.rest else { return 0 };
-        left
+        match self.rest {
+            Rest::None => 0,
+            Rest::Left(left, _) | Rest::Reading(left, _) | Rest::Failed(left, _) => left,
+        }
     }
 }
 
@@ -62,11 +66,24 @@ impl Body for FileBody {
         {
             self.rest = Rest::Reading(left, Box::pin(read(source, left)));
         }
-        let Rest::Reading(left, reading) = &mut self.rest else { return Poll::Ready(None) };
+        let Rest::Reading(left, reading) = &mut self.rest else {
+            let rest = mem::replace(&mut self.rest, Rest::None);
+            let Rest::Failed(_, error) = rest else { return Poll::Ready(None) };
+            return Poll::Ready(Some(Err(error)));
+        };
         let left = *left;
         let result = ready!(reading.as_mut().poll(context));
         self.rest = Rest::None;
-        let (source, bytes) = result?;
+        let (source, bytes) = match result {
+            Ok(read) => read,
+            // hyper drops what it has not sent yet when it is told, also the head, and the client would not learn what
+            // the server meant to send: it may send that first.
+            Err(error) => {
+                self.rest = Rest::Failed(left, error);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
         if let Some(left @ 1..) = left.checked_sub(bytes.len() as u64) {
             self.rest = Rest::Left(left, source);
         }
@@ -88,6 +105,37 @@ impl fmt::Debug for Rest {
             Self::None => f.write_str("None"),
             Self::Left(left, _) => f.debug_tuple("Left").field(left).finish_non_exhaustive(),
             Self::Reading(left, _) => f.debug_tuple("Reading").field(left).finish_non_exhaustive(),
+            Self::Failed(left, error) => f.debug_tuple("Failed").field(left).field(error).finish(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::files::Files;
+    use crate::serve::runtime;
+
+    #[test]
+    fn what_was_read_can_be_sent_before_a_failure_is_told() {
+        let runtime = runtime(Files::Unblock, 1).expect("it can be built");
+        let task = runtime.spawn(async {
+            let folder = tempfile::tempdir().expect("there is room");
+            // To be written only: reading it fails at once.
+            let file = std::fs::File::create(folder.path().join("file")).expect("it can be made");
+            let mut body = FileBody::of_file("first".into(), 10, Some(Source::Unblock(file)));
+            let mut poll = async || {
+                poll_fn(|context| Poll::Ready(Pin::new(&mut body).poll_frame(context))).await
+            };
+            let first = poll().await.map_ok(|frame| frame.into_data().ok());
+            assert!(matches!(first, Poll::Ready(Some(Ok(Some(data)))) if data == "first"));
+            assert!(poll().await.is_pending());
+            assert!(!body.is_end_stream());
+            let told = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            assert!(told.is_some_and(|frame| frame.is_err()));
+        });
+        runtime.block_on(task).expect("it ends");
     }
 }
