@@ -57,7 +57,8 @@ fn qemu_bench_runs_with_native_aio() {
             let output = finish(report.tell(&mut bench)).assert_good();
             assert!(output.contains("Run completed"), "{output}");
         }
-        assert_counts(&report, library, &[(READS, 3000), (WRITES, 600), (SYNCS, 8)]);
+        // Where a flush is still under way when the next is due, one does for both.
+        assert_counts(&report, library, &[(READS, 3000), (WRITES, 600), (SYNCS, 4)]);
     }
 }
 

@@ -22,6 +22,9 @@ fn holds(name: &str, ways: &[&str]) {
     }
 }
 
+/// How long a read of a slow file takes: longer than a process on a busy machine waits for a CPU.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// A file system with the file `slow`, of which each read takes so long; `None`, and a line, if it cannot be had.
 pub(crate) fn mount(place: &Path, delay: Duration) -> Option<TestFs> {
     let files = vec![File { name: "slow".to_owned(), size: 1 << 20 }];
@@ -41,7 +44,7 @@ fn holds_for_slow_files(name: &str) {
 fn holds_for_slow_files_in(name: &str, ways: &[&str]) {
     for way in ways {
         let folder = tempfile::tempdir().expect("a folder");
-        let Some(mounted) = mount(folder.path(), Duration::from_millis(100)) else { return };
+        let Some(mounted) = mount(folder.path(), SLOW) else { return };
         let file = mounted.path().join("slow");
         succeed(ours(program(), way).arg(name).arg(std::env::temp_dir()).arg(file));
     }

@@ -1,6 +1,6 @@
 //! Tests that need a process of their own: the test binary runs itself again for one test.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -75,7 +75,8 @@ impl Child {
                 return None;
             }
             println!("\n{DONE}");
-            std::process::exit(0);
+            std::io::stdout().flush().expect("stdout is open");
+            super::calls::end_process();
         }
         let mut command = Command::new(std::env::current_exe().expect("the test has a file"));
         command.args(["--exact", path, "--test-threads=1"]).env(MARK, path);
