@@ -1,14 +1,27 @@
 #!/usr/bin/env bash
 # Runs a command; if it fails, says so and runs it once more: bash ci/again.sh COMMAND...
-# Some tests bound times on CPUs that are kept busy, and the machine may be shared. Both runs are seen.
+# Some tests bound times on CPUs that are kept busy, and the machine may be shared. Both runs are seen. Of `cargo test
+# --workspace` the targets that failed are run again, each whole.
 # What a sanitizer finds, no load has caused: that is a failure at once.
 set -uo pipefail
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
-"$@" 2>&1 | tee "$log" && exit 0
+all=
+[[ "$*" == "cargo test --workspace"* ]] && all=--no-fail-fast
+"$@" $all 2>&1 | tee "$log" && exit 0
 if grep -q -e AddressSanitizer -e 'runtime error:' "$log"; then
   echo "== failed, by what a sanitizer has found: $*"
   exit 1
 fi
-echo "== failed, is run again: $*"
-"$@"
+# As cargo says it: "error: 1 target failed:", and a line for each with what selects it.
+targets="$(sed -n '/^error: [0-9]* targets\? failed:$/,$ s/^    `\(.*\)`$/\1/p' "$log")"
+if [ -z "$all" ] || [ -z "$targets" ]; then
+  echo "== failed, is run again: $*"
+  "$@"
+  exit
+fi
+while read -r target; do
+  echo "== failed, is run again: $target"
+  # shellcheck disable=SC2086
+  cargo test $target </dev/null || exit 1
+done <<<"$targets"
