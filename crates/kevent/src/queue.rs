@@ -58,8 +58,8 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// number is added anew, when a level-triggered source is looked at, or in its rounds, within a tenth of a second if
 /// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. What happens to
 /// another file that has got the number is not told. (There is an exception: of eventfds, timerfds, signalfds and
-/// epolls, which share one inode, another that this process watches by another number too, and that was copied to this
-/// one by `dup2`, is taken for the same.) Until the queue finds out, though, what happens
+/// epolls, which share one inode, if more than 32 are watched, another of these that was copied to this number by
+/// `dup2` may be taken for the same.) Until the queue finds out, though, what happens
 /// to the old file is told under the number, if that is open elsewhere too (`dup`, `fork`, sent to another process),
 /// and so is what had happened to it before and was not handed out yet, in any case: not with
 /// [`LAST_CHECK`](crate::Flags::LAST_CHECK).

@@ -82,7 +82,8 @@ impl Source {
         Self::socket(socket.as_fd().as_raw_fd(), Happened::ACCEPT)
     }
 
-    /// Events of poll(2), of any descriptor that has some.
+    /// Events of poll(2), of any descriptor that has some. A signalfd tells of signals that are sent to the process,
+    /// not of those that are sent to one thread (`pthread_kill`, `raise`): of these [`signal`](Self::signal) tells too.
     pub fn poll(number: RawFd, events: u16) -> Self {
         let events = u32::from(events);
         Self::new(Kind::Poll, number as u32 as u64, events, What::Ready(number, events))

@@ -11,13 +11,13 @@ use crate::util::{LONG, one, queue, within_short};
 
 const POLLIN: u16 = libc::POLLIN as u16;
 
-fn own(number: libc::c_int) -> OwnedFd {
+pub(crate) fn own(number: libc::c_int) -> OwnedFd {
     assert!(number >= 0, "{}", std::io::Error::last_os_error());
     // SAFETY: it was just made.
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-fn eventfd(count: u32) -> OwnedFd {
+pub(crate) fn eventfd(count: u32) -> OwnedFd {
     // SAFETY: no memory.
     own(unsafe { libc::eventfd(count, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
 }
@@ -56,17 +56,17 @@ fn epoll() -> OwnedFd {
 const KINDS: [fn() -> OwnedFd; 3] = [|| eventfd(1), timerfd, epoll];
 
 /// The number of `old`, which is closed, is that of `new` from now on.
-fn replace(old: &OwnedFd, new: &OwnedFd) {
+pub(crate) fn replace(old: &OwnedFd, new: &OwnedFd) {
     // SAFETY: the number is ours.
     let answer = unsafe { libc::dup2(new.as_raw_fd(), old.as_raw_fd()) };
     assert_eq!(answer, old.as_raw_fd());
 }
 
-fn poll(number: RawFd, flags: Flags) -> Source {
+pub(crate) fn poll(number: RawFd, flags: Flags) -> Source {
     Source::poll(number, POLLIN).with(flags)
 }
 
-fn is_broken(event: &Event) -> bool {
+pub(crate) fn is_broken(event: &Event) -> bool {
     event.error().and_then(|error| error.raw_os_error()) == Some(libc::EBADF)
 }
 
@@ -79,20 +79,23 @@ fn told_of(file: &OwnedFd) -> Queue {
     queue
 }
 
+/// No stranger that `kind` makes is told of.
+pub(crate) fn check_strangers(kind: fn() -> OwnedFd) {
+    for is_open_elsewhere in [false, true] {
+        let (old, stranger) = (kind(), kind());
+        let twin = is_open_elsewhere.then(|| old.try_clone().unwrap());
+        let queue = told_of(&old);
+        replace(&old, &stranger);
+        // The first event since: not even one.
+        assert!(is_broken(&one(&queue)));
+        assert_eq!((within_short(&queue), queue.sources()), (vec![], 0));
+        drop(twin);
+    }
+}
+
 #[test]
 fn a_stranger_of_the_same_kind_is_not_told_of() {
-    for kind in KINDS {
-        for is_open_elsewhere in [false, true] {
-            let (old, stranger) = (kind(), kind());
-            let twin = is_open_elsewhere.then(|| old.try_clone().unwrap());
-            let queue = told_of(&old);
-            replace(&old, &stranger);
-            // The first event since: not even one.
-            assert!(is_broken(&one(&queue)));
-            assert_eq!((within_short(&queue), queue.sources()), (vec![], 0));
-            drop(twin);
-        }
-    }
+    KINDS.into_iter().for_each(check_strangers);
 }
 
 /// As programs do it: closed, and opened again.
@@ -193,4 +196,73 @@ fn removing_a_source_leaves_the_watch_of_a_stranger_with_its_number() {
     let told = second.get_events(1, 1, Some(Instant::now() + LONG)).unwrap();
     assert_eq!(told.first().map(Event::happened), Some(u32::from(POLLIN)));
     drop(twin);
+}
+
+fn write_to(eventfd: &OwnedFd) {
+    // SAFETY: no memory but the number's.
+    assert_eq!(unsafe { libc::eventfd_write(eventfd.as_raw_fd(), 1) }, 0);
+}
+
+/// What the keeper is asked is done in turn: after this it has heard of what was removed.
+fn wait_for_keeper(queue: &Queue) {
+    let other = eventfd(0);
+    assert_eq!(queue.add(poll(other.as_raw_fd(), Flags::ET)).unwrap(), None);
+    let _ = queue.remove(poll(other.as_raw_fd(), Flags::ET).key());
+}
+
+#[test]
+fn a_file_that_was_copied_to_the_number_of_another_is_told_when_that_is_removed() {
+    let (old, file) = (eventfd(0), eventfd(0));
+    let queue = queue();
+    let removed = poll(old.as_raw_fd(), Flags::ET);
+    assert_eq!(queue.add(removed).unwrap(), None);
+    assert_eq!(queue.add(poll(file.as_raw_fd(), Flags::ET)).unwrap(), None);
+    replace(&old, &file);
+    // If the rounds were faster it is none any more, and told so.
+    let _ = queue.remove(removed.key());
+    wait_for_keeper(&queue);
+    while !queue.get_events(0, 8, None).unwrap().is_empty() {}
+    write_to(&file);
+    let event = one(&queue);
+    assert_eq!((event.id, is_broken(&event)), (file.as_raw_fd() as u64, false));
+}
+
+/// Which have one inode, too.
+#[test]
+fn a_fifo_that_was_copied_to_the_number_of_another_is_told_when_that_is_removed() {
+    let path = std::env::temp_dir().join(format!("syslet-anonymous-{}", std::process::id()));
+    let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: reads the name, which is live.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let open = || std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    let (old, file, mut writes) = (OwnedFd::from(open()), OwnedFd::from(open()), open());
+    let queue = queue();
+    for fifo in [&old, &file] {
+        assert_eq!(queue.add(poll(fifo.as_raw_fd(), Flags::ET)).unwrap(), None);
+    }
+    replace(&old, &file);
+    queue.remove(poll(old.as_raw_fd(), Flags::ET).key()).unwrap();
+    wait_for_keeper(&queue);
+    std::io::Write::write_all(&mut writes, b"!").unwrap();
+    assert_eq!(one(&queue).id, file.as_raw_fd() as u64);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_file_that_is_watched_by_its_own_number_too_is_a_stranger() {
+    for flags in [Flags::NONE, Flags::ET] {
+        let (old, file) = (eventfd(1), eventfd(1));
+        let queue = told_of(&old);
+        let number = old.as_raw_fd() as u64;
+        queue.add(poll(file.as_raw_fd(), flags)).unwrap();
+        replace(&old, &file);
+        loop {
+            let event = one(&queue);
+            if event.id == number {
+                break assert!(is_broken(&event));
+            }
+            assert!(!is_broken(&event));
+        }
+        assert_eq!(queue.sources(), 1);
+    }
 }

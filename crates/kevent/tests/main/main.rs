@@ -29,6 +29,8 @@ mod rings;
 mod sandbox;
 /// Several sources of one file.
 mod sharing;
+/// Signalfds, which are anonymous too.
+mod signalfds;
 /// Signals: programs of their own would be needed to block them everywhere, so one test does all.
 mod signals;
 /// Fetching without system calls.

@@ -205,8 +205,7 @@ fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
 }
 
 /// Whether these numbers still mean the files of their watches, open file by open file. True also where that cannot be
-/// found out, and if another watch of the keeper's is on the file that the number means now, which was begun by
-/// another number.
+/// found out, and may be if the file that the number means now is watched too, when more than 32 of its inode are.
 ///
 /// **Blocking**: until the keeper has looked, microseconds. The caller holds no lock that [`Watched::ready`] takes.
 pub fn are_same(named: Vec<Named>) -> Vec<bool> {

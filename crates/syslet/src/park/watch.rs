@@ -42,6 +42,8 @@ const MAIL: u64 = INODES | 2;
 /// Bytes of `struct signalfd_siginfo`; and of `struct inotify_event`, without its name.
 const SIGINFO: usize = 128;
 const INODE_EVENT: usize = 16;
+/// Desks on which files of one inode lie alone, each on one: see `identity`. A desk is a number in the keeper's table.
+const OWN_DESKS: usize = 32;
 
 #[derive(Debug)]
 struct Reader {
@@ -226,7 +228,10 @@ impl Watches {
         });
         let (file, number, events) = (Some(order.file), order.number, order.events);
         let generation = self.entries[index as usize].generation;
-        let mut desk = 0;
+        let key = |desk: &usize| (order.file.id, *desk as i32);
+        let own = (0..OWN_DESKS).find(|desk| !self.lying.contains_key(&key(desk)));
+        // Else one that it shares.
+        let mut desk = own.filter(|desk| self.have_desk(*desk) == 0).unwrap_or(0);
         let answer = loop {
             let made = self.have_desk(desk);
             if made < 0 {
@@ -396,15 +401,16 @@ impl Watches {
 
     /// Begins to watch an inode.
     pub(super) fn begin_inode(&mut self, order: Order, from: From) -> Begun {
+        let taken = self.take(from, order.file)?;
         if self.inotify < 0 {
             let made = descriptor::new_inotify();
             if made < 0 {
+                kernel::close(taken);
                 return Err(made);
             }
             self.inotify = made as i32;
             self.watch_own(self.inotify, INODES);
         }
-        let taken = self.take(from, order.file)?;
         let path = CString::new(format!("/proc/thread-self/fd/{taken}"));
         let path = path.expect("there is no zero in it");
         let watch = descriptor::watch_inode(self.inotify, &path, order.events | IN_MASK_ADD);

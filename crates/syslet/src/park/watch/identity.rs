@@ -4,11 +4,13 @@
 //! serve: the `eventfd-id` of `/proc/PID/fdinfo` is given to the next eventfd as soon as one is closed, the others have
 //! none, and kcmp(2), which containers forbid, compares with a file that somebody holds, which a watch must not.
 //!
-//! But the keeper's epoll knows what it watches by open file, and forgets it when that is closed. So the number's file
-//! is put on the watch's desk and added there: if it can be it is another, and is taken out again. If it is there
-//! already it is the same, or one that another watch has on this desk. Therefore watches of anonymous files that were
-//! begun by one number are on different desks: what has got the number is told from what had it, also when both are
-//! watched. What is not told is a file that is watched by another number and was then copied to this one (`dup2`).
+//! But the keeper's epoll knows what it watches by open file and desk, and forgets it when the file is closed. So the
+//! number's file is put on the watch's desk and added there: if it can be it is another, and is taken out again. If it
+//! is there already it is the same, or one that another watch has on this desk. Therefore files of one inode lie alone,
+//! each on a desk of its own, as long as there are not more than `OWN_DESKS` of them: then what is on a desk is told
+//! from all others, also from one that is watched by another number and was copied to this one (`dup2`), and taking a
+//! watch out by its number never takes out the watch of what has that number by now. More of them share desks: then
+//! those that were begun by one number are on different ones, and only a copy of one on the same desk is not told.
 
 use syslet_sys::uapi::{EBADF, EpollEvent};
 use syslet_sys::{call as kernel, descriptor};
