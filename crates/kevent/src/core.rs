@@ -52,8 +52,8 @@ pub(crate) struct Core {
     pub(crate) completions: OnceLock<Completions>,
     /// Held while it is written to, which does not wait, and never with the state: once it is detached nobody writes.
     eventfd: Mutex<Option<EventFd>>,
-    /// Held while the source of a directory takes the place of another, so that it finds the watch of that one. Taken
-    /// before the state, by who modifies only.
+    /// Held while the source of a directory is added or takes the place of another, so that this one finds the watch of
+    /// that: if both had one, what comes would be told by each. Taken before the state.
     pub(crate) directories: Mutex<()>,
     closed: AtomicBool,
 }
@@ -430,7 +430,9 @@ impl Core {
                 return Ok(taken);
             }
             let wanted = min - taken;
-            match self.wait(wanted, deadline, |state| state.available() >= wanted) {
+            let waited = self.wait(wanted, deadline, |state| state.available() >= wanted);
+            self.refresh_doubtful(max - taken);
+            match waited {
                 Waited::Ready | Waited::TimedOut if self.is_dead() => return Ok(taken),
                 Waited::Ready => {}
                 Waited::TimedOut | Waited::SentOn => {

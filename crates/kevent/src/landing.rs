@@ -27,7 +27,6 @@ impl Queue {
         if size.is_none_or(|size| num > size) {
             return Err(error(libc::EINVAL));
         }
-        self.core.refresh(num as usize);
         let mut first = None;
         let moved = |state: &mut State| {
             state.active = true;
@@ -38,12 +37,33 @@ impl Queue {
             ring.len() > 0 || has_moved || ring.uidx() != uidx
         };
         self.core.lock().indexed += 1;
-        let waited = self.core.wait(1, deadline, moved);
+        let waited = self.wait_until(num as usize, deadline, moved);
         self.core.lock().indexed -= 1;
         if waited == Waited::Interrupted {
             return Err(error(libc::EINTR));
         }
         Ok(self.core.with(|state| state.ring.as_ref().map_or(0, |ring| ring.len().min(num))))
+    }
+
+    /// Waits until `moved`; what comes meanwhile and is to be asked about first is.
+    fn wait_until(
+        &self,
+        num: usize,
+        deadline: Option<Instant>,
+        mut moved: impl FnMut(&mut State) -> bool,
+    ) -> Waited {
+        loop {
+            self.core.refresh(num.max(1));
+            let mut is_in_doubt = false;
+            let waited = self.core.wait(1, deadline, |state| {
+                let has_moved = moved(state);
+                is_in_doubt = !has_moved && state.is_in_doubt();
+                has_moved || is_in_doubt
+            });
+            if !is_in_doubt || waited != Waited::Ready {
+                return waited;
+            }
+        }
     }
 
     /// The program has read the ring up to index `uidx`, and the header's `over` was this when it looked. Says how

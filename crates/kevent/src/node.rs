@@ -31,6 +31,9 @@ pub(crate) struct Node {
     pub(crate) queued: AtomicBool,
     /// It is among the level-triggered ones that are to be looked at.
     pub(crate) looked_for: AtomicBool,
+    /// Since it was put among the ready its number was found to be its file's still: see
+    /// [`is_to_be_asked_about`](Self::is_to_be_asked_about).
+    pub(crate) vouched: AtomicBool,
     /// It is in the queue no more.
     pub(crate) gone: AtomicBool,
     /// The one that has taken its place, of those that [`keep`](Self::keeps). Set under the lock.
@@ -60,6 +63,7 @@ impl Node {
             said: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             looked_for: AtomicBool::new(false),
+            vouched: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             heir: OnceLock::new(),
             instead_of: OnceLock::new(),
@@ -86,6 +90,13 @@ impl Node {
     /// It is about the readiness of a file that inodes do not tell from others.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.readiness().is_some() && self.file.is_some_and(|file| file.is_anonymous)
+    }
+
+    /// It is looked at last, and whether its number was closed only the keeper can say, which was not asked yet.
+    pub(crate) fn is_to_be_asked_about(&self) -> bool {
+        let is_said =
+            self.vouched.load(Ordering::Relaxed) || self.error.load(Ordering::Relaxed) != 0;
+        self.is(Flags::LAST_CHECK) && self.is_anonymous() && !is_said && !self.is_gone()
     }
 
     /// Of such a one, what is to be compared; nothing while it is not watched yet.

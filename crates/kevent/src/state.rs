@@ -155,26 +155,32 @@ impl State {
             return false;
         }
         self.live += 1;
-        self.doubts |= node.is(Flags::LAST_CHECK) && node.is_anonymous();
+        node.vouched.store(false, Ordering::Relaxed);
+        self.doubts |= node.is_to_be_asked_about();
         self.ready.push_back(Item::Node(Arc::clone(node)));
         true
     }
 
     /// What is looked at last before it is handed out, among the next `max`, and of which only the keeper can say
-    /// whether its number was closed: it is waited for without the lock, so that is done before.
+    /// whether its number was closed: it is waited for without the lock, so that is done before. None is handed out
+    /// that was not asked about.
     pub(crate) fn find_doubtful(&mut self, max: usize) -> Vec<Arc<Node>> {
         if !std::mem::take(&mut self.doubts) {
             return Vec::new();
         }
         let doubtful = |item: &Item| match item {
-            Item::Node(node) if node.is(Flags::LAST_CHECK) && node.is_anonymous() => {
-                Some(Arc::clone(node))
-            }
+            Item::Node(node) if node.is_to_be_asked_about() => Some(Arc::clone(node)),
             _ => None,
         };
         let found: Vec<_> = self.ready.iter().take(max).filter_map(doubtful).collect();
         self.doubts = !found.is_empty() || self.ready.len() > max;
         found
+    }
+
+    /// What is to be handed out next is to be asked about first.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.doubts
+            && matches!(self.ready.front(), Some(Item::Node(node)) if node.is_to_be_asked_about())
     }
 
     /// Takes a source out. What is known of it elsewhere is a chore.
@@ -252,6 +258,9 @@ impl State {
     /// The oldest event that can be handed out, not from the ring.
     fn next(&mut self) -> Option<Event> {
         loop {
+            if self.is_in_doubt() {
+                return None;
+            }
             match self.ready.pop_front()? {
                 Item::Event(event) => {
                     self.live -= 1;

@@ -42,12 +42,25 @@ impl Core {
             (state.pass_levels(max), state.find_doubtful(max))
         };
         self.look_at(levels);
+        self.vouch(&doubtful);
+    }
+
+    /// As [`refresh`](Self::refresh), of what has come while the thread waited.
+    pub(super) fn refresh_doubtful(&self, max: usize) {
+        let doubtful = self.lock().find_doubtful(max);
+        self.vouch(&doubtful);
+    }
+
+    /// Has it known whether the numbers of these still mean their files.
+    fn vouch(&self, doubtful: &[Arc<Node>]) {
         if doubtful.is_empty() {
             return;
         }
-        for (node, strange) in doubtful.iter().zip(level::find_strangers(&doubtful)) {
+        for (node, strange) in doubtful.iter().zip(level::find_strangers(doubtful)) {
             if strange {
                 self.breaks(node, libc::EBADF, On::Program);
+            } else {
+                node.vouched.store(true, Ordering::Relaxed);
             }
         }
     }

@@ -7,6 +7,7 @@ use syslet_kevent::{Event, Flags, Queue, Source};
 
 use crate::container::docker;
 use crate::util::child::{in_child, status};
+use crate::util::ring::Ringed;
 use crate::util::{LONG, one, queue, within_short};
 
 const POLLIN: u16 = libc::POLLIN as u16;
@@ -208,6 +209,68 @@ fn wait_for_keeper(queue: &Queue) {
     let other = eventfd(0);
     assert_eq!(queue.add(poll(other.as_raw_fd(), Flags::ET)).unwrap(), None);
     let _ = queue.remove(poll(other.as_raw_fd(), Flags::ET).key());
+}
+
+/// Until a thread sleeps in a futex.
+fn wait_for_sleep(tid: libc::pid_t) {
+    let limit = Instant::now() + LONG;
+    let call = format!("{} ", libc::SYS_futex);
+    while !std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall"))
+        .is_ok_and(|now| now.starts_with(&call))
+    {
+        assert!(Instant::now() < limit, "it sleeps in time");
+        std::thread::yield_now();
+    }
+}
+
+/// What `wait` hands out to a thread that sleeps in it until another file has the number of a source and something
+/// comes to the old one.
+fn looked_at_last(queue: &Queue, wait: impl FnOnce() -> Event + Send) -> Event {
+    let (old, stranger) = (eventfd(0), eventfd(1));
+    let twin = old.try_clone().unwrap();
+    let source = poll(old.as_raw_fd(), Flags::ET | Flags::LAST_CHECK);
+    assert_eq!(queue.add(source).unwrap(), None);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(move || {
+            // SAFETY: no memory.
+            tell.send(unsafe { libc::gettid() }).unwrap();
+            wait()
+        });
+        wait_for_sleep(told.recv().unwrap());
+        replace(&old, &stranger);
+        write_to(&twin);
+        // What another thread puts in has the ring filled by that, which must not wait for an answer.
+        let limit = Instant::now() + LONG;
+        while queue.is_empty() && !waits.is_finished() {
+            assert!(Instant::now() < limit, "it is told in time");
+            std::thread::yield_now();
+        }
+        queue.post(Event::default());
+        waits.join().unwrap()
+    })
+}
+
+#[test]
+fn what_is_looked_at_last_by_a_thread_that_has_waited_is_broken_too() {
+    for _ in 0..20 {
+        let queue = queue();
+        assert!(is_broken(&looked_at_last(&queue, || one(&queue))));
+        assert_eq!(queue.sources(), 0);
+    }
+}
+
+#[test]
+fn what_is_looked_at_last_before_it_lands_in_a_ring_is_broken_too() {
+    for _ in 0..20 {
+        let ring = Ringed::new(4);
+        let queue = &ring.queue;
+        let event = looked_at_last(queue, || {
+            assert_ne!(queue.wait(1, 0, Some(Instant::now() + LONG)).unwrap(), 0);
+            ring.at(0)
+        });
+        assert!(is_broken(&event), "{event:?}");
+    }
 }
 
 #[test]
