@@ -153,10 +153,10 @@ impl Queue {
             return sources.iter().map(|_| Err(error(libc::EBADF))).collect();
         }
         let mut answers: Vec<Changed> = Vec::with_capacity(sources.len());
-        let in_place = |source: &Source| again && matches!(source.what, What::Inode(_));
+        let is_of_directory = |source: &Source| matches!(source.what, What::Inode(_));
         let _held = sources
             .iter()
-            .any(in_place)
+            .any(is_of_directory)
             .then(|| self.core.directories.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut ready, mut inodes) = (Vec::new(), Vec::new());
         for (at, source) in sources.iter().enumerate() {

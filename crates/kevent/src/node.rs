@@ -221,6 +221,17 @@ impl Node {
     }
 }
 
+/// One that is known somewhere still has its heir, and that the next: they are dropped in turn, not each by the one
+/// before it, for which there may be too many.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut next = self.heir.take();
+        while let Some(heir) = next {
+            next = Arc::into_inner(heir).and_then(|mut heir| heir.heir.take());
+        }
+    }
+}
+
 impl Watched for Node {
     fn ready(self: Arc<Self>, events: u32) -> Told {
         self.tell(events, 1, On::Keeper)

@@ -128,16 +128,16 @@ pub(crate) fn may_be_told(number: u32) -> bool {
 /// `EBUSY`: the program has put that many handlers over ours that no more can be told apart.
 pub(crate) fn enter(number: u32, only: bool, node: &Arc<Node>) -> Result<(), c_int> {
     let mut told = told();
+    if node.is_gone() {
+        // Another may have its place, and what it is told. If it goes after this, that waits for the lock.
+        return Ok(());
+    }
     let first = !told.iter().any(|told| told.number == number);
     if first {
         install(number)?;
     }
     told.push(Told { number, only, node: Some(Arc::clone(node)) });
     choose(&told);
-    if node.is_gone() {
-        drop(told);
-        leave(number, node);
-    }
     Ok(())
 }
 

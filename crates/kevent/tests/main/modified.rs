@@ -131,3 +131,51 @@ fn a_child_that_had_ended_is_told_with_what_its_source_was_modified_to() {
     assert_eq!(one(&queue).user_data, 2);
     assert_eq!(status(pid), 0);
 }
+
+#[test]
+fn what_comes_to_a_directory_is_told_once_though_its_source_is_added_and_modified_at_once() {
+    let folder = std::env::temp_dir().join(format!("syslet-modified-added-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let (queue, directory) = (queue(), File::open(&folder).unwrap());
+    let source = Source::inode(directory.as_raw_fd(), Happened::CREATE);
+    const CREATED: u32 = 30;
+    for _ in 0..60 {
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    let _ = queue.modify(source);
+                }
+            });
+            scope.spawn(|| {
+                let create = |name: u32| drop(File::create(folder.join(name.to_string())).unwrap());
+                let remove =
+                    |name: u32| std::fs::remove_file(folder.join(name.to_string())).unwrap();
+                (0..CREATED).for_each(create);
+                (0..CREATED).for_each(remove);
+                is_over.store(true, Ordering::SeqCst);
+            });
+            queue.add(source).unwrap();
+        });
+        let told: u32 =
+            std::iter::from_fn(|| Some(within_short(&queue)).filter(|told| !told.is_empty()))
+                .flatten()
+                .map(|event| event.count())
+                .sum();
+        assert!(told <= CREATED, "{told} of {CREATED}");
+        queue.remove(source.key()).unwrap();
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Nobody fetches meanwhile, so that the first of them is known for as long.
+#[test]
+fn a_source_may_be_modified_as_often_as_one_likes_before_its_event_is_fetched() {
+    let (queue, source) = (queue(), Source::user(1));
+    queue.add(source).unwrap();
+    assert_eq!(queue.ready(&[source.key()]), 0);
+    let deaf = source.named(source.key(), 0);
+    (0..100_000).for_each(|number| queue.modify(deaf.user_data(number)).unwrap());
+    queue.modify(source).unwrap();
+    assert_eq!(within_short(&queue), []);
+}
