@@ -187,7 +187,7 @@ impl State {
     pub(crate) fn remove(&mut self, key: Key) -> Option<Arc<Node>> {
         self.active = true;
         let node = self.sources.remove(&key)?;
-        self.end(&node);
+        self.end(&node, false);
         Some(node)
     }
 
@@ -207,13 +207,15 @@ impl State {
         }
     }
 
-    fn end(&mut self, node: &Arc<Node>) {
+    /// `is_unsaid`: it was told of something that it will not tell, because it says that it is broken.
+    fn end(&mut self, node: &Arc<Node>, is_unsaid: bool) {
         node.gone.store(true, Ordering::SeqCst);
         self.leave_rounds(node);
-        let pass_on = node.queued.swap(false, Ordering::Relaxed);
-        if pass_on {
+        let was_queued = node.queued.swap(false, Ordering::Relaxed);
+        if was_queued {
             self.live -= 1;
         }
+        let pass_on = was_queued || is_unsaid;
         match (node.readiness(), node.watch.get()) {
             (Some((number, _)), Some(&watch)) => {
                 self.chores.watches.push(Ended { watch, number, pass_on });
@@ -245,10 +247,11 @@ impl State {
                 Found::Ready(_) | Found::Unknown => {}
             }
         }
+        let is_unsaid = broken && node.happened.load(Ordering::Relaxed) != 0;
         let event = node.event();
         if broken || node.is(Flags::ONESHOT) {
             self.sources.remove(&node.source.key);
-            self.end(node);
+            self.end(node, is_unsaid);
         } else if node.readiness().is_some() && !node.is(Flags::ET) {
             self.look_again(node);
         }

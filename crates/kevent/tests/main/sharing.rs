@@ -1,6 +1,8 @@
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use syslet_kevent::{Flags, Happened, Queue, Source};
+use syslet_kevent::{Event, Flags, Happened, Queue, Source};
 
 use crate::util::{LONG, one, pair, put, queue, within_short};
 
@@ -51,6 +53,50 @@ fn what_was_told_to_a_source_that_is_removed_is_told_to_another() {
     put(&theirs);
     wait_for(&first);
     first.remove(Source::recv(&mine).key()).unwrap();
+    assert_eq!(one(&second).happened(), Happened::RECV);
+}
+
+/// Two queues, with a source of one socket each, by two numbers; the first was told that there is something to read.
+fn told_to_the_first(flags: Flags) -> ([Queue; 2], [UnixStream; 3]) {
+    let (queues, (mine, theirs)) = ([queue(), queue()], pair());
+    let twin = mine.try_clone().unwrap();
+    queues[0].add(Source::recv(&mine).with(Flags::ET | flags)).unwrap();
+    queues[1].add(Source::recv(&twin).with(Flags::ET)).unwrap();
+    put(&theirs);
+    wait_for(&queues[0]);
+    (queues, [mine, twin, theirs])
+}
+
+/// Closed at once, before the keeper, which has much to do, has heard of it.
+#[test]
+fn what_was_told_to_a_source_that_is_removed_and_closed_is_told_to_another() {
+    let (others, pairs) = (queue(), (0..300).map(|_| pair()).collect::<Vec<_>>());
+    let sources: Vec<_> = pairs.iter().map(|(mine, _)| Source::recv(mine)).collect();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                others.add_all(&sources);
+                sources.iter().for_each(|source| others.remove(source.key()).unwrap());
+            }
+        });
+        for _ in 0..50 {
+            let ([first, second], [mine, _twin, _theirs]) = told_to_the_first(Flags::NONE);
+            first.remove(Source::recv(&mine).key()).unwrap();
+            drop(mine);
+            let told = second.get_events(1, 1, Some(Instant::now() + LONG)).unwrap();
+            is_over.store(told.is_empty(), Ordering::SeqCst);
+            assert_eq!(told.first().map(Event::happened), Some(Happened::RECV));
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn what_was_told_to_a_source_that_is_broken_is_told_to_another() {
+    let ([first, second], [mine, _twin, _theirs]) = told_to_the_first(Flags::LAST_CHECK);
+    drop(mine);
+    assert!(one(&first).error().is_some());
     assert_eq!(one(&second).happened(), Happened::RECV);
 }
 

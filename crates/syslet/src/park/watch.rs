@@ -15,23 +15,20 @@
 //! its place.
 
 mod identity;
+mod inodes;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Entries;
-use std::ffi::CString;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use syslet_sys::uapi::{
-    EBADF, EEXIST, ENOENT, EPOLLET, EpollEvent, IN_IGNORED, IN_MASK_ADD, IN_Q_OVERFLOW, POLLERR,
-    POLLHUP, POLLIN,
-};
+use syslet_sys::uapi::{EBADF, EEXIST, EPOLLET, EpollEvent, POLLERR, POLLHUP, POLLIN};
 use syslet_sys::{call as kernel, descriptor};
 
 use super::mail::Inbox;
-use super::source::{Begun, Ended, File, Order, Told, WatchId, Watched};
+use super::source::{Ended, File, Order, Told, WatchId, Watched};
 
 /// In the data of an event: it is of a watch.
 const WATCH: u64 = 1 << 63;
@@ -49,6 +46,8 @@ const OWN_DESKS: usize = 32;
 struct Reader {
     serial: u64,
     who: Arc<dyn Watched>,
+    /// The program's number for it: not all need be the same.
+    number: i32,
     events: u32,
     wake_all: bool,
     /// It was just added: what is ready now is its first answer.
@@ -193,9 +192,9 @@ impl Watches {
         let index = index?;
         self.serial += 1;
         let entry = &mut self.entries[index as usize];
-        let Order { events, wake_all, who, .. } = order;
+        let Order { number, events, wake_all, who, .. } = order;
         let serial = self.serial;
-        entry.readers.push(Reader { serial, who, events, wake_all, first: Some(0) });
+        entry.readers.push(Reader { serial, who, number, events, wake_all, first: Some(0) });
         Ok(WatchId { index, generation: entry.generation, serial })
     }
 
@@ -319,15 +318,13 @@ impl Watches {
     fn try_leave(&mut self, ended: Ended, from: From) -> bool {
         let Ended { watch, pass_on, .. } = ended;
         let Some(entry) = self.find(watch) else { return false };
-        let before = entry.readers.len();
-        entry.readers.retain(|reader| reader.serial != watch.serial);
-        if before == entry.readers.len() {
-            return false;
-        }
+        let at = entry.readers.iter().position(|reader| reader.serial == watch.serial);
+        let Some(at) = at else { return false };
+        let left = entry.readers.remove(at);
         let (desk, file) = (entry.desk as usize, entry.file);
         if !entry.readers.is_empty() {
             if pass_on {
-                self.tell_again(watch.index, from);
+                self.tell_again(watch.index, from, left.events);
             }
             return pass_on;
         }
@@ -340,15 +337,21 @@ impl Watches {
         true
     }
 
-    /// Has those that are left told of what is ready now: changing a watch does that.
-    fn tell_again(&mut self, index: u32, from: From) {
+    /// Has those that are left told of what is ready now: changing a watch does that. If nobody's number is the file's
+    /// they are told of `events`, so that nothing is lost.
+    fn tell_again(&mut self, index: u32, from: From, events: u32) {
         let entry = &mut self.entries[index as usize];
         entry.events = entry.readers.iter().fold(0, |events, reader| events | reader.events);
         let (desk, file, event) = (entry.desk as usize, entry.file, Self::event(index, entry));
-        // If it cannot be taken the number is another's, which those that are left find out.
-        if let Some(Ok(taken)) = file.map(|file| self.take(from, file)) {
+        let numbers = entry.readers.iter().map(|reader| From::Number(reader.number));
+        let places: Vec<_> = std::iter::once(from).chain(numbers).collect();
+        let Some(file) = file else { return };
+        // Who has left may have been closed, and the others not.
+        if let Some(taken) = places.into_iter().find_map(|from| self.take(from, file).ok()) {
             self.at_desk(taken, desk, |epoll, at| descriptor::watch(epoll, at, event, true));
             kernel::close(taken);
+        } else {
+            self.ready(event.data, events);
         }
     }
 
@@ -399,80 +402,8 @@ impl Watches {
         }
     }
 
-    /// Begins to watch an inode.
-    pub(super) fn begin_inode(&mut self, order: Order, from: From) -> Begun {
-        let taken = self.take(from, order.file)?;
-        if self.inotify < 0 {
-            let made = descriptor::new_inotify();
-            if made < 0 {
-                kernel::close(taken);
-                return Err(made);
-            }
-            self.inotify = made as i32;
-            self.watch_own(self.inotify, INODES);
-        }
-        let path = CString::new(format!("/proc/thread-self/fd/{taken}"));
-        let path = path.expect("there is no zero in it");
-        let watch = descriptor::watch_inode(self.inotify, &path, order.events | IN_MASK_ADD);
-        kernel::close(taken);
-        if watch < 0 {
-            return Err(watch);
-        }
-        self.serial += 1;
-        let readers = &mut self.inodes.entry(watch as i32).or_default().0;
-        readers.push((self.serial, order.who, order.events));
-        let (index, serial) = (watch as u32, self.serial);
-        if let Some(old) = order.instead_of {
-            self.leave_inode(old);
-        }
-        Ok((WatchId { index, generation: 0, serial }, 0))
-    }
-
-    pub(super) fn leave_inode(&mut self, watch: WatchId) {
-        let number = watch.index as i32;
-        let Some(InodeReaders(readers)) = self.inodes.get_mut(&number) else { return };
-        readers.retain(|(serial, ..)| *serial != watch.serial);
-        if readers.is_empty() {
-            self.inodes.remove(&number);
-            descriptor::forget_inode(self.inotify, number);
-        }
-    }
-
     fn watch_own(&self, number: i32, data: u64) {
         descriptor::watch(self.epoll, number, EpollEvent { events: POLLIN, data }, false);
-    }
-
-    fn read_inodes(&mut self) {
-        let mut bytes = [0; 4096];
-        let count = descriptor::read(self.inotify, &mut bytes).max(0) as usize;
-        let mut rest = &bytes[..count];
-        while let Some((head, after)) = rest.split_first_chunk::<INODE_EVENT>() {
-            let word = |at: usize| {
-                u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
-            };
-            let (watch, mask, len) = (word(0) as i32, word(4), word(12) as usize);
-            self.inode_told(watch, mask);
-            rest = after.get(len..).unwrap_or_default();
-        }
-    }
-
-    fn inode_told(&mut self, watch: i32, mask: u32) {
-        if mask & IN_Q_OVERFLOW != 0 {
-            // Something has happened, nobody knows where: it may be everything.
-            for (_, who, events) in self.inodes.values().flat_map(|readers| &readers.0) {
-                let _ = Arc::clone(who).ready(*events);
-            }
-        } else if mask & IN_IGNORED != 0 {
-            for (_, who, _) in self.inodes.remove(&watch).unwrap_or_default().0 {
-                who.broken(ENOENT as i32);
-            }
-        } else if let Some(InodeReaders(readers)) = self.inodes.get(&watch) {
-            for (_, who, events) in readers {
-                if mask & events != 0 {
-                    let _ = Arc::clone(who).ready(mask & events);
-                }
-            }
-        }
     }
 
     /// See `source::take_signals`.
