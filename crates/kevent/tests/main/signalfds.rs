@@ -28,10 +28,15 @@ fn signalfd() -> OwnedFd {
     own(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })
 }
 
-/// Has the signal be pending for the process.
-fn send() {
+/// Has a signal be pending for the process.
+fn send_this(number: libc::c_int) {
+    let process = std::process::id() as libc::pid_t;
     // SAFETY: no memory.
-    assert_eq!(unsafe { libc::kill(libc::getpid(), number()) }, 0);
+    assert_eq!(unsafe { libc::kill(process, number) }, 0);
+}
+
+fn send() {
+    send_this(number());
 }
 
 /// How many there are to be read.
@@ -114,8 +119,7 @@ fn a_signalfd_of_another_signal_and_a_source_of_signals_are_told_both() {
         queue.add(Source::signal_only(libc::SIGRTMIN() as u32 + 10)).unwrap();
         send();
         assert_eq!(one(&queue).happened(), libc::POLLIN as u32);
-        // SAFETY: no memory.
-        unsafe { libc::kill(libc::getpid(), libc::SIGRTMIN() + 10) };
+        send_this(libc::SIGRTMIN() + 10);
         assert_eq!(one(&queue).asked, Happened::DELIVERY);
     });
 }

@@ -29,13 +29,20 @@ fn a_periodic_timer_counts_the_periods_that_nobody_fetched() {
     }
     let periods = begun.elapsed().as_millis() as u32 / 5;
     assert!(fired <= periods + 1, "{fired} of {periods}");
-    std::thread::sleep(STEP);
-    // What fired meanwhile is one event that counts.
+    // What fired meanwhile is one event that counts, unless the clock's thread was late this time.
+    let limit = Instant::now() + LONG;
+    loop {
+        std::thread::sleep(STEP);
+        let count = one(&queue).count();
+        fired += count;
+        if count >= 2 {
+            break;
+        }
+        assert!(Instant::now() < limit, "{fired} came one by one");
+    }
     let all = begun.elapsed().as_millis() as u32 / 5;
-    let mut after = one(&queue).count();
-    assert!(after >= 2, "{fired} + {after} of {all}");
-    while fired + after < all {
-        after += one(&queue).count(); // or it hangs: they do come
+    while fired < all {
+        fired += one(&queue).count(); // or it hangs: they do come
     }
     queue.remove(Source::every(1, STEP).key()).unwrap();
     assert_eq!(within_short(&queue), []);
@@ -64,8 +71,20 @@ fn absolute_times_are_those_of_their_clock() {
     queue.add(Source::at_date(2, date + STEP)).unwrap();
     let now = Clock::Monotonic.now();
     queue.add(Source::timer(3, Clock::Monotonic, now + STEP.as_nanos() as u64 * 3, 0)).unwrap();
-    assert_eq!([one(&queue).id, one(&queue).id, one(&queue).id], [2, 1, 3]);
-    assert!(begun.elapsed() >= 2 * STEP);
+    // The clocks have a thread each, which may be late: none comes too early, and those of one clock in their order.
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        let id = one(&queue).id;
+        let is_due = match id {
+            2 => SystemTime::now() >= date + STEP,
+            1 => begun.elapsed() >= 2 * STEP,
+            _ => Clock::Monotonic.now() >= now + STEP.as_nanos() as u64 * 3,
+        };
+        assert!(is_due, "{id} comes early");
+        told.push(id);
+    }
+    told.retain(|id| *id != 2);
+    assert_eq!(told, [1, 3]);
 }
 
 #[test]
