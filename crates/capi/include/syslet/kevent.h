@@ -63,9 +63,9 @@ extern "C" {
 #define KEVENT_MAX 11
 
 /* event, of timers: id.raw[0] seconds and raw[1] nanoseconds from kevent_ctl, and again each time that these have
- * passed, unless KEVENT_REQ_ONESHOT is set; with KEVENT_TIMER_ABSTIME a point in time, once, of CLOCK_MONOTONIC or with
- * KEVENT_TIMER_REALTIME of CLOCK_REALTIME (these two are not of 2006). ret_data: milliseconds of CLOCK_MONOTONIC when it
- * fired; how often it has, 2^32 - 1 at most. */
+ * passed, unless KEVENT_REQ_ONESHOT is set; with KEVENT_TIMER_ABSTIME a point in time, once, of CLOCK_MONOTONIC, or
+ * with KEVENT_TIMER_REALTIME of CLOCK_REALTIME (these two are not of 2006). ret_data: milliseconds of CLOCK_MONOTONIC
+ * when it fired; how often it has, 2^32 - 1 at most. */
 #define KEVENT_TIMER_FIRED 0x1
 #define KEVENT_TIMER_ABSTIME 0x2
 #define KEVENT_TIMER_REALTIME 0x4
