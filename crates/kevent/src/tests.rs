@@ -154,7 +154,8 @@ impl Wake for Captured {
 #[test]
 fn what_a_chain_has_captured_is_dropped_with_the_queue_though_the_keeper_is_in_it() {
     let queue = Queue::new().unwrap();
-    let (from, _to) = pair();
+    // The chain waits for it until the process ends.
+    let (from, _to) = Box::leak(Box::new(pair()));
     let (tell, told) = channel();
     let captured = Captured(tell);
     let place: &'static mut [u8; 8] = Box::leak(Box::default());
@@ -165,7 +166,7 @@ fn what_a_chain_has_captured_is_dropped_with_the_queue_though_the_keeper_is_in_i
         drop(captured);
         0
     };
-    // SAFETY: the memory is leaked, and the descriptor stays open until the chain has begun to wait.
+    // SAFETY: the memory is leaked, and the descriptor stays open.
     unsafe { queue.submit_chain(1, 0, chain, ended) }.unwrap();
     let keepers = Arc::clone(&queue.core);
     drop(queue);
