@@ -31,8 +31,8 @@ use crate::sync::{AtomicI32, AtomicU32, Ordering, fence};
 const PATIENCE: u32 = 8;
 /// How often `start_first` looks whether a sentinel that says nothing has died.
 const LOOK: Timespec = Timespec { sec: 0, nsec: 10_000_000 };
-/// How many [`LOOK`]s a sealed sentinel has for leaving the table of descriptors. What it closes is told to file systems
-/// (`flush`), and a server may be slow, or wait for the thread that attaches.
+/// How many [`LOOK`]s a sealed sentinel has for leaving the table of descriptors. What it closes is told to file
+/// systems (`flush`), and a server may be slow, or wait for the thread that attaches.
 const LEAVING: u32 = 10;
 /// Stack of a sentinel.
 const STACK: usize = 64 << 10;
@@ -182,8 +182,8 @@ unsafe extern "C" fn run(orders: usize) -> ! {
         exit();
     }
     report(orders, SEALED);
-    // What is sealed has nothing of the program's. The kernel copies the numbers below 64 and closes the copies, which may
-    // take as long as a server likes: nobody waits for it. Where it is refused for its flag alone, which a sandbox
+    // What is sealed has nothing of the program's. The kernel copies the numbers below 64 and closes the copies, which
+    // may take as long as a server likes: nobody waits for it. Where it is refused for its flag alone, which a sandbox
     // could, this CPU's calls are the watchdog's.
     if descriptor::own_table() < 0 {
         exit();
