@@ -94,6 +94,15 @@ pub(crate) fn check_strangers(kind: fn() -> OwnedFd) {
     }
 }
 
+/// An edge-triggered source of `old`, which is not ready, ends when its number is the stranger's.
+pub(crate) fn check_edge_triggered(old: OwnedFd, stranger: OwnedFd) {
+    let queue = queue();
+    assert_eq!(queue.add(poll(old.as_raw_fd(), Flags::ET)).unwrap(), None);
+    replace(&old, &stranger);
+    assert!(is_broken(&one(&queue)));
+    assert_eq!(queue.sources(), 0);
+}
+
 #[test]
 fn a_stranger_of_the_same_kind_is_not_told_of() {
     KINDS.into_iter().for_each(check_strangers);
@@ -127,12 +136,7 @@ fn a_stranger_of_the_same_kind_is_not_told_of_where_files_cannot_be_taken() {
 
 #[test]
 fn an_edge_triggered_source_ends_though_its_number_is_one_of_the_same_kind() {
-    let (old, stranger) = (eventfd(0), eventfd(1));
-    let queue = queue();
-    assert_eq!(queue.add(poll(old.as_raw_fd(), Flags::ET)).unwrap(), None);
-    replace(&old, &stranger);
-    assert!(is_broken(&one(&queue)));
-    assert_eq!(queue.sources(), 0);
+    check_edge_triggered(eventfd(0), eventfd(1));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use syslet_kevent::{Flags, Happened, Source};
 
-use crate::anonymous::{check_strangers, is_broken, own, poll, replace};
+use crate::anonymous::{check_edge_triggered, check_strangers, own, poll};
 use crate::container::docker;
 use crate::util::child::{in_child, status};
 use crate::util::{one, queue, within_short};
@@ -101,13 +101,7 @@ fn a_stranger_among_signalfds_is_not_told_of() {
 
 #[test]
 fn an_edge_triggered_signalfd_ends_though_its_number_is_another_signalfds() {
-    where_it_is_blocked(|| {
-        let (queue, old, stranger) = (queue(), signalfd(), signalfd());
-        assert_eq!(queue.add(poll(old.as_raw_fd(), Flags::ET)).unwrap(), None);
-        replace(&old, &stranger);
-        assert!(is_broken(&one(&queue)));
-        assert_eq!(queue.sources(), 0);
-    });
+    where_it_is_blocked(|| check_edge_triggered(signalfd(), signalfd()));
 }
 
 /// One beside a source of signals: who reads first has them; neither is in the way of the other.
