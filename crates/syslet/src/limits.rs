@@ -40,8 +40,9 @@ impl Limits {
     /// descriptor names is looked at when it is first written to, and when a write of it waits: where a number names
     /// another file by now, the first one that waits may be one too many.)
     ///
-    /// Only calls of `submit` and its kin count. Steps of chains, writes in closures, and the rest of a write of which
-    /// a part was made without waiting do not.
+    /// Calls, steps of chains, and the rest of a write of which a part was made without waiting count; writes in
+    /// closures do not. Nor does what a thread makes that waits for it: it takes no thread of the crew's. Files are
+    /// regular files and block devices: who writes to a pipe waits for its reader, not for other writers.
     #[must_use]
     pub const fn writers_per_descriptor(mut self, writes: usize) -> Self {
         self.writers = writes;

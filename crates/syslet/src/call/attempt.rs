@@ -8,6 +8,7 @@ use syslet_sys::arch::{self, Errand, Verdict};
 use super::decide::{Decision, decide};
 use super::number::Call;
 use super::pending::{Pending, outcome_of};
+use super::queued::{Queued, Rest};
 use super::retry::Clockwork;
 use super::submit::{Frame, finish_away, parts};
 use super::twin::Attempt;
@@ -108,13 +109,31 @@ unsafe fn finish_attempt(
         }
         Decision::Rest(order) => {
             // SAFETY: as above.
-            let more = unsafe { none.make_rest(crew, order.call, order.done) };
-            order.done as isize + more.max(0)
+            return unsafe { finish_rest(engine, crew, order.call, order.done) };
         }
         // SAFETY: as above.
-        Decision::Run => unsafe { none.make_rest(crew, *call, 0) },
+        Decision::Run => return unsafe { finish_rest(engine, crew, *call, 0) },
     };
     // SAFETY: it has just ended.
     crew.complete(unsafe { outcome_of(call, answer) });
+    Verdict::leave(crew.context())
+}
+
+/// What is left of `call` waits in the kernel, here, or for its turn, without a thread.
+///
+/// # Safety
+///
+/// The duties of `submit`.
+unsafe fn finish_rest(engine: &'static Engine, crew: &Crew, call: Call, done: usize) -> Verdict {
+    let rest = Rest { call, done };
+    match engine.turn(&call) {
+        Ok(turn) => {
+            // SAFETY: the duty of this function.
+            crew.complete(unsafe { rest.make(crew) });
+            drop(turn);
+        }
+        // SAFETY: as above.
+        Err(place) => unsafe { Queued::queue_away(engine, rest, place, crew.give_up_slot()) },
+    }
     Verdict::leave(crew.context())
 }

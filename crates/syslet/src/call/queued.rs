@@ -3,6 +3,9 @@
 //! A crew thread may be long in coming: all of them may sleep. So what waits for one can be taken out of the queue
 //! again: by a cancel, which is its answer then; and by a thread that waits for it without a limit, which makes it
 //! where it stands. `state` says who has it; whoever changes it to [`TAKEN`] stores the answer.
+//!
+//! What writes to a file waits for its turn first (see [`Turn`]), without a thread. A chain may come to a step that
+//! writes when others are made: then its thread leaves it, and it waits again, from [`TAKEN`] back to [`TURN`].
 
 #![allow(unsafe_code, reason = "makes system calls, whose arguments are the caller's")]
 
@@ -15,14 +18,14 @@ use syslet_sys::{arch, call as kernel};
 use super::number::Call;
 use super::pending::{CancelOutcome, PendingCall, cancel_away, outcome_of};
 use super::progress::{Progress, Remainder};
-use super::retry::{has_enough, is_answer};
+use super::retry::{Clockwork, has_enough, is_answer};
 use super::submit::make_on_crew;
 use super::timeout::{Limit, is_updated, limit, shorten};
-use super::writers::Place;
-use crate::complete::{Holder, Outcome, Slot};
-use crate::crew::{Crew, Engine, Job, Withdrawable, engine, generation};
+use super::writers::{Place, Turn};
+use crate::complete::{Holder, Interrupt, Outcome, Slot};
+use crate::crew::{Crew, Engine, Job, Withdrawable, generation};
 use crate::park::{hold_off_handlers, without_sigpipe};
-use crate::sync::{AtomicU32, Mutex, Ordering, lock};
+use crate::sync::{AtomicU32, Mutex, Ordering, fence, lock};
 
 /// It waits behind the writes of its file, and is not counted among them.
 const TURN: u32 = 0;
@@ -33,32 +36,52 @@ const TAKEN: u32 = 2;
 /// The thread that waits for it has it.
 const HERE: u32 = 3;
 
+/// What became of work on a crew thread.
+#[derive(Debug)]
+pub(super) enum Made<W> {
+    Over(Outcome),
+    /// What is left of it waits for its turn at a place.
+    Waits(Place, W),
+}
+
 /// What can be made by a crew thread, by who waits for it, or by nobody.
-pub(super) trait Work: Send + 'static {
-    /// On a crew thread, which answers a cancel of `slot`.
+pub(super) trait Work: Sized + Send + 'static {
+    /// On a crew thread, which answers a cancel of `slot`, with the turn that it needs to begin with.
     ///
     /// # Safety
     ///
     /// Its calls may be made.
-    unsafe fn on_crew(self, crew: &'static Crew, slot: &Slot) -> Outcome;
+    unsafe fn on_crew(self, crew: &'static Crew, slot: &Slot, turn: Turn) -> Made<Self>;
     /// On the thread that waits for it.
     ///
     /// # Safety
     ///
     /// As above.
     unsafe fn here(self) -> Outcome;
-    /// Not at all.
+    /// Not at all, or no further.
     fn cancelled(self) -> Outcome;
+    /// True if a part of it is done.
+    fn has_begun(&self) -> bool {
+        false
+    }
 }
 
 /// See the module.
 pub(super) struct Queued<W: Work> {
     slot: Slot,
+    engine: &'static Engine,
     state: AtomicU32,
+    inside: Mutex<Inside<W>>,
+}
+
+/// What belongs to who has it.
+struct Inside<W> {
     /// Emptied by who has it.
-    work: Mutex<Option<W>>,
-    /// Where a write is counted.
-    place: Option<Place>,
+    work: Option<W>,
+    /// Where it waits for its turn ([`TURN`]), or has it ([`QUEUED`]).
+    place: Place,
+    /// Where the answer goes, if not to its own slot.
+    outer: Option<Arc<Slot>>,
 }
 
 impl<W: Work> std::fmt::Debug for Queued<W> {
@@ -68,7 +91,7 @@ impl<W: Work> std::fmt::Debug for Queued<W> {
 }
 
 impl<W: Work> Queued<W> {
-    /// Queues `work`, which is a write that is counted at `place`, if at any.
+    /// Queues `work`: for a crew thread if it has its turn, and for that if not.
     ///
     /// # Safety
     ///
@@ -76,33 +99,93 @@ impl<W: Work> Queued<W> {
     pub(super) unsafe fn queue(
         engine: &'static Engine,
         work: W,
-        place: Option<Place>,
+        turn: Result<Turn, Place>,
     ) -> Arc<dyn PendingCall> {
-        let full = place.is_some_and(|place| engine.writers.full(place));
-        let queued = Arc::new(Self {
-            slot: Slot::new(0, generation()),
-            state: AtomicU32::new(if full { TURN } else { QUEUED }),
-            work: Mutex::new(Some(work)),
-            place,
-        });
-        let made = Arc::clone(&queued);
-        let run = move |crew: &'static Crew| {
-            if made.take(TAKEN).is_some() {
-                // SAFETY: the duty of this function.
-                let make = |work: W| unsafe { work.on_crew(crew, &made.slot) };
-                made.end(engine, crew.lend_slot(&made.slot, || made.make(make)), QUEUED);
-            }
+        let (state, place) = match turn {
+            Ok(turn) => (QUEUED, turn.into_place()),
+            Err(place) => (TURN, place),
         };
-        let job = Job::withdrawable(Arc::clone(&queued) as Arc<dyn Withdrawable>, run);
-        match place {
-            Some(place) if full => engine.queue_writer(place, job),
-            Some(place) => {
-                engine.writers.enter(place);
-                engine.enqueue(job);
-            }
-            None => engine.enqueue(job),
+        let queued = Self::new(engine, work, state, place, None);
+        match state {
+            QUEUED => engine.enqueue(queued.job()),
+            _ => queued.wait_in_line(place),
         }
         queued
+    }
+
+    /// Has `work`, whose caller has gone on and waits for the answer in `outer`, wait for its turn.
+    ///
+    /// # Safety
+    ///
+    /// As above.
+    pub(super) unsafe fn queue_away(
+        engine: &'static Engine,
+        work: W,
+        place: Place,
+        outer: Arc<Slot>,
+    ) {
+        let queued = Self::new(engine, work, TURN, place, Some(Arc::clone(&outer)));
+        queued.wait_in_line(place);
+        outer.move_to(queued);
+        outer.tell_helper();
+    }
+
+    fn new(
+        engine: &'static Engine,
+        work: W,
+        state: u32,
+        place: Place,
+        outer: Option<Arc<Slot>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            slot: Slot::new(0, generation()),
+            engine,
+            state: AtomicU32::new(state),
+            inside: Mutex::new(Inside { work: Some(work), place, outer }),
+        })
+    }
+
+    /// What a crew thread does with it.
+    fn job(self: &Arc<Self>) -> Job {
+        let made = Arc::clone(self);
+        Job::withdrawable(Arc::clone(self) as Arc<dyn Withdrawable>, move |crew| made.run(crew))
+    }
+
+    fn wait_in_line(self: &Arc<Self>, place: Place) {
+        self.engine.queue_writer(place, self.job());
+        if !self.is_wanted() {
+            // Taken before it was there to be taken out of the line.
+            self.engine.writers.withdrawn();
+        }
+    }
+
+    fn run(self: &Arc<Self>, crew: &'static Crew) {
+        let Some(before) = self.take(TAKEN) else { return };
+        let (work, turn) = self.open(before);
+        // SAFETY: the duty of `queue`.
+        let make = || unsafe { work.on_crew(crew, &self.slot, turn) };
+        match crew.lend_slot(&self.slot, make) {
+            Made::Over(outcome) => self.complete(outcome),
+            Made::Waits(place, work) => self.wait_again(place, work),
+        }
+    }
+
+    /// What is left of it waits for another turn. Duty: the caller has taken it.
+    fn wait_again(self: &Arc<Self>, place: Place, work: W) {
+        let outer = {
+            let inside = &mut *lock(&self.inside);
+            (inside.work, inside.place) = (Some(work), place);
+            inside.outer.clone()
+        };
+        // Release: who takes it finds what is left. Before it is in line: its turn may come at once.
+        self.state.store(TURN, Ordering::Release);
+        self.wait_in_line(place);
+        // SeqCst: pairs with the fence in `ask_cancel`. Either the canceller finds that it waits, or we find the wish.
+        fence(Ordering::SeqCst);
+        if self.slot.cancel_asked() {
+            self.end_free();
+        }
+        outer.as_deref().unwrap_or(&self.slot).tell_helper();
     }
 
     /// Becomes the one who makes it, or has it not made; gives the state before. `None`: somebody else is.
@@ -111,30 +194,40 @@ impl<W: Work> Queued<W> {
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).ok()
     }
 
-    /// What `make` makes of the work. Duty: the caller has taken it.
-    fn make(&self, make: impl FnOnce(W) -> Outcome) -> Outcome {
-        let work = lock(&self.work).take();
-        make(work.expect("whoever takes it is the only one"))
+    /// The work, and its turn. Duty: the caller has taken it, from state `before`.
+    fn open(&self, before: u32) -> (W, Turn) {
+        let inside = &mut *lock(&self.inside);
+        let work = inside.work.take().expect("whoever takes it is the only one");
+        let turn = match before {
+            QUEUED => Turn::counted(self.engine, inside.place),
+            _ => Turn::of_none(self.engine),
+        };
+        (work, turn)
     }
 
-    /// Stores the answer. Duty: the caller has taken it, from state `before`.
-    fn end(&self, engine: &'static Engine, outcome: Outcome, before: u32) {
-        self.slot.complete(outcome);
-        if let Some(place) = self.place
-            && before == QUEUED
-        {
-            engine.writer_left(place);
-        }
+    /// Stores the answer. Duty: the caller has taken it.
+    fn complete(&self, outcome: Outcome) {
+        let outer = lock(&self.inside).outer.take();
+        outer.as_deref().unwrap_or(&self.slot).complete(outcome);
     }
 
-    /// As [`end`](Self::end), and what is left in the queue means nothing.
-    fn end_withdrawn(&self, outcome: Outcome, before: u32) {
-        let Some(engine) = engine() else { return };
+    /// What is left in the queue means nothing. Duty: as [`open`](Self::open).
+    fn withdrawn(&self, before: u32) {
         match before {
-            TURN => engine.writers.withdrawn(),
-            _ => engine.job_withdrawn(),
+            TURN => self.engine.writers.withdrawn(),
+            _ => self.engine.job_withdrawn(),
         }
-        self.end(engine, outcome, before);
+    }
+
+    /// Ends it by a cancel, if nobody has it.
+    fn end_free(&self) -> Option<CancelOutcome> {
+        let before = self.take(TAKEN)?;
+        let (work, turn) = self.open(before);
+        let begun = work.has_begun();
+        self.withdrawn(before);
+        self.complete(work.cancelled());
+        drop(turn);
+        Some(if begun { CancelOutcome::Asked } else { CancelOutcome::NotBegun })
     }
 }
 
@@ -157,15 +250,16 @@ impl<W: Work> Holder for Queued<W> {
 impl<W: Work> PendingCall for Queued<W> {
     fn cancel(&self) -> CancelOutcome {
         let _busy = hold_off_handlers();
-        if let Some(before) = self.take(TAKEN) {
-            self.end_withdrawn(self.make(W::cancelled), before);
-            return CancelOutcome::NotBegun;
+        if let Some(outcome) = self.end_free() {
+            return outcome;
         }
         if self.state.load(Ordering::Acquire) == HERE && !self.slot.is_done() {
             // By another thread than the one that makes it and waits for it. It goes on to its end.
             return CancelOutcome::Asked;
         }
-        cancel_away(&self.slot)
+        let outcome = cancel_away(&self.slot);
+        // It may wait by now for another turn.
+        self.end_free().unwrap_or(outcome)
     }
 
     fn drive(&self, deadline: Option<Instant>) {
@@ -173,21 +267,36 @@ impl<W: Work> PendingCall for Queued<W> {
         if deadline.is_some() {
             return;
         }
-        if let Some(before) = self.take(HERE) {
-            // SAFETY: the duty of `queue`.
-            let outcome = self.make(|work| unsafe { work.here() });
-            let _busy = hold_off_handlers();
-            self.end_withdrawn(outcome, before);
-        }
+        let busy = hold_off_handlers();
+        let Some(before) = self.take(HERE) else { return };
+        let (work, turn) = self.open(before);
+        // It needs no crew thread, and may wait for something else before its end.
+        drop(turn);
+        drop(busy);
+        // SAFETY: the duty of `queue`.
+        let outcome = unsafe { work.here() };
+        let _busy = hold_off_handlers();
+        self.withdrawn(before);
+        self.complete(outcome);
+    }
+}
+
+impl<W: Work> Interrupt for Queued<W> {
+    fn interrupt(&self) {
+        self.cancel();
+    }
+
+    fn help(&self) {
+        self.drive(None);
     }
 }
 
 impl Work for Call {
-    unsafe fn on_crew(self, crew: &'static Crew, slot: &Slot) -> Outcome {
+    unsafe fn on_crew(self, crew: &'static Crew, slot: &Slot, _turn: Turn) -> Made<Self> {
         // SAFETY: the duty of this function.
         let answer = unsafe { make_on_crew(crew, slot, self) };
         // SAFETY: it has just ended.
-        unsafe { outcome_of(&self, answer) }
+        Made::Over(unsafe { outcome_of(&self, answer) })
     }
 
     unsafe fn here(self) -> Outcome {
@@ -199,6 +308,63 @@ impl Work for Call {
 
     fn cancelled(self) -> Outcome {
         Outcome::Number(-ECANCELED)
+    }
+}
+
+/// What is left of a call that has transferred `done` bytes without waiting.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) call: Call,
+    pub(super) done: usize,
+}
+
+impl Rest {
+    /// The outcome of the call, if the rest answered `more`: what was done is the answer, whatever came after it.
+    ///
+    /// # Safety
+    ///
+    /// As [`outcome_of`].
+    unsafe fn outcome(&self, more: isize) -> Outcome {
+        let answer = if self.done > 0 { self.done as isize + more.max(0) } else { more };
+        // SAFETY: the duty of this function.
+        unsafe { outcome_of(&self.call, answer) }
+    }
+
+    /// Makes it on a crew thread, whose call it is.
+    ///
+    /// # Safety
+    ///
+    /// The call may be made.
+    pub(super) unsafe fn make(&self, crew: &Crew) -> Outcome {
+        // SAFETY: the duty of this function.
+        let more = unsafe { Clockwork::none().make_rest(crew, self.call, self.done) };
+        // SAFETY: it has just ended.
+        unsafe { self.outcome(more) }
+    }
+}
+
+impl Work for Rest {
+    unsafe fn on_crew(self, crew: &'static Crew, slot: &Slot, _turn: Turn) -> Made<Self> {
+        if slot.cancel_asked() {
+            return Made::Over(self.cancelled());
+        }
+        // SAFETY: the duty of this function.
+        Made::Over(unsafe { self.make(crew) })
+    }
+
+    unsafe fn here(self) -> Outcome {
+        // SAFETY: the duty of this function.
+        let more = unsafe { make_as_waiter(&self.call, self.done, None) };
+        // SAFETY: it has just ended.
+        unsafe { self.outcome(more) }
+    }
+
+    fn cancelled(self) -> Outcome {
+        Outcome::Number(if self.done > 0 { self.done as isize } else { -ECANCELED })
+    }
+
+    fn has_begun(&self) -> bool {
+        self.done > 0
     }
 }
 

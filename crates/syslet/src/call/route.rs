@@ -19,6 +19,7 @@ use super::kinds::{Kind, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
 use super::progress::Progress;
+use super::queued::{Queued, Rest};
 use super::submit::Submitted;
 use super::transfer::is_read_at;
 use super::twin::Attempt;
@@ -173,16 +174,24 @@ impl Asker {
         match decision {
             Decision::Over(answer) => done(answer),
             Decision::Park(order) => self.park(order),
-            Decision::Rest(order) => self.send_away(order),
+            Decision::Rest(order) => self.send_away(&order),
             Decision::Run => None,
         }
     }
 
-    fn send_away(&self, order: Order) -> Routed {
+    fn send_away(&self, order: &Order) -> Routed {
         let _busy = self.hold_off_handlers();
-        let pending = self.engine()?.send_away(order);
-        Some(Ok(Submitted::Pending(Pending::new(pending))))
+        Some(Ok(send_away(self.engine()?, order.call, order.done)))
     }
+}
+
+/// Gives a call that has done a part of its work to a crew thread. Who calls has the duties of `submit` for it.
+#[cold]
+pub(super) fn send_away(engine: &'static Engine, call: Call, done: usize) -> Submitted {
+    let turn = engine.turn(&call);
+    // SAFETY: the duty of this function: the call may be made until it ends, wherever that is.
+    let queued = unsafe { Queued::queue(engine, Rest { call, done }, turn) };
+    Submitted::Pending(Pending::new(queued))
 }
 
 /// Parks a call of which a part is done, although there is no room for it.
@@ -318,4 +327,50 @@ unsafe fn read_storage(asker: Asker, call: &Call, kind: Kind) -> Routed {
 /// A call without a time limit.
 pub(super) fn order(call: Call, way: Way, file: u64, done: usize) -> Order {
     Order { call, way, file, done, deadline: NEVER, clock: Clock::Monotonic }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+    use std::os::fd::AsRawFd;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::CancelOutcome;
+
+    #[test]
+    fn the_rest_of_a_write_waits_for_its_turn() {
+        let name = std::env::temp_dir().join(format!("syslet-rest-{}", std::process::id()));
+        let options = std::fs::File::options().read(true).write(true).create(true).clone();
+        let mut file = options.open(&name).expect("a file can be made");
+        std::fs::remove_file(&name).expect("it is there");
+        let engine = start(Settings::default()).expect("it can be started");
+        let bytes: &'static [u8] = b"rest";
+        let call =
+            Call::new(nr::WRITE, [file.as_raw_fd() as usize, bytes.as_ptr() as usize, bytes.len()]);
+        // As many as may be are away.
+        let turns: Vec<_> = std::iter::from_fn(|| engine.turn(&call).ok()).collect();
+        assert_eq!(turns.len(), crate::call::DEFAULT_WRITERS);
+        let pending = || match send_away(engine, call, 5) {
+            Submitted::Pending(pending) => pending,
+            Submitted::Done(ret) => panic!("nobody has made it: {ret:?}"),
+        };
+        let [made, cancelled] = [pending(), pending()];
+        assert_eq!(cancelled.cancel(), CancelOutcome::Asked);
+        assert!(cancelled.is_done());
+        assert_eq!(cancelled.wait().raw(), 5, "what was written before is the answer");
+        // What comes later, and needs no turn, is made.
+        let read = Call::new(nr::READ, [file.as_raw_fd() as usize, bytes.as_ptr() as usize, 0]);
+        assert_eq!(send_away(engine, read, 0).wait().raw(), 0);
+        assert!(!made.is_done(), "it did not wait for its turn");
+        drop(turns);
+        let made =
+            made.wait_deadline(Instant::now() + Duration::from_secs(60)).expect("it is made");
+        assert_eq!(made.raw(), 9);
+        let mut found = String::new();
+        file.rewind().expect("a file has a beginning");
+        file.read_to_string(&mut found).expect("it is text");
+        assert_eq!(found, "rest");
+        assert!(engine.turn(&call).is_ok(), "the count is right again");
+    }
 }

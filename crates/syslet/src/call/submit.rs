@@ -484,13 +484,12 @@ pub(super) unsafe fn enqueue(
     call: Call,
     or_busy: bool,
 ) -> Result<Submitted, SubmitError<Call>> {
-    let writes = syslet_catalog::class(call.nr() as u32).writes();
-    let place = if writes { engine.writers.learn(call.0[1]) } else { Place::NONE };
-    if or_busy && writes && engine.writers.full(place) {
+    let turn = engine.turn(&call);
+    if or_busy && turn.is_err() {
         return Err(SubmitError::Busy(call));
     }
     // SAFETY: the duties of `submit`: the call may be made until it ends, wherever that is.
-    let queued = unsafe { Queued::queue(engine, call, writes.then_some(place)) };
+    let queued = unsafe { Queued::queue(engine, call, turn) };
     Ok(Submitted::Pending(Pending::new(queued)))
 }
 

@@ -9,7 +9,7 @@ use super::asking::ask;
 use super::kinds::{Kind, has_no_twin, look};
 use super::number::{Call, Ret};
 use super::pending::Pending;
-use super::route::order;
+use super::route::{order, send_away};
 use super::submit::Submitted;
 use super::transfer::{Transfer, bytes, is_read_at};
 use super::twin::{Answer, Attempt, read_transfer};
@@ -131,8 +131,7 @@ unsafe fn finished(call: &Call, answer: isize) -> Option<Submitted> {
 /// A thread makes `call`, of which `part` is done.
 fn finish_away(call: Call, part: usize) -> Submitted {
     let Ok(engine) = start(Settings::default()) else { return done(part as isize) };
-    let order = order(call, Way::Thread, 0, part);
-    Submitted::Pending(Pending::new(engine.send_away(order)))
+    send_away(engine, call, part)
 }
 
 /// Linux 5.9 and 5.10: a read without waiting may answer 0 or too little before the end of the file.

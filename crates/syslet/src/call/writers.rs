@@ -5,11 +5,15 @@
 //! descriptors: it is asked for by the first write of a number, and again by each that waits, because the number may
 //! name another file by now. A call finds its place once and is counted there to its end, whatever the number comes
 //! to mean; so the first write of a guest's that waits for another file is counted at the old place.
+//!
+//! Who holds a [`Turn`] waits for no other: a chain has one for the step that writes, and no longer.
 
 use std::collections::VecDeque;
 
 use syslet_sys::descriptor;
 
+use super::kinds::Kind;
+use super::number::Call;
 use crate::crew::{Engine, Job};
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 
@@ -25,11 +29,54 @@ pub(crate) const DEFAULT_WRITERS: usize = 32;
 
 /// Where the writes of a file are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place(u32);
+pub(crate) struct Place(u32);
 
 impl Place {
-    /// Of a call that does not write, or not to a file.
-    pub(super) const NONE: Self = Self(0);
+    /// Of a call that does not write, or not to a file: there is always room, and nothing is counted.
+    pub(crate) const NONE: Self = Self(0);
+}
+
+/// What a write of a file needs to be made by a crew thread; others need none, and theirs says nothing. Given back when
+/// it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    engine: &'static Engine,
+    place: Place,
+}
+
+impl Turn {
+    /// Of what does not write.
+    pub(super) fn of_none(engine: &'static Engine) -> Self {
+        Self { engine, place: Place::NONE }
+    }
+
+    /// Of a write that is counted at `place` already.
+    pub(super) fn counted(engine: &'static Engine, place: Place) -> Self {
+        Self { engine, place }
+    }
+
+    /// Of which engine.
+    pub(super) fn engine(&self) -> &'static Engine {
+        self.engine
+    }
+
+    /// The same, unless it is that of what does not write.
+    pub(super) fn if_counted(self) -> Option<Self> {
+        (self.place != Place::NONE).then_some(self)
+    }
+
+    /// Leaves the count as it is: the caller keeps the place in mind.
+    pub(super) fn into_place(self) -> Place {
+        let place = self.place;
+        std::mem::forget(self);
+        place
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.engine.writer_left(self.place);
+    }
 }
 
 /// The desk where writes are counted and wait.
@@ -71,7 +118,11 @@ impl Writers {
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15; // of Fibonacci hashing
         let Ok(stat) = descriptor::stat(descriptor as i32) else { return Place::NONE };
         let spread = (stat.ino ^ stat.dev.rotate_left(32)).wrapping_mul(SPREAD);
-        let place = (spread >> (u64::BITS - PLACES.ilog2())) as u32;
+        let place = match Kind::of(&stat).is_storage() {
+            true => ((spread >> (u64::BITS - PLACES.ilog2())) as u32).max(1),
+            // Its writers wait for readers, not for each other; and eventfds share one inode.
+            false => Place::NONE.0,
+        };
         self.places[descriptor % NUMBERS].store(place, Ordering::Relaxed);
         Place(place)
     }
@@ -86,7 +137,18 @@ impl Writers {
 
     /// A write has gone away.
     pub(super) fn enter(&self, place: Place) {
-        self.away[place.0 as usize].fetch_add(1, Ordering::SeqCst);
+        if place != Place::NONE {
+            self.away[place.0 as usize].fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A write goes away, if there is room.
+    fn try_enter(&self, place: Place) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed) as i32;
+        let one_more = |away: u32| ((away as i32) < limit).then(|| away.wrapping_add(1));
+        let away = &self.away[place.0 as usize];
+        place == Place::NONE
+            || away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
     }
 
     /// The next write that waits, at this place or at any, and for which there is room: it is counted.
@@ -95,15 +157,15 @@ impl Writers {
         if wanted.is_some_and(|place| self.full(place)) {
             return None;
         }
-        let may_go = |place| wanted.unwrap_or(place) == place && !self.full(place);
+        let may_go = |place| wanted.unwrap_or(place) == place && self.try_enter(place);
         loop {
             let at = waiting.iter().position(|(place, _)| may_go(*place))?;
             let (place, job) = waiting.remove(at)?;
             self.count.fetch_sub(1, Ordering::SeqCst);
             if job.begin_turn() {
-                self.enter(place);
                 return Some(job);
             }
+            self.away[place.0 as usize].fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -119,8 +181,24 @@ impl Writers {
 }
 
 impl Engine {
+    /// As [`turn`](Self::turn), at a place that is known.
+    pub(super) fn turn_at(&'static self, place: Place) -> Result<Turn, Place> {
+        let entered = self.writers.try_enter(place);
+        if entered { Ok(Turn::counted(self, place)) } else { Err(place) }
+    }
+
+    /// A turn for `call`, which a crew thread is about to make. If there is no room: where it has to wait for one.
+    pub(super) fn turn(&'static self, call: &Call) -> Result<Turn, Place> {
+        let writes = syslet_catalog::class(call.nr() as u32).writes();
+        let place = if writes { self.writers.learn(call.args()[0]) } else { Place::NONE };
+        self.turn_at(place)
+    }
+
     /// A write that was away is over: the next may go.
     pub(super) fn writer_left(&self, place: Place) {
+        if place == Place::NONE {
+            return;
+        }
         self.writers.away[place.0 as usize].fetch_sub(1, Ordering::SeqCst);
         self.start_writers(Some(place));
     }
@@ -132,7 +210,7 @@ impl Engine {
         self.start_writers(None);
     }
 
-    /// Has `job`, which writes and says [`writer_left`](Self::writer_left) when it is over, wait for its turn.
+    /// Has `job`, which writes, wait for its turn.
     pub(super) fn queue_writer(&self, place: Place, job: Job) {
         self.writers.count.fetch_add(1, Ordering::SeqCst);
         lock(&self.writers.waiting).push_back((place, job));

@@ -14,6 +14,7 @@ use super::engine::{Cpu, Engine, engine_of_guest};
 use super::home::Home;
 use super::member::Crew;
 use super::word::{Dispute, NONE, Numbers};
+use crate::call::Place;
 use crate::complete::Slot;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
@@ -45,6 +46,9 @@ pub(crate) struct Guest {
     pub(super) number: AtomicU64,
     /// Where the result goes if the call in progress is handed off: a reference of the carrier's.
     pub(super) slot: Cell<*const Slot>,
+    /// Where the call in progress is counted if it is handed off: a write of a chain's. The other writes know it
+    /// themselves.
+    pub(crate) writes_at: Cell<Place>,
     /// Protection keys at the last call, where the processor has them.
     keys: Cell<u32>,
     dispute: Dispute,
@@ -119,6 +123,7 @@ impl Guest {
             credit: Cell::new(false),
             number: AtomicU64::new(Numbers::first(index)),
             slot: Cell::new(std::ptr::null()),
+            writes_at: Cell::new(Place::NONE),
             keys: Cell::new(0),
             dispute: Dispute::new(),
             noticed: AtomicU64::new(0),

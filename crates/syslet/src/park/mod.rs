@@ -262,14 +262,6 @@ impl Engine {
         self.let_go(&call, true);
     }
 
-    /// Gives a call that has done a part of its work to a crew thread.
-    pub(crate) fn send_away(&'static self, order: Order) -> Arc<dyn PendingCall> {
-        self.park.count.fetch_add(1, Ordering::SeqCst);
-        let call = Parked::new(&self.park, order, None);
-        self.go_away(&call);
-        call
-    }
-
     /// The owner lets the call wait: for its event, its time, a cancel.
     fn let_go(&'static self, call: &Arc<Parked>, first: bool) {
         if call.way == Way::Several {

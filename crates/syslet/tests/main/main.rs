@@ -124,4 +124,5 @@ mod util;
 mod waiting_for_others;
 /// Writers of one descriptor are bounded.
 mod writers;
+mod writers_everywhere;
 mod writers_property;

@@ -43,7 +43,9 @@ impl SubmittedChain {
 
 /// A chain that went away. Await it, or [`wait`](Self::wait) for it.
 ///
-/// Unlike a single call it keeps a thread for as long as it waits, whatever it waits for.
+/// Unlike a single call it keeps a thread for as long as it waits, whatever it waits for; but for its turn to
+/// write to a file of which many writes are away
+/// ([`Limits::writers_per_descriptor`](crate::Limits::writers_per_descriptor)).
 ///
 /// Dropping it leaves the chain to itself: it goes on to its end, its answers are dropped, and the
 /// descriptors that its steps have made, and no later step has closed, are closed. (Not those of

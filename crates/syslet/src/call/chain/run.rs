@@ -10,6 +10,7 @@ use super::descriptors::{read, touched};
 use super::steps::{Chain, END, NOT_RUN, Step, StepId};
 use crate::call::Call;
 use crate::call::retry::Clockwork;
+use crate::call::writers::{Place, Turn};
 use crate::crew::{Crew, Engine, Guest};
 use crate::sync::Ordering;
 
@@ -31,29 +32,37 @@ pub(super) enum How {
     Cancelled,
 }
 
+/// The chain waits for its turn to make a step that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    /// Index of the step.
+    pub(super) at: usize,
+    pub(super) place: Place,
+}
+
 /// How a step's call is made.
 pub(super) trait Make {
-    /// Makes it.
+    /// Makes it, unless it has to wait for its turn, at the place that is given then.
     ///
     /// # Safety
     ///
     /// The duties of [`submit`](crate::submit).
-    unsafe fn make(&mut self, call: &Call, class: Class) -> isize;
+    unsafe fn make(&mut self, call: &Call, class: Class) -> Result<isize, Place>;
 
     /// Whether the chain was cancelled.
     fn is_cancelled(&self) -> bool;
 }
 
 impl Chain {
-    /// Makes the steps, by `make`.
+    /// Makes the steps beginning with that of index `from`, by `make`.
     ///
     /// # Safety
     ///
     /// The duties of [`submit_chain`](crate::submit_chain).
     #[inline(always)]
-    pub(super) unsafe fn run(&mut self, make: &mut impl Make) -> End {
+    pub(super) unsafe fn run(&mut self, from: usize, make: &mut impl Make) -> Result<End, Stop> {
         let mut last = None;
-        let mut at = 0;
+        let mut at = from;
         while let Some(step) = self.steps.get(at) {
             last = Some(StepId::new(at));
             let mut filled;
@@ -66,7 +75,10 @@ impl Chain {
                 &filled
             };
             // SAFETY: as above.
-            let answer = unsafe { make.make(call, step.class) };
+            let answer = match unsafe { make.make(call, step.class) } {
+                Ok(answer) => answer,
+                Err(place) => return Err(Stop { at, place }),
+            };
             // SAFETY: as above: the call's memory is still valid.
             let touched = step.noted.then(|| unsafe { touched(call, answer) });
             let next = step.next(answer);
@@ -76,22 +88,22 @@ impl Chain {
                 step.touched = touched;
             }
             if answer == -ECANCELED && make.is_cancelled() {
-                return End { last, how: How::Cancelled };
+                return Ok(End { last, how: How::Cancelled });
             }
             if next == END {
-                return End { last, how: How::Stopped };
+                return Ok(End { last, how: How::Stopped });
             }
             at = next as usize;
         }
-        End { last, how: How::Finished }
+        Ok(End { last, how: How::Finished })
     }
 
-    /// The end of a chain that was cancelled before its first step.
-    pub(super) fn cancel_first(&mut self) -> End {
-        let first = self.steps.first_mut();
-        let last = first.map(|first| {
-            first.answer = -ECANCELED;
-            StepId::new(0)
+    /// The end of a chain that was cancelled before the step of index `at`.
+    pub(super) fn cancel_at(&mut self, at: usize) -> End {
+        let step = self.steps.get_mut(at);
+        let last = step.map(|step| {
+            step.answer = -ECANCELED;
+            StepId::new(at)
         });
         End { last, how: How::Cancelled }
     }
@@ -137,9 +149,9 @@ pub(super) struct InPlace;
 
 impl Make for InPlace {
     #[inline]
-    unsafe fn make(&mut self, call: &Call, _: Class) -> isize {
+    unsafe fn make(&mut self, call: &Call, _: Class) -> Result<isize, Place> {
         // SAFETY: the duties of `submit`.
-        unsafe { crate::call::submit::in_place(call) }.raw()
+        Ok(unsafe { crate::call::submit::in_place(call) }.raw())
     }
 
     fn is_cancelled(&self) -> bool {
@@ -152,9 +164,9 @@ impl Make for InPlace {
 pub(super) struct ByWaiter;
 
 impl Make for ByWaiter {
-    unsafe fn make(&mut self, call: &Call, _: Class) -> isize {
+    unsafe fn make(&mut self, call: &Call, _: Class) -> Result<isize, Place> {
         // SAFETY: the duties of `submit`.
-        unsafe { crate::call::make_as_waiter(call, 0, None) }
+        Ok(unsafe { crate::call::make_as_waiter(call, 0, None) })
     }
 
     fn is_cancelled(&self) -> bool {
@@ -164,20 +176,30 @@ impl Make for ByWaiter {
 
 /// On a crew thread without a guest.
 #[derive(Debug)]
-pub(super) struct OnCrew<'a>(pub(super) &'a Crew);
+pub(super) struct OnCrew<'a> {
+    pub(super) crew: &'a Crew,
+    pub(super) engine: &'static Engine,
+    /// That of the first step, if it has waited for one.
+    pub(super) turn: Option<Turn>,
+}
 
 impl Make for OnCrew<'_> {
-    unsafe fn make(&mut self, call: &Call, class: Class) -> isize {
+    unsafe fn make(&mut self, call: &Call, class: Class) -> Result<isize, Place> {
+        // Held until the step is made.
+        let _turn = match self.turn.take() {
+            Some(turn) => turn,
+            None => self.engine.turn(call)?,
+        };
         // SAFETY: the duties of `submit`.
         let clock = unsafe { start(call, class) };
         // SAFETY: as above.
-        let answer = unsafe { arch::syscall_cancellable(&self.0.cancel, &call.0) };
+        let answer = unsafe { arch::syscall_cancellable(&self.crew.cancel, &call.0) };
         // SAFETY: as above.
-        unsafe { clock.persist(self.0, *call, answer) }
+        Ok(unsafe { clock.persist(self.crew, *call, answer) })
     }
 
     fn is_cancelled(&self) -> bool {
-        self.0.cancel.load(Ordering::Acquire) != 0
+        self.crew.cancel.load(Ordering::Acquire) != 0
     }
 }
 
@@ -187,11 +209,14 @@ impl Make for OnCrew<'_> {
 /// was interrupted: with the guest there its signal handler has run, and `EINTR` is the answer; without
 /// it the call is made again. So the guest's call is finished then, and if the guest has stayed,
 /// another one begins for the other steps.
+///
+/// A step that writes to a file is a call of its own: so that whoever goes on with the guest during it knows that it
+/// is to be counted, and this thread that it was.
 #[derive(Debug)]
 pub(super) struct OnGuest<'a> {
     guest: &'a Guest,
     crew: &'a Crew,
-    engine: &'a Engine,
+    engine: &'static Engine,
     /// The guest's call; `None` once the guest is known to be gone.
     number: Option<u64>,
 }
@@ -199,7 +224,7 @@ pub(super) struct OnGuest<'a> {
 impl<'a> OnGuest<'a> {
     /// Publishes the call.
     #[inline(always)]
-    pub(super) fn begin(guest: &'a Guest, crew: &'a Crew, engine: &'a Engine) -> Self {
+    pub(super) fn begin(guest: &'a Guest, crew: &'a Crew, engine: &'static Engine) -> Self {
         Self { guest, crew, engine, number: Some(guest.begin(engine, crew)) }
     }
 
@@ -207,6 +232,69 @@ impl<'a> OnGuest<'a> {
     #[inline(always)]
     pub(super) fn finish(self) -> bool {
         self.number.is_some_and(|number| self.guest.finish(self.engine, self.crew, number))
+    }
+
+    /// Finishes the guest's call and begins another, which is a write that is counted at `place` if the guest is taken
+    /// out of it. False: the guest is gone.
+    #[inline(always)]
+    fn begin_next(&mut self, place: Place) -> bool {
+        let number = self.number.take();
+        let stayed = number.is_some_and(|number| self.guest.finish(self.engine, self.crew, number));
+        if stayed {
+            self.guest.writes_at.set(place);
+            self.number = Some(self.guest.begin(self.engine, self.crew));
+        }
+        stayed
+    }
+
+    /// A step that writes.
+    ///
+    /// # Safety
+    ///
+    /// The duties of [`submit`](crate::submit).
+    unsafe fn write(&mut self, call: &Call) -> Result<isize, Place> {
+        let writers = &self.engine.writers;
+        let mut place = writers.place(call.args()[0]);
+        if writers.full(place) {
+            place = writers.learn(call.args()[0]); // the number may name another file by now
+            if writers.full(place) {
+                return Err(place);
+            }
+        }
+        // No write has a time limit.
+        let clock = Clockwork::none();
+        if place == Place::NONE {
+            // SAFETY: the duty of this function.
+            return Ok(unsafe { self.make_with(call, &clock) });
+        }
+        if self.begin_next(place) {
+            // SAFETY: as above.
+            let answer = unsafe { arch::syscall_cancellable(&self.crew.cancel, &call.0) };
+            if self.begin_next(Place::NONE) {
+                return Ok(answer);
+            }
+            // Who went on with the guest has counted it, or will.
+            let _turn = Turn::counted(self.engine, place);
+            // SAFETY: as above.
+            return Ok(unsafe { clock.persist(self.crew, *call, answer) });
+        }
+        let _turn = self.engine.turn_at(place)?;
+        // SAFETY: as above.
+        Ok(unsafe { self.make_with(call, &clock) })
+    }
+
+    /// # Safety
+    ///
+    /// The duties of [`submit`](crate::submit).
+    #[inline(always)]
+    unsafe fn make_with(&mut self, call: &Call, clock: &Clockwork) -> isize {
+        // SAFETY: the duties of `submit`.
+        let answer = unsafe { arch::syscall_cancellable(&self.crew.cancel, &call.0) };
+        if answer != -EINTR && answer != arch::CANCELLED {
+            return answer;
+        }
+        // SAFETY: as above.
+        unsafe { self.broken_off(call, answer, clock) }
     }
 
     /// A step was interrupted, or cancelled.
@@ -217,10 +305,7 @@ impl<'a> OnGuest<'a> {
     #[cold]
     #[inline(never)]
     unsafe fn broken_off(&mut self, call: &Call, answer: isize, clock: &Clockwork) -> isize {
-        if let Some(number) = self.number.take()
-            && self.guest.finish(self.engine, self.crew, number)
-        {
-            self.number = Some(self.guest.begin(self.engine, self.crew));
+        if self.begin_next(Place::NONE) {
             return answer;
         }
         // SAFETY: the duties of `submit`.
@@ -230,16 +315,15 @@ impl<'a> OnGuest<'a> {
 
 impl Make for OnGuest<'_> {
     #[inline(always)]
-    unsafe fn make(&mut self, call: &Call, class: Class) -> isize {
-        // SAFETY: the duties of `submit`.
-        let clock = unsafe { start(call, class) };
-        // SAFETY: as above.
-        let answer = unsafe { arch::syscall_cancellable(&self.crew.cancel, &call.0) };
-        if answer != -EINTR && answer != arch::CANCELLED {
-            return answer;
+    unsafe fn make(&mut self, call: &Call, class: Class) -> Result<isize, Place> {
+        if class.writes() {
+            // SAFETY: the duties of `submit`.
+            return unsafe { self.write(call) };
         }
         // SAFETY: as above.
-        unsafe { self.broken_off(call, answer, &clock) }
+        let clock = unsafe { start(call, class) };
+        // SAFETY: as above.
+        Ok(unsafe { self.make_with(call, &clock) })
     }
 
     fn is_cancelled(&self) -> bool {

@@ -6,10 +6,11 @@ use syslet_sys::arch::{Errand, Verdict};
 
 use super::handle::{PendingChain, SubmittedChain};
 use super::result::{ChainResult, Unclaimed};
-use super::run::{ByWaiter, End, InPlace, OnCrew, OnGuest};
+use super::run::{ByWaiter, End, InPlace, OnCrew, OnGuest, Stop};
 use super::steps::{Chain, Need};
 use crate::SubmitError;
-use crate::call::queued::{Queued, Work};
+use crate::call::queued::{Made, Queued, Work};
+use crate::call::writers::{Place, Turn};
 use crate::complete::{Outcome, Slot};
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Lost, Settings, current_crew, current_guest, engine_of_guest,
@@ -79,7 +80,9 @@ pub unsafe fn submit_chain(chain: Chain) -> Result<SubmittedChain, SubmitError<C
 ///
 /// # Errors
 ///
-/// [`SubmitError::Busy`] if no crew thread is left, and those of [`submit_chain`].
+/// [`SubmitError::Busy`] if no crew thread is left, or, on an attached thread, the first step writes to a file of
+/// which as many writes are away as [`Limits`](crate::Limits) say; and those of [`submit_chain`]. A chain that comes
+/// to such a step later waits there.
 ///
 /// # Safety
 ///
@@ -113,7 +116,7 @@ unsafe fn submit_how(chain: Chain, or_busy: bool) -> Result<SubmittedChain, Subm
     };
     match guest.ready() {
         // SAFETY: the caller's duties; the guest is ready.
-        Ok(()) => Ok(unsafe { submit_guest(guest, chain) }),
+        Ok(()) => unsafe { submit_guest(guest, chain, or_busy) },
         // SAFETY: the caller's duties.
         Err(lost) => unsafe { submit_unprotected(guest, chain, lost, or_busy) },
     }
@@ -122,7 +125,7 @@ unsafe fn submit_how(chain: Chain, or_busy: bool) -> Result<SubmittedChain, Subm
 /// Chain and result, above the crew's stack top: the guest may go on while they are used.
 struct Frame {
     chain: Chain,
-    end: Option<End>,
+    end: Option<Result<End, Stop>>,
     guest: *const Guest,
     crew: *const Crew,
     engine: *const Engine,
@@ -132,7 +135,11 @@ struct Frame {
 ///
 /// Those of [`submit_chain`], and the guest, which the running code is, is ready.
 #[inline]
-unsafe fn submit_guest(guest: &'static Guest, chain: Chain) -> SubmittedChain {
+unsafe fn submit_guest(
+    guest: &'static Guest,
+    chain: Chain,
+    or_busy: bool,
+) -> Result<SubmittedChain, SubmitError<Chain>> {
     let room = size_of::<Frame>();
     let frame: *mut Frame = guest.room(room).cast();
     let (crew, engine) = (guest.carrier(), engine_of_guest());
@@ -144,11 +151,39 @@ unsafe fn submit_guest(guest: &'static Guest, chain: Chain) -> SubmittedChain {
     // SAFETY: the guest is ready; `Run` begins and finishes as asked and does not unwind.
     match unsafe { guest.cross::<Run, _>(room, frame.cast(), fetch) } {
         Crossing::Inline(Frame { chain, end, .. }) => {
-            let end = end.expect("a chain that finished inline left its end");
-            SubmittedChain::Done(ChainResult::new(chain, end))
+            match end.expect("a chain that finished inline left its end") {
+                Ok(end) => Ok(SubmittedChain::Done(ChainResult::new(chain, end))),
+                // SAFETY: the caller's duties.
+                Err(stop) => unsafe { wait_for_turn(guest, chain, stop, or_busy) },
+            }
         }
-        Crossing::Away(slot) => SubmittedChain::Pending(PendingChain::new(slot)),
+        Crossing::Away(slot) => {
+            engine_of_guest().writers.enter(guest.writes_at.replace(Place::NONE));
+            Ok(SubmittedChain::Pending(PendingChain::new(slot)))
+        }
     }
+}
+
+/// Many writes of a file are away: the chain waits for its turn, at the step that writes.
+///
+/// # Safety
+///
+/// Those of [`submit_chain`].
+#[cold]
+unsafe fn wait_for_turn(
+    guest: &'static Guest,
+    chain: Chain,
+    stop: Stop,
+    or_busy: bool,
+) -> Result<SubmittedChain, SubmitError<Chain>> {
+    if or_busy && stop.at == 0 {
+        return Err(SubmitError::Busy(chain));
+    }
+    let _busy = guest.keep_busy(); // a handler would find locks held
+    let left = Left { chain, from: stop.at };
+    // SAFETY: the caller's duties: the calls may be made until the chain ends, wherever that is.
+    let queued = unsafe { Queued::queue(engine_of_guest(), left, Err(stop.place)) };
+    Ok(SubmittedChain::Pending(PendingChain::new(queued)))
 }
 
 /// On the crew's stack. Its data is a [`Frame`] on this very stack, of the guest that was just left; the duties of
@@ -168,20 +203,37 @@ impl Errand for Run {
         let engine = unsafe { &*frame.engine };
         let mut make = OnGuest::begin(guest, crew, engine);
         // SAFETY: the duties of `submit_chain`.
-        let end = unsafe { frame.chain.run(&mut make) };
+        let end = unsafe { frame.chain.run(0, &mut make) };
         if make.finish() {
             frame.end = Some(end);
             return Verdict::stay(0);
         }
-        finish_away(crew, std::mem::take(&mut frame.chain), end)
+        // SAFETY: as above.
+        unsafe { finish_away(engine, crew, std::mem::take(&mut frame.chain), end) }
     }
 }
 
-/// The guest is gone: stores the result, and goes on with the crew thread.
+/// The guest is gone: stores the result, or has the chain wait for its turn, and goes on with the crew thread.
+///
+/// # Safety
+///
+/// The duties of [`submit_chain`].
 #[cold]
 #[inline(never)]
-fn finish_away(crew: &Crew, chain: Chain, end: End) -> Verdict {
-    crew.complete(outcome(chain, end));
+unsafe fn finish_away(
+    engine: &'static Engine,
+    crew: &Crew,
+    chain: Chain,
+    end: Result<End, Stop>,
+) -> Verdict {
+    match end {
+        Ok(end) => crew.complete(outcome(chain, end)),
+        Err(stop) => {
+            let left = Left { chain, from: stop.at };
+            // SAFETY: the duty of this function.
+            unsafe { Queued::queue_away(engine, left, stop.place, crew.give_up_slot()) };
+        }
+    }
     Verdict::leave(crew.context())
 }
 
@@ -196,7 +248,7 @@ fn outcome(chain: Chain, end: End) -> Outcome {
 /// Those of [`submit_chain`].
 unsafe fn in_place(mut chain: Chain) -> SubmittedChain {
     // SAFETY: the duty of this function.
-    let end = unsafe { chain.run(&mut InPlace) };
+    let end = ended(unsafe { chain.run(0, &mut InPlace) });
     SubmittedChain::Done(ChainResult::new(chain, end))
 }
 
@@ -265,27 +317,49 @@ unsafe fn submit_unattached(
 /// Those of [`submit_chain`].
 unsafe fn enqueue(engine: &'static Engine, chain: Chain) -> SubmittedChain {
     // SAFETY: the duties of `submit_chain`: the calls may be made until the chain ends, wherever that is.
-    SubmittedChain::Pending(PendingChain::new(unsafe { Queued::queue(engine, chain, None) }))
+    let queued =
+        unsafe { Queued::queue(engine, Left { chain, from: 0 }, Ok(Turn::of_none(engine))) };
+    SubmittedChain::Pending(PendingChain::new(queued))
 }
 
-impl Work for Chain {
-    unsafe fn on_crew(mut self, crew: &'static Crew, slot: &Slot) -> Outcome {
+/// What is left of a chain: the steps from this one on.
+#[derive(Debug)]
+struct Left {
+    chain: Chain,
+    from: usize,
+}
+
+impl Work for Left {
+    unsafe fn on_crew(mut self, crew: &'static Crew, slot: &Slot, turn: Turn) -> Made<Self> {
         if slot.cancel_asked() {
-            return self.cancelled();
+            return Made::Over(self.cancelled());
         }
+        let engine = turn.engine();
+        let mut make = OnCrew { crew, engine, turn: turn.if_counted() };
         // SAFETY: the duty of this function.
-        let end = unsafe { self.run(&mut OnCrew(crew)) };
-        outcome(self, end)
+        match unsafe { self.chain.run(self.from, &mut make) } {
+            Ok(end) => Made::Over(outcome(self.chain, end)),
+            Err(stop) => Made::Waits(stop.place, Self { from: stop.at, ..self }),
+        }
     }
 
     unsafe fn here(mut self) -> Outcome {
         // SAFETY: the duty of this function.
-        let end = unsafe { self.run(&mut ByWaiter) };
-        outcome(self, end)
+        let end = ended(unsafe { self.chain.run(self.from, &mut ByWaiter) });
+        outcome(self.chain, end)
     }
 
     fn cancelled(mut self) -> Outcome {
-        let end = self.cancel_first();
-        outcome(self, end)
+        let end = self.chain.cancel_at(self.from);
+        outcome(self.chain, end)
     }
+
+    fn has_begun(&self) -> bool {
+        self.from > 0
+    }
+}
+
+/// The end of a chain that was not made by a crew thread: its writes wait for no turn.
+fn ended(end: Result<End, Stop>) -> End {
+    end.expect("only what takes a crew thread is counted")
 }

@@ -1,0 +1,266 @@
+//! The bound on writers of a file holds for steps of chains and for what is left of a call, too.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use syslet::{
+    Call, CancelOutcome, Chain, ChainResult, Limits, PendingChain, StepId, Submitted,
+    SubmittedChain, stats,
+};
+
+use crate::util::calls::{
+    Counter, go, go_chain, memory_file, pending, replace_descriptor, taking_call, try_go,
+    try_go_chain, write_call,
+};
+use crate::util::chain::{self, add, answers, count};
+use crate::util::child::Child;
+use crate::util::pipe::Pipe;
+use crate::util::withheld::{PAGE, Withheld};
+use crate::util::{Way, attached, eventually, late, skip_in_pool, way};
+
+/// Most writes of a file that are away.
+const BOUND: usize = 3;
+/// Writes that come.
+const MANY: usize = 10;
+const ECANCELED: isize = -libc::ECANCELED as isize;
+
+/// Runs the body of a test in a process of its own.
+fn alone(path: &str, body: fn()) {
+    Child::new().run(path, body).expect("this is the parent").expect_done();
+}
+
+/// Runs `body`, attached, with a bound on writers and so many pages that are not there.
+fn bounded_writers(pages: usize, body: fn(Withheld)) {
+    let Some(pages) = Withheld::new(pages) else { return };
+    attached(move || {
+        syslet::set_limits(Limits::new().writers_per_descriptor(BOUND));
+        body(pages);
+    });
+}
+
+/// A write of a page to its place in the file.
+fn page_call(file: &OwnedFd, pages: &Withheld, page: usize) -> Call {
+    let args = [file.as_raw_fd() as usize, pages.address(page), PAGE, page * PAGE];
+    Call::new(libc::SYS_pwrite64 as usize, args)
+}
+
+/// A chain that counts, makes `call` and counts again.
+fn counted(call: Call, counters: &[Counter; 2]) -> (Chain, [StepId; 3]) {
+    let mut chain = Chain::new();
+    let before = count(&mut chain, &counters[0]);
+    let write = add(&mut chain, call);
+    let after = count(&mut chain, &counters[1]);
+    (chain, [before, write, after])
+}
+
+fn finish(away: PendingChain) -> ChainResult {
+    away.wait_deadline(late()).expect("a chain was lost")
+}
+
+/// What came of a cancel that may come too late.
+fn ask(outcome: CancelOutcome) {
+    assert!([CancelOutcome::Asked, CancelOutcome::NotBegun].contains(&outcome), "{outcome:?}");
+}
+
+fn outstanding(count: usize) {
+    assert!(eventually(|| stats().outstanding == count), "{} are away", stats().outstanding);
+}
+
+#[test]
+fn chains_wait_for_their_turn_to_write_without_a_thread() {
+    let path = "writers_everywhere::chains_wait_for_their_turn_to_write_without_a_thread";
+    alone(path, || {
+        bounded_writers(MANY + 1, |pages| {
+            let (file, other) = (memory_file(), memory_file());
+            let counters = [Counter::new(), Counter::new()];
+            let mut away = Vec::new();
+            for page in 0..MANY {
+                let (chain, steps) = counted(page_call(&file, &pages, page), &counters);
+                away.push((chain::pending(go_chain(chain)), steps));
+                if page + 1 == BOUND {
+                    // Those that come from here on find no room.
+                    assert!(eventually(|| {
+                        try_go(page_call(&file, &pages, MANY)).is_err_and(|why| why.is_busy())
+                    }));
+                }
+            }
+            let mut begun = 0;
+            assert!(eventually(|| {
+                begun += counters[0].take();
+                begun == MANY as u64
+            }));
+            outstanding(BOUND);
+            // Others go on, whatever they write to.
+            let (chain, steps) = counted(write_call(other.as_raw_fd(), b"other"), &counters);
+            let others = answers(&finish_any(go_chain(chain)), steps);
+            assert_eq!(others, [Some(8), Some(5), Some(8)]);
+            // One in line is cancelled at once, and keeps the answers of the steps before.
+            let (last, steps) = away.pop().expect("there are many");
+            assert_eq!(last.cancel(), CancelOutcome::Asked);
+            assert!(last.is_done());
+            let result = finish(last);
+            assert_eq!(answers(&result, steps), [Some(8), Some(ECANCELED), None]);
+            assert_eq!(result.cancelled(), Some(steps[1]));
+            pages.let_in();
+            for (away, steps) in away {
+                assert_eq!(answers(&finish(away), steps), [Some(8), Some(PAGE as isize), Some(8)]);
+            }
+            outstanding(0);
+            // And the count is right again.
+            for page in 0..MANY {
+                let (chain, steps) = counted(page_call(&file, &pages, page), &counters);
+                let answers = answers(&finish_any(go_chain(chain)), steps);
+                assert_eq!(answers, [Some(8), Some(PAGE as isize), Some(8)]);
+            }
+        })
+    });
+}
+
+fn finish_any(submitted: SubmittedChain) -> ChainResult {
+    match submitted {
+        SubmittedChain::Done(result) => result,
+        SubmittedChain::Pending(away) => finish(away),
+    }
+}
+
+#[test]
+fn a_chain_that_is_away_gives_its_thread_back_to_wait_for_its_turn() {
+    let path =
+        "writers_everywhere::a_chain_that_is_away_gives_its_thread_back_to_wait_for_its_turn";
+    alone(path, || {
+        bounded_writers(MANY, |pages| {
+            let file = memory_file();
+            let (pipe, counter) = (Pipe::new(), Counter::new());
+            let mut away = Vec::new();
+            for page in 0..MANY {
+                let mut chain = Chain::new();
+                let take = add(&mut chain, taking_call(pipe.read_end()));
+                let write = add(&mut chain, page_call(&file, &pages, page));
+                let after = count(&mut chain, &counter);
+                away.push((chain::pending(go_chain(chain)), [take, write, after]));
+            }
+            outstanding(MANY);
+            (0..MANY).for_each(|_| pipe.put(1));
+            outstanding(BOUND);
+            // Those in line end at once by a cancel; the others sleep where nobody disturbs them.
+            away.iter().for_each(|(away, _)| ask(away.cancel()));
+            let done = away.iter().filter(|(away, _)| away.is_done()).count();
+            assert_eq!(done, MANY - BOUND);
+            pages.let_in();
+            for (away, steps) in away {
+                let [take, write, _] = answers(&finish(away), steps);
+                assert_eq!(take, Some(1));
+                assert!([Some(PAGE as isize), Some(ECANCELED)].contains(&write), "{write:?}");
+            }
+            outstanding(0);
+        })
+    });
+}
+
+#[test]
+fn who_waits_for_a_chain_in_line_makes_it_there() {
+    let path = "writers_everywhere::who_waits_for_a_chain_in_line_makes_it_there";
+    alone(path, || {
+        bounded_writers(BOUND + 1, |pages| {
+            let file = memory_file();
+            // They wait for their own vectors, before they hold the file.
+            let blocked: Vec<_> =
+                (0..BOUND).map(|page| blocked_chain(&file, &pages, page)).collect();
+            full(&file, &pages);
+            let counters = [Counter::new(), Counter::new()];
+            let (chain, steps) = counted(write_call(file.as_raw_fd(), b"here"), &counters);
+            let in_line = chain::pending(go_chain(chain));
+            outstanding(BOUND);
+            assert_eq!(answers(&in_line.wait(), steps), [Some(8), Some(4), Some(8)]);
+            outstanding(BOUND);
+            pages.let_in();
+            blocked.into_iter().for_each(|blocked| drop(finish(blocked)));
+            outstanding(0);
+        })
+    });
+}
+
+/// A chain that writes what a vector says that is not there.
+fn blocked_chain(file: &OwnedFd, pages: &Withheld, page: usize) -> PendingChain {
+    let mut chain = Chain::new();
+    add(&mut chain, vector_call(file.as_raw_fd(), pages.address(page)));
+    chain::pending(go_chain(chain))
+}
+
+/// Returns when as many writes of the file are away as may be.
+fn full(file: &OwnedFd, pages: &Withheld) {
+    outstanding(BOUND);
+    let call = || vector_call(file.as_raw_fd(), pages.address(BOUND));
+    // On a thread that is not attached it would be tried, and wait.
+    if way() == Way::Pool {
+        return;
+    }
+    // Accepted, it waits for a crew thread that is coming, or is one of those that are away.
+    assert!(eventually(|| try_go(call()).is_err_and(|why| why.is_busy())));
+    assert!(eventually(|| {
+        let mut chain = Chain::new();
+        add(&mut chain, call());
+        try_go_chain(chain).is_err_and(|why| why.is_busy())
+    }));
+    outstanding(BOUND);
+}
+
+/// A write of one vector to the beginning.
+fn vector_call(file: i32, vector: usize) -> Call {
+    Call::new(libc::SYS_pwritev as usize, [file as usize, vector, 1, 0])
+}
+
+/// Returns when a crew thread is spoken for by this guest: what it calls next is protected.
+fn be_protected() {
+    let pipe = Pipe::new();
+    assert!(eventually(|| {
+        pipe.put(1);
+        match go(taking_call(pipe.read_end())) {
+            Submitted::Done(ret) => ret.raw() == 1,
+            // Queued, or handed off by chance, and its thread is the guest's no more.
+            Submitted::Pending(away) => {
+                assert_eq!(away.wait_deadline(late()).expect("there is a byte").raw(), 1);
+                false
+            }
+        }
+    }));
+}
+
+#[test]
+fn an_attempt_that_went_away_waits_for_its_turn_to_write() {
+    let path = "writers_everywhere::an_attempt_that_went_away_waits_for_its_turn_to_write";
+    if skip_in_pool("an attempt that goes away") {
+        return;
+    }
+    alone(path, || {
+        bounded_writers(2 * MANY, |pages| {
+            let (file, pipe) = (memory_file(), Pipe::new());
+            let number = pipe.write_end();
+            // It is taken for a pipe from here on, whose writes are tried.
+            assert_eq!(go(write_call(number, b"pipe")).wait().raw(), 4);
+            replace_descriptor(number, file.as_raw_fd());
+            let write = |page| {
+                be_protected(); // or the attempt, too, would be made in place
+                let args = [number as usize, pages.address(page), 1];
+                pending(go(Call::new(libc::SYS_writev as usize, args)))
+            };
+            let away: Vec<_> = (0..MANY).map(write).collect();
+            outstanding(MANY);
+            for page in 0..MANY {
+                let mut vector = [0; PAGE];
+                vector[..8].copy_from_slice(&pages.address(MANY + page).to_ne_bytes());
+                vector[8..16].copy_from_slice(&PAGE.to_ne_bytes());
+                pages.let_in_with(page, &vector);
+            }
+            outstanding(BOUND);
+            away.iter().for_each(|away| ask(away.cancel()));
+            let done = away.iter().filter(|away| away.is_done()).count();
+            assert_eq!(done, MANY - BOUND);
+            (MANY..2 * MANY).for_each(|page| pages.let_in_with(page, &[7; PAGE]));
+            for away in away {
+                let answer = away.wait_deadline(late()).expect("a write was lost").raw();
+                assert!([PAGE as isize, ECANCELED].contains(&answer), "{answer}");
+            }
+            outstanding(0);
+        })
+    });
+}
