@@ -17,7 +17,7 @@ use std::time::Instant;
 use crate::sync::{AtomicU32, Mutex, Ordering, fence, lock};
 
 #[cfg(not(loom))]
-use super::eventfd::EventFd;
+pub(super) use super::eventfd::EventFd;
 use super::tasks::{Place, Tasks};
 
 /// In `attention`: a waker is registered.
@@ -37,7 +37,6 @@ pub(super) struct Bell {
     /// Protects the list only: wakers are cloned before and woken after.
     tasks: Mutex<Tasks>,
     /// Held while the eventfd is written to, which does not wait: once it is detached nobody writes.
-    #[cfg(not(loom))]
     eventfd: Mutex<Option<EventFd>>,
     /// Stands for the kernel's side of the futex.
     #[cfg(loom)]
@@ -51,7 +50,6 @@ impl Bell {
             events: AtomicU32::new(0),
             greedy: AtomicU32::new(0),
             tasks: Mutex::new(Tasks::new()),
-            #[cfg(not(loom))]
             eventfd: Mutex::new(None),
             #[cfg(loom)]
             kernel: (Mutex::new(()), loom::sync::Condvar::new()),
@@ -84,7 +82,6 @@ impl Bell {
         if attention & TASKS != 0 {
             self.wake_tasks();
         }
-        #[cfg(not(loom))]
         if attention & EVENTFD != 0
             && let Some(eventfd) = &*lock(&self.eventfd)
         {
@@ -152,8 +149,7 @@ impl Bell {
         }
     }
 
-    /// Attaches an eventfd; returns the one before.
-    #[cfg(not(loom))]
+    /// Attaches an eventfd; returns the one before. To be followed by a look into the queue.
     pub(super) fn attach(&self, eventfd: EventFd) -> Option<EventFd> {
         let old = lock(&self.eventfd).replace(eventfd);
         self.attention.fetch_or(EVENTFD, Ordering::Relaxed);
@@ -171,7 +167,6 @@ impl Bell {
     }
 
     /// Adds one to the eventfd, if there is one.
-    #[cfg(not(loom))]
     pub(super) fn nudge(&self) {
         if let Some(eventfd) = &*lock(&self.eventfd) {
             eventfd.add_one();
@@ -236,5 +231,17 @@ impl Bell {
     fn wake(&self, count: u32) {
         drop(lock(&self.kernel.0));
         if count == 1 { self.kernel.1.notify_one() } else { self.kernel.1.notify_all() }
+    }
+}
+
+/// In place of the kernel's: what it was told.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(super) struct EventFd(pub(super) std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+#[cfg(loom)]
+impl EventFd {
+    fn add_one(&self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
 }

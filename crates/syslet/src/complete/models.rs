@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use loom::sync::Arc;
 use loom::thread;
 
+use super::bell::EventFd;
 use super::registry::Marks;
 use super::ring::Record;
 use super::shared::Shared;
@@ -304,6 +305,18 @@ fn a_task_that_waits_is_woken() {
         got.extend(std::iter::from_fn(|| queue.take_one()).map(|record| record.user_data));
         got.sort_unstable();
         assert_eq!(got, [0, 1]);
+    });
+}
+
+#[test]
+fn an_eventfd_is_told_of_what_comes_while_it_is_attached() {
+    bounded(|| {
+        let queue = queue();
+        let producer = producer(&queue, 0..1);
+        let told = std::sync::Arc::new(StdCount::new(0));
+        queue.attach(EventFd(std::sync::Arc::clone(&told)));
+        producer.join().unwrap();
+        assert!(told.load(StdOrdering::SeqCst) >= 1, "nobody reads the queue");
     });
 }
 

@@ -327,10 +327,7 @@ impl CompletionQueue {
         if self.is_dead() {
             return Err(io::Error::other("the completion queue belongs to the parent process"));
         }
-        drop(self.shared.bell.attach(eventfd));
-        if !self.is_empty() {
-            self.shared.bell.nudge();
-        }
+        self.shared.attach(eventfd);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::bell::Bell;
+use super::bell::{Bell, EventFd};
 use super::registry::{Marks, OpId, Operation, Registry};
 use super::ring::{Left, Record, Ring};
 use super::slot::{Outcome, close};
@@ -250,6 +250,16 @@ impl Shared {
         }
         self.bell.register(context.waker(), place);
         self.take_one().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Has the eventfd told of what comes from now on, and of what is there.
+    pub(super) fn attach(&self, eventfd: EventFd) {
+        let old = self.bell.attach(eventfd);
+        // After that: what comes between the two would be told by neither.
+        if self.len() > 0 {
+            self.bell.nudge();
+        }
+        drop(old);
     }
 
     /// The handle is gone: what is away stays with nobody.
