@@ -7,7 +7,9 @@ use crate::crew::{Settings, start};
 /// [`time`](crate::time) and [`process`](crate::process), waits until there is room for one more parked call,
 /// and queues a write behind those of its file.
 ///
-/// The bound on crew threads is a setting of [`Attach`](crate::Attach).
+/// The bound on crew threads is a setting of [`Attach`](crate::Attach). What waits for one of them, or for its turn to
+/// write, has no bound but where the caller asks for one by `try_submit` and its kin, also on threads that are not
+/// attached; [`submit`](crate::submit) says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

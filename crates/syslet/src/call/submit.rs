@@ -61,8 +61,10 @@ impl Submitted {
 /// What waits for readiness, a time or a child is parked where that is possible, and keeps no thread.
 ///
 /// If no crew thread is left, calls that wait for nothing or for a disk are made in place and may hold
-/// the caller up; others are queued, as many as come: their number has no bound, and nobody is made to wait for it.
-/// [`try_submit`] hands them back instead.
+/// the caller up; others are queued, and so is all that goes to the crew pool. The queue has no bound: what is in
+/// it may wait for what its caller does next, who would wait for ever if it were made to wait for room. Whoever
+/// may submit more than ends, such as a server, bounds that by [`try_submit`], which hands a call back instead of
+/// queueing it.
 ///
 /// ```
 /// use syslet::{Call, Submitted, submit};

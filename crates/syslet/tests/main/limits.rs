@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use syslet::{AttachError, Chain, SubmitError, stats, threadlet, try_threadlet};
+use syslet::{AttachError, CancelOutcome, Chain, SubmitError, stats, threadlet, try_threadlet};
 
 use crate::util::calls::{
     self, Landing, address_space, go, number_call, pending, read_call, taking_call, try_go,
@@ -93,6 +93,40 @@ fn without_crew_threads_calls_queue_or_come_back() {
             pipe.put(1);
             occupied.release();
             assert_eq!(queued.wait().raw(), 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn without_crew_threads_calls_of_other_threads_queue_or_come_back() {
+    let path = "limits::without_crew_threads_calls_of_other_threads_queue_or_come_back";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        attached(|| {
+            let occupied = Occupied::all(2);
+            let pipe = Pipe::new();
+            let call = taking_call(pipe.read_end());
+            // A thread that is not attached.
+            let queued = std::thread::spawn(move || {
+                match try_go(call) {
+                    Err(SubmitError::Busy(back)) => assert_eq!(back, call),
+                    other => panic!("{other:?}"),
+                }
+                let mut chain = Chain::new();
+                chain::add(&mut chain, call);
+                let error = calls::try_go_chain(chain).expect_err("no crew thread is left");
+                assert!(error.is_busy());
+                // Who does not ask for that is not held up, however many there are.
+                (0..1_000).map(|_| pending(go(call))).collect::<Vec<_>>()
+            });
+            let queued = queued.join().expect("it does not panic");
+            assert!(queued.iter().all(|call| !call.is_done()));
+            queued[1..].iter().for_each(|call| assert_eq!(call.cancel(), CancelOutcome::NotBegun));
+            occupied.release();
+            pipe.put(1);
+            let answers: Vec<_> = queued.into_iter().map(|call| call.wait().raw()).collect();
+            assert_eq!(answers[0], 1);
+            assert!(answers[1..].iter().all(|answer| *answer == -libc::ECANCELED as isize));
         });
     });
     ended.expect("this is the parent").expect_done();

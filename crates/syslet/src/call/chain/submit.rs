@@ -24,7 +24,8 @@ use crate::crew::{
 /// crew pool as one piece, unless none of its calls can wait.
 ///
 /// If no crew thread is left, chains that wait for nothing but a disk are made in place and may hold
-/// the caller up; others are queued. [`try_submit_chain`] hands them back instead.
+/// the caller up; others are queued, in a queue without a bound, as are those of other threads. [`try_submit_chain`]
+/// hands them back instead.
 ///
 /// ```
 /// use syslet::{Arg, Chain, When, submit_chain};
