@@ -99,6 +99,11 @@ impl TestFs {
         self.counters.flush_nanos.store(after.as_nanos().max(1) as u64, Ordering::Relaxed);
     }
 
+    /// So many of what is asked for from now on is broken off, as the server says: attributes, and ioctls.
+    pub fn break_off(&self, times: u64) {
+        self.counters.broken_off.store(times, Ordering::Relaxed);
+    }
+
     /// How many answers are held.
     pub fn held(&self) -> usize {
         self.gate.kept()
@@ -140,6 +145,8 @@ pub struct Counts {
     pub shorter: u64,
     /// Flushes that were asked for.
     pub flushes: u64,
+    /// Ioctls that were asked for.
+    pub ioctls: u64,
     /// Files that are open now. The kernel tells of a closing a little later.
     pub open: u64,
 }
@@ -157,6 +164,9 @@ pub(crate) struct Counters {
     pub(crate) flushes: AtomicU64,
     /// How long a flush takes, which is broken off then; 0: there are none.
     pub(crate) flush_nanos: AtomicU64,
+    pub(crate) ioctls: AtomicU64,
+    /// How many requests are to be broken off.
+    broken_off: AtomicU64,
     /// Nothing is to be remembered.
     pub(crate) forgotten: AtomicBool,
 }
@@ -178,6 +188,12 @@ impl Counters {
         }
     }
 
+    /// True for one of those that are to be broken off.
+    pub(crate) fn breaks_off(&self) -> bool {
+        let one_less = |left: u64| left.checked_sub(1);
+        self.broken_off.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+
     fn now(&self) -> Counts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
@@ -188,6 +204,7 @@ impl Counters {
             failed: get(&self.failed),
             shorter: get(&self.shorter),
             flushes: get(&self.flushes),
+            ioctls: get(&self.ioctls),
             open: get(&self.open),
         }
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
-    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyIoctl, ReplyOpen,
 };
 
 use crate::content::fill;
@@ -103,6 +103,9 @@ impl Filesystem for Served {
 
     fn getattr(&self, _: &fuser::Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         self.counters.attributes.fetch_add(1, Ordering::Relaxed);
+        if self.counters.breaks_off() {
+            return reply.error(Errno::EINTR);
+        }
         match self.attributes(ino) {
             Some(attributes) => reply.attr(&self.remember(), &attributes),
             None => reply.error(Errno::ENOENT),
@@ -181,6 +184,26 @@ impl Filesystem for Served {
             let mut bytes = vec![0; length];
             fill(file, offset, &mut bytes);
             reply.data(&bytes);
+        });
+    }
+
+    fn ioctl(
+        &self,
+        _: &fuser::Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        self.counters.ioctls.fetch_add(1, Ordering::Relaxed);
+        // So long that it is seen to sleep.
+        let broken_off = self.counters.breaks_off();
+        self.delayed.after(Duration::from_millis(3), move || match broken_off {
+            true => reply.error(Errno::EINTR),
+            false => reply.ioctl(0, &[]),
         });
     }
 

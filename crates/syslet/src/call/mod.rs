@@ -34,7 +34,7 @@ pub use pending::{CancelOutcome, Pending};
 pub(crate) use pending::{PendingCall, outcome_of};
 pub(crate) use progress::Progress;
 pub(crate) use queued::make_as_waiter;
-pub(crate) use retry::{Clockwork, MOST_REPEATS};
+pub(crate) use retry::{Clockwork, MOST_REPEATS, has_enough};
 pub(crate) use route::{child_of, descriptor_argument, interest, needs_descriptors};
 pub(crate) use several::{ask, interests, store_nothing};
 pub use submit::{Submitted, make_here, submit, try_submit};

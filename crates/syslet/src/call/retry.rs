@@ -126,13 +126,16 @@ pub(super) fn is_answer(call: &Call, answer: isize) -> bool {
 }
 
 /// True if an interruption is the answer of a call that was repeated so often.
-pub(super) fn has_enough(call: &Call, repeats: u32) -> bool {
+pub(crate) fn has_enough(call: &Call, repeats: u32) -> bool {
     repeats.is_multiple_of(MOST_REPEATS) && asks_storage(call)
 }
 
-/// True if a file system is asked for what `call` does.
+/// True if a file system is asked for what `call` does: by a path, or on a file of its. (Also ioctl, flock and fcntl
+/// are put to a server.)
 #[cold]
 fn asks_storage(call: &Call) -> bool {
-    let class = syslet_catalog::class(call.nr() as u32);
-    class.asks_storage() || class.parks_on_descriptor() && Kind::is_storage_now(call.args()[0])
+    let Some(entry) = syslet_catalog::lookup(call.nr() as u32) else { return false };
+    let of_file = entry.args.first().is_some_and(|arg| arg.kind == syslet_catalog::Kind::Fd);
+    syslet_catalog::class(entry.nr).asks_storage()
+        || of_file && Kind::is_storage_now(call.args()[0])
 }

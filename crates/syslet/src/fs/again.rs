@@ -3,16 +3,18 @@
 use std::io;
 
 use crate::Operation;
+use crate::call::MOST_REPEATS;
 
 /// Calls `f` until it is not interrupted: a signal on the thread that happens to run it says nothing to
-/// the caller.
+/// the caller. What a file system answers each time is its answer.
 pub(super) fn again<T>(mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
+    for _ in 1..MOST_REPEATS {
         match f() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
     }
+    f()
 }
 
 /// An operation that waits for a disk at most.

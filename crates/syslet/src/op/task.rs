@@ -16,7 +16,7 @@ use std::time::Instant;
 use syslet_sys::uapi::ECANCELED;
 
 use super::operation::{Operation, Waiting};
-use crate::call::{Call, CancelOutcome, Pending, Ret, Submitted, submit};
+use crate::call::{Call, CancelOutcome, Pending, Ret, Submitted, has_enough, submit};
 
 /// What a task does after a call.
 pub(crate) enum Step<K: Task> {
@@ -55,13 +55,18 @@ enum Progress<K: Task> {
 }
 
 /// Goes on with a task until it is over or has to wait. `EINTR` of a call that finished inline, because
-/// a signal handler of the caller's has run, ends here.
+/// a signal handler of the caller's has run, ends here; but not what a file system answers each time.
 fn advance<K: Task>(mut task: K) -> Progress<K> {
+    let mut repeats = 0_u32;
     loop {
         let call = task.call();
         // SAFETY: clause *task*, 1: the task is kept until the answer is there, here or in `Away`.
         match unsafe { submit(call) } {
-            Ok(Submitted::Done(ret)) if ret.errno() == Some(libc::EINTR) => {}
+            Ok(Submitted::Done(ret))
+                if ret.errno() == Some(libc::EINTR) && !has_enough(&call, repeats + 1) =>
+            {
+                repeats += 1;
+            }
             Ok(Submitted::Done(ret)) => match task.answer(ret) {
                 Step::Done(output) => return Progress::Over(output),
                 Step::Again(next) => task = next,

@@ -164,3 +164,55 @@ fn a_server_that_always_says_eintr_is_not_asked_for_ever() {
     });
     ended.expect("this is the parent").expect_done();
 }
+
+#[test]
+fn an_ioctl_that_a_server_always_breaks_off_ends() {
+    let path = "interruption::an_ioctl_that_a_server_always_breaks_off_ends";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let folder = Folder::new();
+            let Some(mounted) = mount(&folder) else { return };
+            let file = File::open(mounted.path().join("file")).expect("it is there");
+            // Without an argument; the kernel knows none of this number.
+            let call = number_call(libc::SYS_ioctl, [file.as_raw_fd() as usize, 0x7801]);
+            // One that ends before it is seen to sleep is not made again.
+            let away = loop {
+                mounted.break_off(BROKEN_OFF);
+                if let Submitted::Pending(away) = go(call) {
+                    break away;
+                }
+            };
+            assert_eq!(away.wait_deadline(late()).expect("it ends").raw(), EINTR);
+            assert!(mounted.counts().ioctls > 1, "it was not made again");
+            mounted.break_off(1);
+            // The next ones are answered.
+            while go(call).wait().raw() == EINTR {}
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_typed_operation_that_a_server_always_breaks_off_ends() {
+    let path = "interruption::a_typed_operation_that_a_server_always_breaks_off_ends";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            let folder = Folder::new();
+            let Some(mounted) = mount(&folder) else { return };
+            mounted.be_forgotten();
+            let interrupted = |kind| assert_eq!(kind, Some(std::io::ErrorKind::Interrupted));
+            let file = File::open(mounted.path().join("file")).expect("it is there");
+            let file = syslet::fs::File::from(file);
+            let before = mounted.counts().attributes;
+            mounted.break_off(BROKEN_OFF);
+            interrupted(file.metadata().wait().err().map(|error| error.kind()));
+            assert!(mounted.counts().attributes - before > 1, "it was not made again");
+            mounted.break_off(1);
+            assert!(file.metadata().wait().is_ok(), "an interruption is the answer");
+            // In a closure calls are made where it stands, and end there each time.
+            let read = syslet::threadlet(move || file.read_at(vec![0; 8], 0).wait().0);
+            interrupted(read.join().err().map(|error| error.kind()));
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
