@@ -1,6 +1,7 @@
 //! Bounds on what may be outstanding.
 
 use crate::crew::{Settings, start};
+use crate::park::hold_off_handlers;
 
 /// Bounds on what may be outstanding in this process. At a bound [`try_submit`](crate::try_submit)
 /// hands the call back; [`submit`](crate::submit), and with it the operations of [`net`](crate::net),
@@ -76,6 +77,7 @@ impl Default for Limits {
 pub fn set_limits(limits: Limits) {
     if let Ok(engine) = start(Settings::default()) {
         engine.park.set_limit(limits.parked);
+        let _busy = hold_off_handlers(); // one would find locks held
         engine.park.disk.set_limit(limits.ring_reads);
         engine.limit_writers(limits.writers);
     }

@@ -150,7 +150,8 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
     };
     let place =
         if class.writes() { engine_of_guest().writers.place(call.0[1]) } else { Place::NONE };
-    if class.writes() && engine_of_guest().writers.full(place) {
+    // A handler may have interrupted who holds the lock of those that wait.
+    if class.writes() && engine_of_guest().writers.full(place) && !guest.in_handler() {
         let _busy = guest.keep_busy(); // a handler would find locks held
         // SAFETY: the caller's duties.
         return unsafe { enqueue(engine_of_guest(), call, or_busy) };

@@ -1,10 +1,11 @@
 //! Signal handlers that submit: at any instant, whatever the guest is doing.
 
+use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use syslet::Submitted;
+use syslet::{AttachGuard, Submitted};
 
 use crate::runner::{ALL, GUESTS, Scenario};
 use crate::work::{attach, away_reads, finish_all, make, settings};
@@ -15,6 +16,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_call_of_a_handler_may_go_away_between_any_two_instructions", GUESTS, slow),
     Scenario::new("a_call_of_a_handler_may_wait_while_the_guest_parks", GUESTS, parks),
     Scenario::new("a_handler_may_submit_while_the_guest_queues_a_call", GUESTS, queues),
+    Scenario::new("a_handler_may_write_while_the_guest_queues_a_write", GUESTS, queues_writes),
+    Scenario::new("a_handler_may_write_while_the_guest_sets_limits", GUESTS, sets_limits),
     Scenario::new("a_handoff_in_a_handler_mixes_up_no_signal_stacks", GUESTS, stacks),
     Scenario::new("a_handler_may_submit_while_the_guest_comes_and_goes", GUESTS, come_and_go),
     Scenario::new("a_program_that_hangs_in_a_handler_ends_by_another_thread", ALL, hung),
@@ -87,6 +90,23 @@ static GATE: AtomicU32 = AtomicU32::new(0);
 extern "C" fn submit_queued(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     if QUEUES.load(Ordering::SeqCst) {
         std::mem::forget(wait_for_word(2));
+    }
+    HITS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// The file that is written to.
+static FILE: AtomicI32 = AtomicI32::new(-1);
+
+/// A write of four bytes.
+fn write_name() -> Submitted {
+    let file = FILE.load(Ordering::SeqCst) as usize;
+    make(libc::SYS_write, [file, c"name".as_ptr() as usize, 4, 0, 0, 0])
+}
+
+/// A write to the file of which as many as may be are away. Its handle is leaked, as above.
+extern "C" fn submit_write(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    if QUEUES.load(Ordering::SeqCst) {
+        std::mem::forget(write_name());
     }
     HITS.fetch_add(1, Ordering::SeqCst);
 }
@@ -183,13 +203,51 @@ fn queues() {
     sys::handle_without_stack(libc::SIGUSR1, submit_queued);
     let guard = settings().max_crew(3).attach().expect("the thread can be attached");
     (0..3).for_each(|_| std::mem::forget(wait_for_word(0)));
+    queue_disturbed(|| std::mem::forget(wait_for_word(2)));
+    drop(guard);
+}
+
+/// The same of writes.
+fn queues_writes() {
+    let guard = with_writes_in_line();
+    queue_disturbed(|| std::mem::forget(write_name()));
+    drop(guard);
+}
+
+fn sets_limits() {
+    let guard = with_writes_in_line();
+    queue_disturbed(one_writer);
+    drop(guard);
+}
+
+fn one_writer() {
+    syslet::set_limits(syslet::Limits::new().writers_per_descriptor(1));
+}
+
+/// Writes wait for one that waits for a crew thread.
+fn with_writes_in_line() -> AttachGuard {
+    sys::handle_without_stack(libc::SIGUSR1, submit_write);
+    let guard = settings().max_crew(3).attach().expect("the thread can be attached");
+    one_writer();
+    let file = std::fs::File::options().write(true).open("/proc/self/comm").expect("it is there");
+    FILE.store(file.into_raw_fd(), Ordering::SeqCst); // some wait to the end
+    (0..3).for_each(|_| std::mem::forget(wait_for_word(0)));
+    // Procfs does not write without waiting, so a thread that is not attached queues it.
+    let first = thread::spawn(|| assert!(!write_name().is_done()));
+    first.join().expect("ends well");
+    (0..100).for_each(|_| std::mem::forget(write_name()));
+    guard
+}
+
+/// Does this while signals come, and lets the crew go.
+fn queue_disturbed(act: fn()) {
     let disturber = disturb();
     let mut handled = until_handled(2_000);
     QUEUES.store(true, Ordering::SeqCst);
     sys::spin_until("the signals are handled", || {
         for _ in 0..20 {
             TARGET.store(sys::gettid(), Ordering::SeqCst);
-            std::mem::forget(wait_for_word(2));
+            act();
         }
         handled()
     });
@@ -200,7 +258,6 @@ fn queues() {
     let all = i32::MAX as usize;
     let wake = [&raw const GATE as usize, libc::FUTEX_WAKE as usize, all, 0];
     sys::number_call(libc::SYS_futex, wake);
-    drop(guard);
 }
 
 fn stacks() {
