@@ -417,7 +417,7 @@ pub(super) fn refusal(nr: usize, args: [Option<usize>; 6]) -> Option<Refusal> {
 /// Those of [`submit`].
 #[cold]
 unsafe fn submit_unprotected(
-    guest: &Guest,
+    guest: &'static Guest,
     call: Call,
     lost: Lost,
     or_busy: bool,
@@ -431,6 +431,14 @@ unsafe fn submit_unprotected(
         guest.counters.in_place.add(1);
         // SAFETY: the duties of `submit`. What waits for a disk ends by itself, so the guest is not
         // waited for by what it waits for.
+    // It would wait for a thread, and have it for as long as it waits: if that is not for a disk, it needs none.
+    if syslet_catalog::class(call.nr() as u32).parks_on_descriptor()
+        && Kind::doubt(call.0[1])
+        // SAFETY: the duties of `submit`.
+        && let Some(routed) = unsafe { route(&call, Some(guest), or_busy) }
+    {
+        return routed;
+    }
         return Ok(Submitted::Done(unsafe { in_place(&call) }));
     }
     if lost == Lost::NoCrew && or_busy {

@@ -13,7 +13,7 @@ use syslet::{CancelOutcome, stats};
 
 use crate::util::calls::{
     Landing, Words, go, number_call, pending, poll_call, read_call, readable_bytes,
-    set_nonblocking, sleep_call, write_call,
+    set_nonblocking, sleep_call, taking_call, write_call,
 };
 use crate::util::child::Child;
 use crate::util::parking::{accept_call, let_others_act, parked};
@@ -70,6 +70,32 @@ fn a_number_that_was_a_files_costs_one_thread() {
                 pipe.put(1);
             }
             assert_eq!((first.wait().raw(), second.wait().raw()), (1, 1));
+            drop(file);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_number_that_was_a_files_costs_none_where_no_thread_is_left() {
+    let path = "parking::a_number_that_was_a_files_costs_none_where_no_thread_is_left";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 2).run(path, || {
+        attached(|| {
+            let file = std::fs::File::open("/proc/self/exe").expect("it is there");
+            let number = file.as_raw_fd();
+            assert_eq!(go(read_call(number, Landing::leak())).wait().raw(), 1);
+            let (pipe, occupies) = (Pipe::new(), Pipe::new());
+            // SAFETY: both are open; who has the file only closes the number.
+            assert_eq!(unsafe { libc::dup2(pipe.read_end(), number) }, number);
+            // One thread makes it, and the other carries this guest, or makes the second.
+            let held = [(); 2].map(|()| pending(go(taking_call(occupies.read_end()))));
+            let before = stats().parked_in_all;
+            let read = pending(go(read_call(number, Landing::leak())));
+            assert!(eventually(|| stats().parked_in_all > before), "it waits for a thread");
+            pipe.put(1);
+            assert_eq!(read.wait().raw(), 1);
+            held.iter().for_each(|_| occupies.put(1));
+            held.into_iter().for_each(|away| assert_eq!(away.wait().raw(), 1));
             drop(file);
         });
     });
