@@ -41,7 +41,8 @@ impl Limits {
     /// Most writes of one file that are away at a time, whichever of its descriptors they name. They wait for each
     /// other in the kernel, each with a thread; more than this wait for their turn without one. (What file a
     /// descriptor names is looked at when it is first written to, and when a write of it waits: where a number names
-    /// another file by now, the first one that waits may be one too many.)
+    /// another file by now, the first one that waits may be one too many. So may one of each attached thread: its write
+    /// is counted only if it sleeps.)
     ///
     /// Calls, steps of chains, and the rest of a write of which a part was made without waiting count; writes in
     /// closures do not. Nor does what a thread makes that waits for it: it takes no thread of the crew's. Files are
@@ -76,8 +77,8 @@ impl Default for Limits {
 /// Not longer than it takes to start the crew.
 pub fn set_limits(limits: Limits) {
     if let Ok(engine) = start(Settings::default()) {
-        engine.park.set_limit(limits.parked);
         let _busy = hold_off_handlers(); // one would find locks held
+        engine.park.set_limit(limits.parked);
         engine.park.disk.set_limit(limits.ring_reads);
         engine.limit_writers(limits.writers);
     }

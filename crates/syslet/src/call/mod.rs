@@ -41,4 +41,4 @@ pub use submit::{Submitted, make_here, submit, try_submit};
 pub(crate) use timeout::store_time_left;
 pub(crate) use twin::{Answer, Attempt};
 pub(crate) use wait::note_traced;
-pub(crate) use writers::{DEFAULT_WRITERS, Place, Writers};
+pub(crate) use writers::{DEFAULT_WRITERS, Write, Writers};

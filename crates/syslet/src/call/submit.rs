@@ -15,7 +15,7 @@ use super::route::submit_waiting;
 use super::straight;
 use super::transfer::is_read_at;
 use super::unattached::try_unattached;
-use super::writers::Place;
+use super::writers::{Place, Write};
 use crate::complete::Slot;
 use crate::crew::{
     Crew, Crossing, Engine, Guest, Lost, Settings, current_crew, current_guest, engine_of_guest,
@@ -221,9 +221,7 @@ unsafe fn submit_guest(
                 let _ = Kind::doubt(call.0[1]); // for the next one
             }
             if class.writes() {
-                let writers = &engine_of_guest().writers;
-                writers.enter(place);
-                let _ = writers.learn(call.0[1]); // for the next one
+                engine_of_guest().writers.gone_away(Write { place, descriptor: call.0[1] });
             } else if is_read_at(call) {
                 note_cold(call);
             }
@@ -431,6 +429,8 @@ unsafe fn submit_unprotected(
         guest.counters.in_place.add(1);
         // SAFETY: the duties of `submit`. What waits for a disk ends by itself, so the guest is not
         // waited for by what it waits for.
+        return Ok(Submitted::Done(unsafe { in_place(&call) }));
+    }
     // It would wait for a thread, and have it for as long as it waits: if that is not for a disk, it needs none.
     if syslet_catalog::class(call.nr() as u32).parks_on_descriptor()
         && Kind::doubt(call.0[1])
@@ -438,8 +438,6 @@ unsafe fn submit_unprotected(
         && let Some(routed) = unsafe { route(&call, Some(guest), or_busy) }
     {
         return routed;
-    }
-        return Ok(Submitted::Done(unsafe { in_place(&call) }));
     }
     if lost == Lost::NoCrew && or_busy {
         return Err(SubmitError::Busy(call));

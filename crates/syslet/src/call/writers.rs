@@ -36,6 +36,13 @@ impl Place {
     pub(crate) const NONE: Self = Self(0);
 }
 
+/// A write that a guest makes: what whoever goes on with the guest during it has to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Write {
+    pub(super) place: Place,
+    pub(super) descriptor: usize,
+}
+
 /// What a write of a file needs to be made by a crew thread; others need none, and theirs says nothing. Given back when
 /// it is dropped.
 #[derive(Debug)]
@@ -135,8 +142,16 @@ impl Writers {
         away as i32 >= self.limit.load(Ordering::Relaxed) as i32
     }
 
+    /// A guest was taken out of `write`: it is counted, and the next one of its descriptor where the file is that the
+    /// number names now.
+    #[cold]
+    pub(super) fn gone_away(&self, write: Write) {
+        self.enter(write.place);
+        let _ = self.learn(write.descriptor);
+    }
+
     /// A write has gone away.
-    pub(super) fn enter(&self, place: Place) {
+    fn enter(&self, place: Place) {
         if place != Place::NONE {
             self.away[place.0 as usize].fetch_add(1, Ordering::SeqCst);
         }
@@ -185,6 +200,19 @@ impl Engine {
     pub(super) fn turn_at(&'static self, place: Place) -> Result<Turn, Place> {
         let entered = self.writers.try_enter(place);
         if entered { Ok(Turn::counted(self, place)) } else { Err(place) }
+    }
+
+    /// Where a write of `descriptor` is counted, as far as it is known; if there is no room: where it has to wait.
+    #[inline(always)]
+    pub(super) fn place_with_room(&self, descriptor: usize) -> Result<Place, Place> {
+        let mut place = self.writers.place(descriptor);
+        if self.writers.full(place) {
+            place = self.writers.learn(descriptor); // the number may name another file by now
+            if self.writers.full(place) {
+                return Err(place);
+            }
+        }
+        Ok(place)
     }
 
     /// A turn for `call`, which a crew thread is about to make. If there is no room: where it has to wait for one.

@@ -14,7 +14,7 @@ use super::engine::{Cpu, Engine, engine_of_guest};
 use super::home::Home;
 use super::member::Crew;
 use super::word::{Dispute, NONE, Numbers};
-use crate::call::Place;
+use crate::call::Write;
 use crate::complete::Slot;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
@@ -46,9 +46,8 @@ pub(crate) struct Guest {
     pub(super) number: AtomicU64,
     /// Where the result goes if the call in progress is handed off: a reference of the carrier's.
     pub(super) slot: Cell<*const Slot>,
-    /// Where the call in progress is counted if it is handed off: a write of a chain's. The other writes know it
-    /// themselves.
-    pub(crate) writes_at: Cell<Place>,
+    /// The call in progress, if it is a write of a chain's. The other writes know it themselves.
+    pub(crate) writes: Cell<Option<Write>>,
     /// Protection keys at the last call, where the processor has them.
     keys: Cell<u32>,
     dispute: Dispute,
@@ -123,7 +122,7 @@ impl Guest {
             credit: Cell::new(false),
             number: AtomicU64::new(Numbers::first(index)),
             slot: Cell::new(std::ptr::null()),
-            writes_at: Cell::new(Place::NONE),
+            writes: Cell::new(None),
             keys: Cell::new(0),
             dispute: Dispute::new(),
             noticed: AtomicU64::new(0),

@@ -1,5 +1,6 @@
 //! The bound on writers of a file holds for steps of chains and for what is left of a call, too.
 
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use syslet::{
@@ -43,6 +44,15 @@ fn page_call(file: &OwnedFd, pages: &Withheld, page: usize) -> Call {
     Call::new(libc::SYS_pwrite64 as usize, args)
 }
 
+/// Lets these pages in, as vectors of eight bytes each.
+fn let_vectors_in(pages: &Withheld, which: Range<usize>) {
+    static BYTES: [u8; 8] = *b"a vector";
+    let mut vector = [0; PAGE];
+    vector[..8].copy_from_slice(&BYTES.as_ptr().addr().to_ne_bytes());
+    vector[8..16].copy_from_slice(&BYTES.len().to_ne_bytes());
+    which.for_each(|page| pages.let_in_with(page, &vector));
+}
+
 /// A chain that counts, makes `call` and counts again.
 fn counted(call: Call, counters: &[Counter; 2]) -> (Chain, [StepId; 3]) {
     let mut chain = Chain::new();
@@ -69,18 +79,17 @@ fn outstanding(count: usize) {
 fn chains_wait_for_their_turn_to_write_without_a_thread() {
     let path = "writers_everywhere::chains_wait_for_their_turn_to_write_without_a_thread";
     alone(path, || {
-        bounded_writers(MANY + 1, |pages| {
+        bounded_writers(MANY, |pages| {
             let (file, other) = (memory_file(), memory_file());
             let counters = [Counter::new(), Counter::new()];
             let mut away = Vec::new();
             for page in 0..MANY {
-                let (chain, steps) = counted(page_call(&file, &pages, page), &counters);
+                let call = vector_call(file.as_raw_fd(), pages.address(page));
+                let (chain, steps) = counted(call, &counters);
                 away.push((chain::pending(go_chain(chain)), steps));
                 if page + 1 == BOUND {
-                    // Those that come from here on find no room.
-                    assert!(eventually(|| {
-                        try_go(page_call(&file, &pages, MANY)).is_err_and(|why| why.is_busy())
-                    }));
+                    pages.await_touched(0..BOUND);
+                    full(file.as_raw_fd(), &pages); // those that come from here on find no room
                 }
             }
             let mut begun = 0;
@@ -100,16 +109,16 @@ fn chains_wait_for_their_turn_to_write_without_a_thread() {
             let result = finish(last);
             assert_eq!(answers(&result, steps), [Some(8), Some(ECANCELED), None]);
             assert_eq!(result.cancelled(), Some(steps[1]));
-            pages.let_in();
+            let_vectors_in(&pages, 0..MANY);
             for (away, steps) in away {
-                assert_eq!(answers(&finish(away), steps), [Some(8), Some(PAGE as isize), Some(8)]);
+                assert_eq!(answers(&finish(away), steps), [Some(8); 3]);
             }
             outstanding(0);
             // And the count is right again.
             for page in 0..MANY {
-                let (chain, steps) = counted(page_call(&file, &pages, page), &counters);
-                let answers = answers(&finish_any(go_chain(chain)), steps);
-                assert_eq!(answers, [Some(8), Some(PAGE as isize), Some(8)]);
+                let call = vector_call(file.as_raw_fd(), pages.address(page));
+                let (chain, steps) = counted(call, &counters);
+                assert_eq!(answers(&finish_any(go_chain(chain)), steps), [Some(8); 3]);
             }
         })
     });
@@ -160,12 +169,13 @@ fn a_chain_that_is_away_gives_its_thread_back_to_wait_for_its_turn() {
 fn who_waits_for_a_chain_in_line_makes_it_there() {
     let path = "writers_everywhere::who_waits_for_a_chain_in_line_makes_it_there";
     alone(path, || {
-        bounded_writers(BOUND + 1, |pages| {
+        bounded_writers(BOUND, |pages| {
             let file = memory_file();
             // They wait for their own vectors, before they hold the file.
             let blocked: Vec<_> =
-                (0..BOUND).map(|page| blocked_chain(&file, &pages, page)).collect();
-            full(&file, &pages);
+                (0..BOUND).map(|page| blocked_chain(file.as_raw_fd(), &pages, page)).collect();
+            pages.await_touched(0..BOUND);
+            full(file.as_raw_fd(), &pages);
             let counters = [Counter::new(), Counter::new()];
             let (chain, steps) = counted(write_call(file.as_raw_fd(), b"here"), &counters);
             let in_line = chain::pending(go_chain(chain));
@@ -179,28 +189,81 @@ fn who_waits_for_a_chain_in_line_makes_it_there() {
     });
 }
 
+#[test]
+fn without_crew_threads_a_chain_waits_for_its_turn_and_is_not_made_in_place() {
+    let path = "writers_everywhere::\
+                without_crew_threads_a_chain_waits_for_its_turn_and_is_not_made_in_place";
+    let child = Child::new().var("SYSLET_MAX_CREW", BOUND + 1);
+    let ended = child.run(path, || {
+        bounded_writers(BOUND, |pages| {
+            let file = memory_file();
+            let mut away: Vec<_> = (0..BOUND)
+                .map(|page| {
+                    be_protected(); // or the chain, too, would be made in place
+                    blocked_chain(file.as_raw_fd(), &pages, page)
+                })
+                .collect();
+            pages.await_touched(0..BOUND);
+            // The last thread carries this guest.
+            full(file.as_raw_fd(), &pages);
+            away.push(blocked_chain(file.as_raw_fd(), &pages, 0));
+            outstanding(BOUND);
+            pages.let_in();
+            away.into_iter().for_each(|away| drop(finish(away)));
+            outstanding(0);
+        })
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_number_that_was_a_pipes_is_counted_after_its_first_write() {
+    let path = "writers_everywhere::a_number_that_was_a_pipes_is_counted_after_its_first_write";
+    alone(path, || {
+        bounded_writers(BOUND + 2, |pages| {
+            let (file, pipe) = (memory_file(), Pipe::new());
+            let number = pipe.write_end();
+            let mut chain = Chain::new();
+            let write = add(&mut chain, write_call(number, b"pipe"));
+            assert_eq!(answers(&finish_any(go_chain(chain)), [write]), [Some(4)]);
+            replace_descriptor(number, file.as_raw_fd());
+            let mut away = Vec::new();
+            for page in 0..BOUND + 2 {
+                let mut chain = Chain::new();
+                add(&mut chain, vector_call(number, pages.address(page)));
+                be_protected();
+                match try_go_chain(chain) {
+                    Ok(submitted) => away.push(chain::pending(submitted)),
+                    Err(why) if why.is_busy() => break,
+                    Err(why) => panic!("{why}"),
+                }
+                pages.await_touched(page..page + 1);
+            }
+            assert!([BOUND, BOUND + 1].contains(&away.len()), "{} are away", away.len());
+            pages.let_in();
+            away.into_iter().for_each(|away| drop(finish(away)));
+        })
+    });
+}
+
 /// A chain that writes what a vector says that is not there.
-fn blocked_chain(file: &OwnedFd, pages: &Withheld, page: usize) -> PendingChain {
+fn blocked_chain(file: i32, pages: &Withheld, page: usize) -> PendingChain {
     let mut chain = Chain::new();
-    add(&mut chain, vector_call(file.as_raw_fd(), pages.address(page)));
+    add(&mut chain, vector_call(file, pages.address(page)));
     chain::pending(go_chain(chain))
 }
 
-/// Returns when as many writes of the file are away as may be.
-fn full(file: &OwnedFd, pages: &Withheld) {
-    outstanding(BOUND);
-    let call = || vector_call(file.as_raw_fd(), pages.address(BOUND));
+/// As many writes of the file are away as may be.
+fn full(file: i32, pages: &Withheld) {
+    // Who is not refused touches a page that is not there.
+    let call = || vector_call(file, pages.address(0));
     // On a thread that is not attached it would be tried, and wait.
-    if way() == Way::Pool {
-        return;
+    if way() != Way::Pool {
+        assert!(try_go(call()).is_err_and(|why| why.is_busy()));
     }
-    // Accepted, it waits for a crew thread that is coming, or is one of those that are away.
-    assert!(eventually(|| try_go(call()).is_err_and(|why| why.is_busy())));
-    assert!(eventually(|| {
-        let mut chain = Chain::new();
-        add(&mut chain, call());
-        try_go_chain(chain).is_err_and(|why| why.is_busy())
-    }));
+    let mut chain = Chain::new();
+    add(&mut chain, call());
+    assert!(try_go_chain(chain).is_err_and(|why| why.is_busy()));
     outstanding(BOUND);
 }
 
@@ -211,6 +274,9 @@ fn vector_call(file: i32, vector: usize) -> Call {
 
 /// Returns when a crew thread is spoken for by this guest: what it calls next is protected.
 fn be_protected() {
+    if way() == Way::Pool {
+        return;
+    }
     let pipe = Pipe::new();
     assert!(eventually(|| {
         pipe.put(1);

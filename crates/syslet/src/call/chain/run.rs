@@ -10,7 +10,7 @@ use super::descriptors::{read, touched};
 use super::steps::{Chain, END, NOT_RUN, Step, StepId};
 use crate::call::Call;
 use crate::call::retry::Clockwork;
-use crate::call::writers::{Place, Turn};
+use crate::call::writers::{Place, Turn, Write};
 use crate::crew::{Crew, Engine, Guest};
 use crate::sync::Ordering;
 
@@ -210,8 +210,8 @@ impl Make for OnCrew<'_> {
 /// it the call is made again. So the guest's call is finished then, and if the guest has stayed,
 /// another one begins for the other steps.
 ///
-/// A step that writes to a file is a call of its own: so that whoever goes on with the guest during it knows that it
-/// is to be counted, and this thread that it was.
+/// A step that writes is a call of its own: so that whoever goes on with the guest during it knows that it is to be
+/// counted, and this thread that it was.
 #[derive(Debug)]
 pub(super) struct OnGuest<'a> {
     guest: &'a Guest,
@@ -234,14 +234,13 @@ impl<'a> OnGuest<'a> {
         self.number.is_some_and(|number| self.guest.finish(self.engine, self.crew, number))
     }
 
-    /// Finishes the guest's call and begins another, which is a write that is counted at `place` if the guest is taken
-    /// out of it. False: the guest is gone.
+    /// Finishes the guest's call and begins another, which is `write`, if it is one. False: the guest is gone.
     #[inline(always)]
-    fn begin_next(&mut self, place: Place) -> bool {
+    fn begin_next(&mut self, write: Option<Write>) -> bool {
         let number = self.number.take();
         let stayed = number.is_some_and(|number| self.guest.finish(self.engine, self.crew, number));
         if stayed {
-            self.guest.writes_at.set(place);
+            self.guest.writes.set(write);
             self.number = Some(self.guest.begin(self.engine, self.crew));
         }
         stayed
@@ -253,24 +252,14 @@ impl<'a> OnGuest<'a> {
     ///
     /// The duties of [`submit`](crate::submit).
     unsafe fn write(&mut self, call: &Call) -> Result<isize, Place> {
-        let writers = &self.engine.writers;
-        let mut place = writers.place(call.args()[0]);
-        if writers.full(place) {
-            place = writers.learn(call.args()[0]); // the number may name another file by now
-            if writers.full(place) {
-                return Err(place);
-            }
-        }
+        let descriptor = call.args()[0];
+        let place = self.engine.place_with_room(descriptor)?;
         // No write has a time limit.
         let clock = Clockwork::none();
-        if place == Place::NONE {
+        if self.begin_next(Some(Write { place, descriptor })) {
             // SAFETY: the duty of this function.
-            return Ok(unsafe { self.make_with(call, &clock) });
-        }
-        if self.begin_next(place) {
-            // SAFETY: as above.
             let answer = unsafe { arch::syscall_cancellable(&self.crew.cancel, &call.0) };
-            if self.begin_next(Place::NONE) {
+            if self.begin_next(None) {
                 return Ok(answer);
             }
             // Who went on with the guest has counted it, or will.
@@ -278,7 +267,7 @@ impl<'a> OnGuest<'a> {
             // SAFETY: as above.
             return Ok(unsafe { clock.persist(self.crew, *call, answer) });
         }
-        let _turn = self.engine.turn_at(place)?;
+        let _turn = self.engine.turn(call)?;
         // SAFETY: as above.
         Ok(unsafe { self.make_with(call, &clock) })
     }
@@ -305,7 +294,7 @@ impl<'a> OnGuest<'a> {
     #[cold]
     #[inline(never)]
     unsafe fn broken_off(&mut self, call: &Call, answer: isize, clock: &Clockwork) -> isize {
-        if self.begin_next(Place::NONE) {
+        if self.begin_next(None) {
             return answer;
         }
         // SAFETY: the duties of `submit`.

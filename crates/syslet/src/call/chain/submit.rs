@@ -81,9 +81,9 @@ pub unsafe fn submit_chain(chain: Chain) -> Result<SubmittedChain, SubmitError<C
 ///
 /// # Errors
 ///
-/// [`SubmitError::Busy`] if no crew thread is left, or, on an attached thread, the first step writes to a file of
-/// which as many writes are away as [`Limits`](crate::Limits) say; and those of [`submit_chain`]. A chain that comes
-/// to such a step later waits there.
+/// [`SubmitError::Busy`] if no crew thread is left, or the first step writes to a file of which as many writes are
+/// away as [`Limits`](crate::Limits) say; and those of [`submit_chain`]. A chain that comes to such a step later waits
+/// there.
 ///
 /// # Safety
 ///
@@ -115,6 +115,13 @@ unsafe fn submit_how(chain: Chain, or_busy: bool) -> Result<SubmittedChain, Subm
         // SAFETY: the caller's duties.
         return unsafe { submit_unattached(chain, or_busy) };
     };
+    // SAFETY: the caller's duties.
+    if let Some(stop) = unsafe { first_stop(engine_of_guest(), &chain) }
+        && !guest.in_handler()
+    {
+        // SAFETY: as above.
+        return unsafe { wait_for_turn(guest, chain, stop, or_busy) };
+    }
     match guest.ready() {
         // SAFETY: the caller's duties; the guest is ready.
         Ok(()) => unsafe { submit_guest(guest, chain, or_busy) },
@@ -159,7 +166,9 @@ unsafe fn submit_guest(
             }
         }
         Crossing::Away(slot) => {
-            engine_of_guest().writers.enter(guest.writes_at.replace(Place::NONE));
+            if let Some(write) = guest.writes.take() {
+                engine_of_guest().writers.gone_away(write);
+            }
             Ok(SubmittedChain::Pending(PendingChain::new(slot)))
         }
     }
@@ -182,9 +191,8 @@ unsafe fn wait_for_turn(
     }
     let _busy = guest.keep_busy(); // a handler would find locks held
     let left = Left { chain, from: stop.at };
-    // SAFETY: the caller's duties: the calls may be made until the chain ends, wherever that is.
-    let queued = unsafe { Queued::queue(engine_of_guest(), left, Err(stop.place)) };
-    Ok(SubmittedChain::Pending(PendingChain::new(queued)))
+    // SAFETY: the caller's duties.
+    Ok(unsafe { queue(engine_of_guest(), left, Err(stop.place)) })
 }
 
 /// On the crew's stack. Its data is a [`Frame`] on this very stack, of the guest that was just left; the duties of
@@ -280,8 +288,9 @@ unsafe fn submit_unprotected(
     }
     guest.counters.queued.add(1);
     let _busy = guest.keep_busy(); // a handler would find locks held
+    let engine = engine_of_guest();
     // SAFETY: the duties of `submit_chain`.
-    Ok(unsafe { enqueue(engine_of_guest(), chain) })
+    Ok(unsafe { queue(engine, Left { chain, from: 0 }, Ok(Turn::of_none(engine))) })
 }
 
 /// A thread that is not attached.
@@ -304,23 +313,42 @@ unsafe fn submit_unattached(
         // SAFETY: the duties of `submit_chain`.
         return Ok(unsafe { in_place(chain) });
     };
-    if or_busy && !engine.has_room() {
+    // SAFETY: the duties of `submit_chain`.
+    let stop = unsafe { first_stop(engine, &chain) };
+    if or_busy && (stop.is_some() || !engine.has_room()) {
         return Err(SubmitError::Busy(chain));
     }
+    let turn = stop.map_or(Ok(Turn::of_none(engine)), |stop| Err(stop.place));
     // SAFETY: the duties of `submit_chain`.
-    Ok(unsafe { enqueue(engine, chain) })
+    Ok(unsafe { queue(engine, Left { chain, from: 0 }, turn) })
 }
 
-/// Queues the chain for a crew thread.
+/// Whether the chain has to wait for its turn before its first step. It is not left to whoever makes that: a crew
+/// thread would be made to find this out, and a guest that is taken over meanwhile would not be told.
 ///
 /// # Safety
 ///
 /// Those of [`submit_chain`].
-unsafe fn enqueue(engine: &'static Engine, chain: Chain) -> SubmittedChain {
+#[inline]
+unsafe fn first_stop(engine: &Engine, chain: &Chain) -> Option<Stop> {
+    let first = chain.steps.first()?;
+    if !first.class.writes() {
+        return None;
+    }
+    let mut call = first.call;
+    // SAFETY: the duty of this function.
+    unsafe { chain.fill(first, &mut call) };
+    engine.place_with_room(call.args()[0]).err().map(|place| Stop { at: 0, place })
+}
+
+/// Queues what is left of a chain: for a crew thread if it has its turn, and for that if not.
+///
+/// # Safety
+///
+/// Those of [`submit_chain`].
+unsafe fn queue(engine: &'static Engine, left: Left, turn: Result<Turn, Place>) -> SubmittedChain {
     // SAFETY: the duties of `submit_chain`: the calls may be made until the chain ends, wherever that is.
-    let queued =
-        unsafe { Queued::queue(engine, Left { chain, from: 0 }, Ok(Turn::of_none(engine))) };
-    SubmittedChain::Pending(PendingChain::new(queued))
+    SubmittedChain::Pending(PendingChain::new(unsafe { Queued::queue(engine, left, turn) }))
 }
 
 /// What is left of a chain: the steps from this one on.

@@ -51,6 +51,21 @@ impl Withheld {
         self.at + page * PAGE
     }
 
+    /// Returns when somebody sleeps on each of these.
+    ///
+    /// Not for two at a time: what is told of is told once.
+    pub(crate) fn await_touched(&self, pages: std::ops::Range<usize>) {
+        let mut left: Vec<_> = pages.map(|page| self.address(page)).collect();
+        while !left.is_empty() {
+            let mut message = [0_u64; 4]; // struct uffd_msg: the third word is the address
+            let (to, size) = (message.as_mut_ptr().cast(), size_of_val(&message));
+            // SAFETY: live, of the structure's size.
+            let got = unsafe { libc::read(self.faults.as_raw_fd(), to, size) };
+            assert_eq!(got, size as isize, "{:?}", std::io::Error::last_os_error());
+            left.retain(|page| *page != message[2] as usize & !(PAGE - 1));
+        }
+    }
+
     /// Lets one of them in, with these bytes.
     pub(crate) fn let_in_with(&self, page: usize, bytes: &[u8; PAGE]) {
         let (to, from) = (self.address(page) as u64, bytes.as_ptr() as u64);
