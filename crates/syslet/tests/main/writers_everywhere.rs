@@ -1,7 +1,10 @@
 //! The bound on writers of a file holds for steps of chains and for what is left of a call, too.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
 
 use syslet::{
     Call, CancelOutcome, Chain, ChainResult, Limits, PendingChain, StepId, Submitted,
@@ -16,7 +19,7 @@ use crate::util::chain::{self, add, answers, count};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
 use crate::util::withheld::{PAGE, Withheld};
-use crate::util::{Way, attached, eventually, late, skip_in_pool, way};
+use crate::util::{LIMIT, Way, attach, attached, bounded, eventually, late, skip_in_pool, way};
 
 /// Most writes of a file that are away.
 const BOUND: usize = 3;
@@ -244,6 +247,116 @@ fn a_number_that_was_a_pipes_is_counted_after_its_first_write() {
             away.into_iter().for_each(|away| drop(finish(away)));
         })
     });
+}
+
+/// Threads that submit chains, and chains of each thread.
+const THREADS: usize = 3;
+const ROUNDS: usize = 50;
+/// What becomes of the handles in a round: one is waited for, one cancelled, one dropped, one waited for with a limit.
+const KINDS: usize = 4;
+/// Pages that a thread's chains touch, two each.
+const PAGES: usize = ROUNDS * KINDS * 2;
+
+#[test]
+fn chains_that_write_two_files_in_either_order_all_end() {
+    let path = "writers_everywhere::chains_that_write_two_files_in_either_order_all_end";
+    alone(path, either_order);
+}
+
+#[test]
+fn chains_that_write_two_files_in_either_order_all_end_with_three_crew_threads() {
+    let path = "writers_everywhere::\
+                chains_that_write_two_files_in_either_order_all_end_with_three_crew_threads";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 3).run(path, either_order);
+    ended.expect("this is the parent").expect_done();
+}
+
+/// Each write sleeps for a while with the only turn of its file, and its chain needs that of the other then.
+fn either_order() {
+    let Some(pages) = Withheld::new(THREADS * PAGES) else { return };
+    let pages = Arc::new(pages);
+    let server = Arc::clone(&pages);
+    thread::spawn(move || {
+        let mut there = HashSet::new();
+        loop {
+            let page = server.next_touched();
+            if there.insert(page) {
+                let_vectors_in(&server, page..page + 1);
+            }
+        }
+    });
+    bounded(LIMIT, move || {
+        syslet::set_limits(Limits::new().writers_per_descriptor(1));
+        let shared = Arc::new(([memory_file(), memory_file()], Counter::new()));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|number| {
+                let (shared, pages) = (Arc::clone(&shared), Arc::clone(&pages));
+                thread::spawn(move || {
+                    // One of them is not.
+                    let _guard = (number > 0).then(attach);
+                    rounds(&shared.0, &shared.1, &pages, number * PAGES)
+                })
+            })
+            .collect();
+        let made: u64 = threads.into_iter().map(|thread| thread.join().expect("ends well")).sum();
+        let mut counted = 0;
+        assert!(eventually(|| {
+            counted += shared.1.take();
+            counted == made
+        }));
+        outstanding(0);
+        // And the count is right again.
+        for file in &shared.0 {
+            let mut chain = Chain::new();
+            let write = add(&mut chain, write_call(file.as_raw_fd(), b"end"));
+            let submitted = try_go_chain(chain).expect("no write is away");
+            assert_eq!(answers(&finish_any(submitted), [write]), [Some(3)]);
+        }
+    });
+}
+
+/// Submits chains that write to two files and count, and says how many count.
+fn rounds(files: &[OwnedFd; 2], counter: &Counter, pages: &Withheld, mut page: usize) -> u64 {
+    let mut made = 0;
+    for _ in 0..ROUNDS {
+        let begun: Vec<_> = (0..KINDS)
+            .map(|kind| {
+                let mut chain = Chain::new();
+                let writes = [kind & 1, !kind & 1].map(|file| {
+                    page += 1;
+                    let call = vector_call(files[file].as_raw_fd(), pages.address(page - 1));
+                    add(&mut chain, call)
+                });
+                let steps = [writes[0], writes[1], count(&mut chain, counter)];
+                (go_chain(chain), steps)
+            })
+            .collect();
+        for (kind, (submitted, steps)) in begun.into_iter().enumerate() {
+            let result = match (kind, submitted) {
+                (_, SubmittedChain::Done(result)) => result,
+                (0, SubmittedChain::Pending(away)) => away.wait(),
+                (1, SubmittedChain::Pending(away)) => {
+                    away.cancel();
+                    finish(away)
+                }
+                (2, SubmittedChain::Pending(away)) => {
+                    drop(away);
+                    made += 1;
+                    continue;
+                }
+                (_, SubmittedChain::Pending(away)) => finish(away),
+            };
+            let answers = answers(&result, steps);
+            if answers[2] == Some(8) {
+                assert_eq!(answers, [Some(8); 3]);
+                made += 1;
+            } else {
+                assert_eq!(kind, 1, "nobody has cancelled it: {answers:?}");
+                assert!(result.cancelled().is_some(), "{answers:?}");
+            }
+        }
+    }
+    made
 }
 
 /// A chain that writes what a vector says that is not there.

@@ -57,13 +57,19 @@ impl Withheld {
     pub(crate) fn await_touched(&self, pages: std::ops::Range<usize>) {
         let mut left: Vec<_> = pages.map(|page| self.address(page)).collect();
         while !left.is_empty() {
-            let mut message = [0_u64; 4]; // struct uffd_msg: the third word is the address
-            let (to, size) = (message.as_mut_ptr().cast(), size_of_val(&message));
-            // SAFETY: live, of the structure's size.
-            let got = unsafe { libc::read(self.faults.as_raw_fd(), to, size) };
-            assert_eq!(got, size as isize, "{:?}", std::io::Error::last_os_error());
-            left.retain(|page| *page != message[2] as usize & !(PAGE - 1));
+            let touched = self.address(self.next_touched());
+            left.retain(|page| *page != touched);
         }
+    }
+
+    /// A page on which somebody sleeps: each time that somebody begins to.
+    pub(crate) fn next_touched(&self) -> usize {
+        let mut message = [0_u64; 4]; // struct uffd_msg: the third word is the address
+        let (to, size) = (message.as_mut_ptr().cast(), size_of_val(&message));
+        // SAFETY: live, of the structure's size.
+        let got = unsafe { libc::read(self.faults.as_raw_fd(), to, size) };
+        assert_eq!(got, size as isize, "{:?}", std::io::Error::last_os_error());
+        (message[2] as usize - self.at) / PAGE
     }
 
     /// Lets one of them in, with these bytes.
