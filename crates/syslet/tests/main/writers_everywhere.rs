@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 use syslet::{
@@ -288,12 +288,16 @@ fn either_order() {
     bounded(LIMIT, move || {
         syslet::set_limits(Limits::new().writers_per_descriptor(1));
         let shared = Arc::new(([memory_file(), memory_file()], Counter::new()));
+        // Who attaches needs a crew thread that nothing else has.
+        let attached = Arc::new(Barrier::new(THREADS));
         let threads: Vec<_> = (0..THREADS)
             .map(|number| {
                 let (shared, pages) = (Arc::clone(&shared), Arc::clone(&pages));
+                let attached = Arc::clone(&attached);
                 thread::spawn(move || {
                     // One of them is not.
                     let _guard = (number > 0).then(attach);
+                    attached.wait();
                     rounds(&shared.0, &shared.1, &pages, number * PAGES)
                 })
             })
