@@ -264,10 +264,10 @@ fn chains_that_write_two_files_in_either_order_all_end() {
 }
 
 #[test]
-fn chains_that_write_two_files_in_either_order_all_end_with_three_crew_threads() {
+fn chains_that_write_two_files_in_either_order_all_end_with_four_crew_threads() {
     let path = "writers_everywhere::\
-                chains_that_write_two_files_in_either_order_all_end_with_three_crew_threads";
-    let ended = Child::new().var("SYSLET_MAX_CREW", 3).run(path, either_order);
+                chains_that_write_two_files_in_either_order_all_end_with_four_crew_threads";
+    let ended = Child::new().var("SYSLET_MAX_CREW", 4).run(path, either_order);
     ended.expect("this is the parent").expect_done();
 }
 
@@ -288,7 +288,7 @@ fn either_order() {
     bounded(LIMIT, move || {
         syslet::set_limits(Limits::new().writers_per_descriptor(1));
         let shared = Arc::new(([memory_file(), memory_file()], Counter::new()));
-        // Who attaches needs a crew thread that nothing else has.
+        // Who attaches needs two crew threads that nothing else has.
         let attached = Arc::new(Barrier::new(THREADS));
         let threads: Vec<_> = (0..THREADS)
             .map(|number| {
