@@ -40,8 +40,8 @@ use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 enum Request {
     /// Watch this descriptor of the program's, and say whether that could be done.
     Watch(Arc<Parked>, i32, u32, Arc<AtomicU32>),
-    /// Watch all these descriptors of the program's for a call, by one poll, and say whether that could be done.
-    Set(Arc<Parked>, Vec<(i32, u32)>, Arc<AtomicU32>),
+    /// Watch all these descriptors of the program's for a call, by one poll there, and say whether that could be done.
+    Set(Arc<Parked>, Vec<(i32, u32)>, PollIn, Arc<AtomicU32>),
     /// Watch this child.
     Child(Arc<Parked>, i32),
     /// The descriptor of this call, whose owner asks, names another file by now: go on with the one
@@ -59,6 +59,15 @@ enum Request {
     LeaveInode(WatchId),
     /// Take these signals, and tell them.
     Signals(u64, fn(u32), Arc<AtomicU32>),
+}
+
+/// Where the poll of a set is armed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PollIn {
+    /// A ring that has been made and has room.
+    Ring,
+    /// The keeper's epoll.
+    Epoll,
 }
 
 /// What is to be done where the program's table is.
@@ -321,14 +330,19 @@ impl Engine {
         wait_for(&reply) == DONE
     }
 
-    /// Has the keeper let the owned call wait for all of `interests`: by an epoll in its table, of which a ring has the
-    /// poll. False: it cannot, and the caller is the owner still.
+    /// Has the keeper let the owned call wait for all of `interests`: by an epoll in its table, which is polled where
+    /// `place` says. False: it cannot, and the caller is the owner still.
     ///
     /// **Blocking**: until the keeper has taken the files; from then on the program may close them.
-    pub(super) fn watch_set(&'static self, call: &Arc<Parked>, interests: Vec<(i32, u32)>) -> bool {
+    pub(super) fn watch_set(
+        &'static self,
+        call: &Arc<Parked>,
+        interests: &[(i32, u32)],
+        place: PollIn,
+    ) -> bool {
         let Some(keeper) = self.keeper(true) else { return false };
         let reply = Arc::new(AtomicU32::new(0));
-        keeper.ask(Request::Set(Arc::clone(call), interests, Arc::clone(&reply)));
+        keeper.ask(Request::Set(Arc::clone(call), interests.to_vec(), place, Arc::clone(&reply)));
         wait_for(&reply) == DONE
     }
 

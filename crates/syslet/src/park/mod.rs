@@ -31,7 +31,7 @@ use self::again::look;
 pub(crate) use self::again::without_sigpipe;
 use self::disk::Disk;
 pub(crate) use self::disk::MOST_READS;
-use self::keeper::{Delivery, Keeper};
+use self::keeper::{Delivery, Keeper, PollIn};
 use self::op::NOWHERE;
 pub(crate) use self::op::{CHILD_LOOKS, NEVER, Order, Parked, Way, hold_off_handlers};
 use self::ring::{Ring, Unarmed};
@@ -307,8 +307,11 @@ impl Engine {
             timers.add(Arc::clone(call));
         }
         // A thread that the keeper made would share its table: so the rings are made here.
-        let armed = |index| self.ring(index).is_some() && self.watch_set(call, interests.clone());
-        if !(0..RINGS.len()).any(armed) {
+        let in_ring =
+            |index| self.ring(index).is_some() && self.watch_set(call, &interests, PollIn::Ring);
+        let waits =
+            (0..RINGS.len()).any(in_ring) || self.watch_set(call, &interests, PollIn::Epoll);
+        if !waits {
             return self.go_away(call);
         }
         if call.is_timed() && !call.is_among_timers() {

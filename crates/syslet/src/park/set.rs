@@ -1,5 +1,6 @@
 //! One poll for several descriptors: of an epoll that watches them all. It is made and closed in the keeper's table,
-//! where no number is the program's; the poll keeps it.
+//! where no number is the program's. The poll keeps it if it is in a ring; if it is in the keeper's epoll, the keeper
+//! does.
 
 use syslet_sys::uapi::{EBADF, EEXIST, EPERM, EpollEvent};
 use syslet_sys::{call, descriptor};
@@ -61,11 +62,18 @@ impl Set {
     pub(super) fn number(&self) -> i32 {
         self.epoll
     }
+
+    /// Its epoll's number, which is the caller's to close.
+    pub(super) fn into_number(mut self) -> i32 {
+        std::mem::replace(&mut self.epoll, -1)
+    }
 }
 
 impl Drop for Set {
     fn drop(&mut self) {
-        call::close(self.epoll);
+        if self.epoll >= 0 {
+            call::close(self.epoll);
+        }
         self.taken.iter().copied().for_each(call::close);
     }
 }

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use syslet::{Call, CancelOutcome, stats};
 
+use crate::parked_without_aio::use_up_aio;
 use crate::util::calls::{Words, go, limit, number_call, open_descriptors, pending, plain};
 use crate::util::child::Child;
-use crate::util::parking::{parked, skip_without_pidfd_getfd};
+use crate::util::parking::{let_others_act, parked, skip_without_pidfd_getfd};
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually};
 
@@ -213,6 +214,71 @@ fn a_thousand_waits_for_many_leave_no_descriptor_and_need_no_thread() {
             }
             assert!(eventually(|| stats().parked == 0));
             assert_eq!(open_descriptors(), before);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+/// A number that is another file's while a wait for it and others goes on: asked again are the numbers.
+fn expect_to_follow_a_number() {
+    let (one, other, quiet) = (Pipe::new(), Pipe::new(), Pipe::new());
+    // SAFETY: no memory.
+    let number = unsafe { libc::dup(one.read_end()) };
+    let polls = Polls::of(&[(number, libc::POLLIN), (quiet.read_end(), libc::POLLIN)]);
+    let wait = parked(polls.call(LONG));
+    // SAFETY: the number is this test's.
+    assert_eq!(unsafe { libc::dup2(other.read_end(), number) }, number);
+    // The old file, which is open still, is ready: nothing is found under the number.
+    one.put(1);
+    let_others_act();
+    one.get();
+    assert!(!wait.is_done());
+    other.put(1);
+    assert_eq!((wait.wait().raw(), polls.found(0), polls.found(1)), (1, libc::POLLIN, 0));
+    // SAFETY: the number is this test's.
+    unsafe { libc::close(number) };
+}
+
+#[test]
+fn a_wait_for_many_that_was_told_in_vain_asks_for_what_the_numbers_mean() {
+    attached(expect_to_follow_a_number);
+}
+
+#[test]
+fn without_kernel_aio_a_wait_for_many_needs_no_thread() {
+    if skip_without_pidfd_getfd() {
+        return;
+    }
+    let path = "several::without_kernel_aio_a_wait_for_many_needs_no_thread";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            use_up_aio();
+            let pipes: Vec<_> = (0..20).map(|_| Pipe::new()).collect();
+            let entries: Vec<_> =
+                pipes.iter().map(|pipe| (pipe.read_end(), libc::POLLIN)).collect();
+            let (before, crew) = (open_descriptors(), stats().crew);
+            for round in 0..3 {
+                let wait = |millis| {
+                    let polls = Polls::of(&entries);
+                    (parked(polls.call(millis)), polls)
+                };
+                let waits: Vec<_> = (0..200).map(|_| wait(LONG)).collect();
+                let (in_time, _) = wait(20);
+                let (cancelled, _) = wait(LONG);
+                assert_eq!(stats().crew, crew, "what is parked has no thread");
+                assert_eq!(open_descriptors(), before);
+                assert_eq!(in_time.wait().raw(), 0);
+                assert_eq!(cancelled.cancel(), CancelOutcome::Asked);
+                assert!(cancelled.wait().is_cancelled());
+                pipes[round].put(1);
+                for (wait, polls) in waits {
+                    assert_eq!((wait.wait().raw(), polls.found(round)), (1, libc::POLLIN));
+                }
+                pipes[round].get();
+                assert!(eventually(|| stats().parked == 0 && stats().held == 0));
+            }
+            expect_to_follow_a_number();
+            assert!(eventually(|| stats().held == 0));
         });
     });
     ended.expect("this is the parent").expect_done();

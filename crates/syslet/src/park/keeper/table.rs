@@ -6,7 +6,9 @@ use std::sync::Arc;
 use syslet_sys::uapi::{EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, Timespec};
 use syslet_sys::{call as kernel, descriptor, futex};
 
-use super::{DONE, Delivery, IMPOSSIBLE, Keeper, NOT_DONE, Request, TAKES_NOTHING, WORKS, answer};
+use super::{
+    DONE, Delivery, IMPOSSIBLE, Keeper, NOT_DONE, PollIn, Request, TAKES_NOTHING, WORKS, answer,
+};
 use crate::call::{interest, needs_descriptors};
 use crate::crew::{CREW_MASK, Engine};
 use crate::park::Clock;
@@ -223,8 +225,8 @@ impl Table {
                     let watched = self.watch(call, descriptor, events);
                     answer(&reply, if watched { DONE } else { NOT_DONE });
                 }
-                Request::Set(call, interests, reply) => {
-                    let watched = self.watch_set(&call, &interests);
+                Request::Set(call, interests, place, reply) => {
+                    let watched = self.watch_set(&call, &interests, place);
                     answer(&reply, if watched { DONE } else { NOT_DONE });
                 }
                 Request::Child(call, pid) => self.watch_child(call, pid),
@@ -329,10 +331,38 @@ impl Table {
         armed
     }
 
-    /// Lets the call wait, if a ring has the poll of its set from now on.
-    fn watch_set(&self, call: &Arc<Parked>, interests: &[(i32, u32)]) -> bool {
-        let set = Set::of(self.process, interests);
-        set.is_some_and(|set| self.engine.arm_set(call, &set))
+    /// Lets the owned call wait, if its set is polled from now on where `place` says.
+    fn watch_set(&mut self, call: &Arc<Parked>, interests: &[(i32, u32)], place: PollIn) -> bool {
+        // That of the round before. The numbers may mean other files by now, and the old ones be ready for ever.
+        if let Some(kept) = call.kept_at()
+            && call.keep_no_more(kept)
+        {
+            self.release(kept);
+        }
+        let Some(set) = Set::of(self.process, interests) else { return false };
+        match place {
+            PollIn::Ring => self.engine.arm_set(call, &set),
+            PollIn::Epoll => self.keep_set(call, set),
+        }
+    }
+
+    /// Lets the owned call wait for its set, which is watched and kept here.
+    fn keep_set(&mut self, call: &Arc<Parked>, set: Set) -> bool {
+        let epoll = set.into_number();
+        if !self.keep(Arc::clone(call), epoll) {
+            return true; // it is over already
+        }
+        call.wait();
+        if self.arm(epoll as u32, POLLIN) {
+            return true;
+        }
+        if !call.claim() {
+            return true; // its release is on the way
+        }
+        if call.keep_no_more(epoll as u32) {
+            self.release(epoll as u32);
+        }
+        false
     }
 
     fn watch_child(&mut self, call: Arc<Parked>, pid: i32) {
