@@ -26,9 +26,18 @@ fn an_eventfd_is_readable_when_there_are_events() {
 }
 
 fn eventfd() -> std::fs::File {
+    with(0)
+}
+
+/// One whose reads do not wait.
+pub(super) fn nonblocking() -> std::fs::File {
+    with(libc::EFD_NONBLOCK)
+}
+
+fn with(flags: i32) -> std::fs::File {
     use std::os::fd::FromRawFd;
     // SAFETY: no memory.
-    let number = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    let number = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | flags) };
     // SAFETY: it is new.
     unsafe { std::fs::File::from_raw_fd(number) }
 }

@@ -11,10 +11,14 @@ mod closing;
 #[allow(dead_code, reason = "shared with other suites")]
 #[path = "../../../syslet/tests/container.rs"]
 mod container;
+/// What waits for sources.
+mod engine;
 /// Eventfds that are told.
 mod eventfds;
 /// Flags of sources.
 mod flags;
+/// Loops of mio.
+mod loops;
 /// Every kind with every flag.
 mod matrix;
 /// What had come to a source that is modified.

@@ -1,13 +1,14 @@
 //! What is owed, and what was told.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use syslet_kevent::{Event, Kind};
+use syslet_kevent::{Event, Kind, Queue, Source};
+
+use super::watched::All;
 
 /// A small generator: what a thread does is decided by its number and the time it has.
 pub(super) struct Dice(u64);
@@ -25,52 +26,42 @@ impl Dice {
     }
 }
 
-/// The reader's side of a socket or pipe that is watched; how much was written and read; how often there was cause to
-/// tell something, and how often something was told.
-pub(super) struct Watched {
-    pub(super) mine: File,
-    pub(super) theirs: Mutex<File>,
-    pub(super) written: AtomicU64,
-    pub(super) read: AtomicU64,
-    pub(super) causes: AtomicU64,
-    pub(super) told: AtomicU64,
+/// How many queues watch what happens.
+pub(super) const QUEUES: usize = 2;
+
+/// One of the queues.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    pub(super) queue: &'a Queue,
+    pub(super) number: usize,
 }
 
-impl Watched {
-    pub(super) fn new(mine: File, theirs: File) -> Self {
-        let [written, read, causes, told] = [const { AtomicU64::new(0) }; 4];
-        Self { mine, theirs: Mutex::new(theirs), written, read, causes, told }
+/// How often something has happened, and how often each queue has told of it.
+#[derive(Default)]
+struct Counted {
+    happened: AtomicU64,
+    told: [AtomicU64; QUEUES],
+}
+
+impl Counted {
+    fn values(&self) -> (u64, [u64; QUEUES]) {
+        let told = self.told.each_ref().map(|count| count.load(Ordering::SeqCst));
+        (self.happened.load(Ordering::SeqCst), told)
     }
 
-    fn read_all(&self) {
-        let mut bytes = [0; 512];
-        loop {
-            match (&self.mine).read(&mut bytes) {
-                Ok(0) => return,
-                Ok(count) => drop(self.read.fetch_add(count as u64, Ordering::SeqCst)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => panic!("{error}"),
-            }
-        }
+    fn is_settled(&self) -> bool {
+        let (happened, told) = self.values();
+        told.iter().all(|&count| count == happened)
     }
 
-    /// Something is about to be done that may be told of.
-    pub(super) fn cause(&self) {
-        self.causes.fetch_add(1, Ordering::SeqCst);
-    }
-
-    pub(super) fn write(&self) {
-        let mut theirs = self.theirs.lock().unwrap();
-        self.cause();
-        match theirs.write(b"some") {
-            Ok(count) => drop(self.written.fetch_add(count as u64, Ordering::SeqCst)),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-        }
+    fn check(&self, what: &str) {
+        let (happened, told) = self.values();
+        assert_eq!([happened; QUEUES], told, "{what}, and what the queues have told of them");
     }
 }
 
 /// A directory of its own, which goes with this.
-pub(super) struct Folder {
+struct Folder {
     path: PathBuf,
     open: File,
 }
@@ -84,10 +75,6 @@ impl Folder {
         let open = File::open(&path).expect("it is there");
         Self { path, open }
     }
-
-    pub(super) fn open(&self) -> &File {
-        &self.open
-    }
 }
 
 impl Drop for Folder {
@@ -96,19 +83,19 @@ impl Drop for Folder {
     }
 }
 
+/// The number of events that nobody counts.
+pub(super) const UNCOUNTED: u64 = u64::MAX;
+
 pub(super) struct Board {
-    /// By the number that their events carry.
-    pub(super) watched: Mutex<HashMap<u64, Arc<Watched>>>,
+    pub(super) all: All,
     /// Kinds and ids of what will be told, once.
     owed: Mutex<HashSet<(u32, u64)>>,
     struck: AtomicU64,
-    pub(super) signal: i32,
-    /// Signals that were sent, and told of; files that have come or gone, and told of.
-    sent: AtomicU64,
-    counted: AtomicU64,
-    pub(super) folder: Folder,
-    moved: AtomicU64,
-    seen: AtomicU64,
+    signal: i32,
+    signals: Counted,
+    folder: Folder,
+    /// Files that have come or gone.
+    files: Counted,
     /// Events of what is known here.
     pub(super) told: AtomicU64,
     pub(super) over: AtomicBool,
@@ -116,18 +103,15 @@ pub(super) struct Board {
 
 impl Board {
     pub(super) fn new(signal: i32, name: &str) -> Self {
-        let [struck, sent, counted, moved, seen, told] = [const { AtomicU64::new(0) }; 6];
         Self {
-            watched: Mutex::default(),
+            all: All::default(),
             owed: Mutex::default(),
-            struck,
+            struck: AtomicU64::new(0),
             signal,
-            sent,
-            counted,
+            signals: Counted::default(),
             folder: Folder::new(name),
-            moved,
-            seen,
-            told,
+            files: Counted::default(),
+            told: AtomicU64::new(0),
             over: AtomicBool::new(false),
         }
     }
@@ -137,43 +121,65 @@ impl Board {
         assert!(self.owed.lock().unwrap().insert((kind as u32, id)), "numbers are not used again");
     }
 
+    /// Never to be told: it was taken back in time.
+    pub(super) fn forgive(&self, kind: Kind, id: u64) {
+        let was_owed = self.owed.lock().unwrap().remove(&(kind as u32, id));
+        assert!(was_owed, "{kind:?} {id} was told, and then there was one to remove");
+    }
+
     /// What was told once.
     pub(super) fn struck(&self) -> u64 {
         self.struck.load(Ordering::SeqCst)
     }
 
+    /// The source of the signal.
+    pub(super) fn of_signal(&self) -> Source {
+        Source::signal(self.signal as u32)
+    }
+
     /// Has a thread send a signal to itself: so nobody else is interrupted, and none is merged with another.
     pub(super) fn send_signal(&self) {
-        self.sent.fetch_add(1, Ordering::SeqCst);
+        self.signals.happened.fetch_add(1, Ordering::SeqCst);
         // SAFETY: it has a handler.
         assert_eq!(unsafe { libc::raise(self.signal) }, 0);
+    }
+
+    /// The directory, which stays open.
+    pub(super) fn folder(&self) -> &File {
+        &self.folder.open
+    }
+
+    pub(super) fn folder_path(&self) -> &Path {
+        &self.folder.path
     }
 
     /// Has a file of this number come and go.
     pub(super) fn move_file(&self, number: u64) {
         let path = self.folder.path.join(number.to_string());
-        self.moved.fetch_add(2, Ordering::SeqCst);
+        self.files.happened.fetch_add(2, Ordering::SeqCst);
         drop(File::create(&path).expect("there is room"));
         fs::remove_file(&path).expect("it is there");
     }
 
-    pub(super) fn handle(&self, event: &Event) {
+    /// An event of that side's queue.
+    pub(super) fn handle(&self, event: &Event, side: Side<'_>) {
+        let count = || {
+            assert!(event.error().is_none() && event.count() > 0, "nothing has come: {event:?}");
+            u64::from(event.count())
+        };
         match event.kind() {
-            Some(Kind::Socket | Kind::Pipe) => {
+            Some(Kind::Socket | Kind::Pipe | Kind::Poll) => {
                 // By its number of ours: the descriptor's may be another's by now.
-                let watched = self.watched.lock().unwrap().get(&event.user_data).cloned();
-                let Some(watched) = watched else { return };
+                let Some(watched) = self.all.get(event.user_data) else { return };
                 assert!(event.error().is_none(), "it is open, and broken: {event:?}");
-                watched.told.fetch_add(1, Ordering::SeqCst);
-                watched.read_all();
+                watched.told(side.number);
             }
+            Some(Kind::Inode) if event.user_data == UNCOUNTED => return,
             Some(Kind::Signal) => {
-                assert!(event.count() > 0, "nothing has come: {event:?}");
-                self.counted.fetch_add(event.count().into(), Ordering::SeqCst);
+                self.signals.told[side.number].fetch_add(count(), Ordering::SeqCst);
             }
             Some(Kind::Inode) => {
-                assert!(event.error().is_none() && event.count() > 0, "{event:?}");
-                self.seen.fetch_add(event.count().into(), Ordering::SeqCst);
+                self.files.told[side.number].fetch_add(count(), Ordering::SeqCst);
             }
             _ => {
                 let struck = self.owed.lock().unwrap().remove(&(event.kind, event.id));
@@ -184,20 +190,15 @@ impl Board {
         self.told.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn counts(&self) -> [u64; 4] {
-        [&self.sent, &self.counted, &self.moved, &self.seen]
-            .map(|count| count.load(Ordering::SeqCst))
-    }
-
     pub(super) fn is_settled(&self) -> bool {
-        let [sent, counted, moved, seen] = self.counts();
-        self.owed.lock().unwrap().is_empty() && sent == counted && moved == seen
+        let nothing_owed = self.owed.lock().unwrap().is_empty();
+        nothing_owed && self.signals.is_settled() && self.files.is_settled()
     }
 
     pub(super) fn check(&self) {
         let owed = self.owed.lock().unwrap();
         assert!(owed.is_empty(), "{} were never told: {:?} ...", owed.len(), owed.iter().next());
-        let [sent, counted, moved, seen] = self.counts();
-        assert_eq!((sent, moved), (counted, seen), "signals, and files that came or went");
+        self.signals.check("signals");
+        self.files.check("files that came or went");
     }
 }

@@ -1,180 +1,169 @@
 //! What the changers do.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use syslet::Call;
-use syslet_kevent::{Event, Flags, Happened, Kind, Queue, Source};
+use syslet_kevent::{Event, Happened, Key, Kind, Queue, Source};
 
-use super::board::{Board, Dice, Watched};
+use super::board::{Board, Dice, Side, UNCOUNTED};
+use super::place::Place;
 
-/// Sources of each changer at a time.
+/// Sources of each changer at a time, and how many of them are eventfds: of all not more than are told apart whatever
+/// happens.
 const PLACES: usize = 24;
-
-/// Something that is watched now and then.
-pub(super) struct Place {
-    user_data: u64,
-    watched: Arc<Watched>,
-    kind: Kind,
-    flags: Flags,
-    added: bool,
-}
-
-fn ends(kind: Kind) -> [File; 2] {
-    if kind == Kind::Socket {
-        let (mine, theirs) = crate::util::pair();
-        return [mine, theirs].map(|end| File::from(OwnedFd::from(end)));
-    }
-    let (mine, theirs) = std::io::pipe().expect("there are pipes");
-    let ends = [OwnedFd::from(mine), OwnedFd::from(theirs)];
-    for end in &ends {
-        // SAFETY: no memory.
-        unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-    }
-    ends.map(File::from)
-}
-
-impl Place {
-    fn new(board: &Board, serial: &AtomicU64, dice: &mut Dice) -> Self {
-        let kind = if dice.roll(3) == 0 { Kind::Pipe } else { Kind::Socket };
-        let flags = match dice.roll(3) {
-            0 => Flags::NONE,
-            1 => Flags::ET,
-            _ => Flags::ET | Flags::ALWAYS_QUEUE,
-        };
-        let [mine, theirs] = ends(kind);
-        let watched = Arc::new(Watched::new(mine, theirs));
-        let user_data = serial.fetch_add(1, Ordering::SeqCst);
-        board.watched.lock().unwrap().insert(user_data, Arc::clone(&watched));
-        Self { user_data, watched, kind, flags, added: false }
-    }
-
-    fn source(&self) -> Source {
-        let number = self.watched.mine.as_raw_fd();
-        let source = match self.kind {
-            Kind::Pipe => Source::pipe(number, Happened::RECV),
-            _ => Source::socket(number, Happened::RECV),
-        };
-        source.with(self.flags).user_data(self.user_data)
-    }
-
-    fn add(&mut self, queue: &Queue, board: &Board) {
-        self.watched.cause();
-        match queue.add(self.source()) {
-            Ok(Some(event)) => board.handle(&event),
-            Ok(None) => {}
-            Err(error) => panic!("{error}"),
-        }
-        self.added = true;
-    }
-
-    /// Has it be watched.
-    pub(super) fn settle(&mut self, queue: &Queue, board: &Board) {
-        if !self.added {
-            self.add(queue, board);
-        }
-    }
-
-    pub(super) fn is_read(&self) -> bool {
-        let [written, read] = [&self.watched.written, &self.watched.read];
-        written.load(Ordering::SeqCst) == read.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn check(&self) {
-        let Watched { written, read, causes, told, .. } = &*self.watched;
-        let [written, read, causes, told] =
-            [written, read, causes, told].map(|count| count.load(Ordering::SeqCst));
-        let (kind, flags) = (self.kind, self.flags);
-        assert_eq!(written, read, "bytes of a {kind:?}, {flags:?}");
-        // Without ET what lasts is told as often as it is asked.
-        let is_bounded = flags.contains(Flags::ET);
-        assert!(!is_bounded || told <= causes, "{kind:?}, {flags:?}: {told} events of {causes}");
-    }
-}
+const ANONYMOUS: usize = 6;
+/// Timers that a changer may take back or set anew.
+const TIMERS: usize = 8;
 
 /// A thread that changes things.
 pub(super) struct Changer<'a> {
-    queue: &'a Queue,
+    /// The queue that is tested, and another that watches some of the same.
+    sides: [Side<'a>; 2],
     board: &'a Board,
     serial: &'a AtomicU64,
     dice: Dice,
     pub(super) places: Vec<Place>,
+    timers: Vec<u64>,
+    /// The directory, once more.
+    folder: Option<File>,
 }
 
 impl<'a> Changer<'a> {
     pub(super) fn new(
-        queue: &'a Queue,
+        sides: [Side<'a>; 2],
         board: &'a Board,
         serial: &'a AtomicU64,
         dice: Dice,
     ) -> Self {
-        Self { queue, board, serial, dice, places: Vec::new() }
+        Self { sides, board, serial, dice, places: Vec::new(), timers: Vec::new(), folder: None }
     }
 
     fn number(&self) -> u64 {
         self.serial.fetch_add(1, Ordering::SeqCst)
     }
 
+    fn queue(&self) -> &'a Queue {
+        self.sides[0].queue
+    }
+
+    fn roll_side(&mut self) -> Side<'a> {
+        self.sides[self.dice.roll(2) as usize]
+    }
+
     pub(super) fn change(&mut self) {
         if self.places.len() < PLACES {
-            self.places.push(Place::new(self.board, self.serial, &mut self.dice));
+            let anonymous = self.places.iter().filter(|place| place.is_anonymous()).count();
+            let is_anonymous = anonymous < ANONYMOUS && self.dice.roll(3) == 0;
+            self.places.push(Place::new(self.board, self.serial, &mut self.dice, is_anonymous));
         }
-        let at = self.dice.roll(self.places.len() as u64) as usize;
-        match self.dice.roll(16) {
-            8 => self.close(at),
-            9 => self.set_timer(),
-            11 => self.post(),
-            12 => self.call(),
-            13 => self.board.send_signal(),
-            14 => self.board.move_file(self.number()),
-            roll => self.change_place(at, roll),
+        match self.dice.roll(24) {
+            0 => self.close(),
+            1 => self.set_timer(),
+            2 => self.change_timer(),
+            3 => self.post(),
+            4 => self.call(),
+            5 => self.board.send_signal(),
+            6 => self.board.move_file(self.number()),
+            7 => self.modify_what_is_counted(),
+            8 => self.change_folder(),
+            roll => self.change_place(roll),
         }
     }
 
-    fn change_place(&mut self, at: usize, roll: u64) {
-        let (queue, board, place) = (self.queue, self.board, &mut self.places[at]);
+    fn change_place(&mut self, roll: u64) {
+        let (board, side) = (self.board, self.roll_side());
+        let at = self.dice.roll(self.places.len() as u64) as usize;
+        let place = &mut self.places[at];
         match roll {
-            5 | 6 if !place.added => place.add(queue, board),
-            5 | 6 => {
-                place.watched.cause();
-                queue.modify(place.source()).expect("it is there");
-            }
-            7 if place.added => {
-                queue.remove(place.source().key()).expect("it is there");
-                place.added = false;
-            }
-            10 => {
-                place.watched.cause();
-                queue.make_ready(place.source().key());
-            }
+            9..=11 => place.put(side, board),
+            12 | 13 => place.renew(side, board),
+            14 => place.remove(side),
+            15 => place.make_ready(side),
             _ => place.watched.write(),
         }
     }
 
-    fn close(&mut self, at: usize) {
-        let place = self.places.swap_remove(at);
-        self.board.watched.lock().unwrap().remove(&place.user_data);
+    fn close(&mut self) {
+        let at = self.dice.roll(self.places.len() as u64) as usize;
+        let mut place = self.places.swap_remove(at);
+        self.board.all.remove(place.user_data);
         // Removed first, or only closed: then it breaks, sooner or later, and nobody is there to be told.
-        if place.added && self.dice.roll(2) == 0 {
-            self.queue.remove(place.source().key()).expect("it is there");
+        for side in self.sides {
+            if self.dice.roll(2) == 0 {
+                place.remove(side);
+            }
         }
     }
 
     fn set_timer(&mut self) {
         let (id, after) = (self.number(), Duration::from_micros(self.dice.roll(3000) + 1));
         self.board.owe(Kind::Timer, id);
-        if let Some(event) = self.queue.add(Source::after(id, after)).expect("there are threads") {
-            self.board.handle(&event);
+        if let Some(event) = self.queue().add(Source::after(id, after)).expect("there are threads")
+        {
+            self.board.handle(&event, self.sides[0]);
+        }
+        if self.timers.len() == TIMERS {
+            self.timers.remove(0);
+        }
+        self.timers.push(id);
+    }
+
+    /// Takes a timer back or sets it anew, if it has not been told.
+    fn change_timer(&mut self) {
+        if self.timers.is_empty() {
+            return;
+        }
+        let at = self.dice.roll(self.timers.len() as u64) as usize;
+        let id = self.timers[at];
+        let answer = if self.dice.roll(2) == 0 {
+            let after = Duration::from_micros(self.dice.roll(1000) + 1);
+            self.queue().modify(Source::after(id, after))
+        } else {
+            self.timers.swap_remove(at);
+            let removed = self.queue().remove(Key { kind: Kind::Timer, id });
+            removed.inspect(|()| self.board.forgive(Kind::Timer, id))
+        };
+        if let Err(error) = answer {
+            assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+        }
+    }
+
+    /// What is counted goes on to be.
+    fn modify_what_is_counted(&mut self) {
+        let (side, user_data) = (self.roll_side(), self.number());
+        let source = if self.dice.roll(2) == 0 {
+            self.board.of_signal()
+        } else {
+            Source::directory(self.board.folder(), Happened::CREATE | Happened::REMOVE)
+        };
+        side.queue.modify(source.user_data(user_data)).expect("it is there");
+    }
+
+    /// Watches the directory under another number, or ends that.
+    fn change_folder(&mut self) {
+        let asked = [Happened::CREATE, Happened::REMOVE][self.dice.roll(2) as usize];
+        let of = |folder: &File| Source::directory(folder, asked).user_data(UNCOUNTED);
+        let Some(folder) = self.folder.take() else {
+            let folder = File::open(self.board.folder_path()).expect("it is there");
+            if let Err(error) = self.queue().add(of(&folder)) {
+                // Of one that was only closed, and had the number.
+                assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            }
+            self.folder = Some(folder);
+            return;
+        };
+        if self.dice.roll(2) == 0 {
+            self.queue().remove(of(&folder).key()).expect("it is there");
         }
     }
 
     fn post(&self) {
         let id = self.number();
         self.board.owe(Kind::User, id);
-        self.queue.post(Event { id, kind: Kind::User as u32, ..Event::default() });
+        self.queue().post(Event { id, kind: Kind::User as u32, ..Event::default() });
     }
 
     /// A call or a closure, whose answer is its number.
@@ -183,9 +172,9 @@ impl<'a> Changer<'a> {
         self.board.owe(Kind::Completion, id);
         let sent = if self.dice.roll(2) == 0 {
             // SAFETY: no memory.
-            unsafe { self.queue.submit(id, 0, Call::new(libc::SYS_getppid as usize, [])) }
+            unsafe { self.queue().submit(id, 0, Call::new(libc::SYS_getppid as usize, [])) }
         } else {
-            self.queue.threadlet(id, 0, move || id as isize)
+            self.queue().threadlet(id, 0, move || id as isize)
         };
         sent.expect("there are threads");
     }

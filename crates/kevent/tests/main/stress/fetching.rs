@@ -4,34 +4,34 @@ use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use syslet_kevent::{Event, Queue};
+use syslet_kevent::Event;
 
-use super::board::{Board, Dice};
+use super::board::{Board, Dice, Side};
 use crate::util::ring::{Ringed, Seen};
 
 /// Takes events in one of the ways that there are.
-pub(super) fn from_queue(queue: &Queue, board: &Board, dice: &mut Dice) {
+pub(super) fn from_queue(side: Side<'_>, board: &Board, dice: &mut Dice) {
     let deadline = Instant::now() + Duration::from_millis(dice.roll(20));
     let max = 1 + dice.roll(40) as usize;
     if dice.roll(8) == 0 {
         // One that puts a part back.
-        let mut batch = queue.batch(max);
+        let mut batch = side.queue.batch(max);
         let mut events = Vec::new();
         batch.each(|event| events.push(*event));
-        work_on_half(queue, board, &events);
+        work_on_half(side, board, &events);
         return;
     }
-    match queue.get_events(1 + dice.roll(2) as usize, max, Some(deadline)) {
-        Ok(events) => events.iter().for_each(|event| board.handle(event)),
+    match side.queue.get_events(1 + dice.roll(2) as usize, max, Some(deadline)) {
+        Ok(events) => events.iter().for_each(|event| board.handle(event, side)),
         Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted),
     }
 }
 
 /// Hands the other half on.
-fn work_on_half(queue: &Queue, board: &Board, events: &[Event]) {
+fn work_on_half(side: Side<'_>, board: &Board, events: &[Event]) {
     let (ours, others) = events.split_at(events.len().div_ceil(2));
-    queue.hand_on(others);
-    ours.iter().for_each(|event| board.handle(event));
+    side.queue.hand_on(others);
+    ours.iter().for_each(|event| board.handle(event, side));
 }
 
 /// Who reads a ring: several threads, one at a time.
@@ -47,7 +47,12 @@ impl<'a> Reader<'a> {
 }
 
 /// Takes what is in the ring, or a part, and waits if that is nothing.
-pub(super) fn from_ring(queue: &Queue, reader: &Mutex<Reader<'_>>, board: &Board, dice: &mut Dice) {
+pub(super) fn from_ring(
+    side: Side<'_>,
+    reader: &Mutex<Reader<'_>>,
+    board: &Board,
+    dice: &mut Dice,
+) {
     let mut events = Vec::new();
     let uidx = {
         let mut reader = reader.lock().unwrap();
@@ -59,18 +64,18 @@ pub(super) fn from_ring(queue: &Queue, reader: &Mutex<Reader<'_>>, board: &Board
             reader.uidx = (reader.uidx + 1) % ring.size;
         }
         // Nobody else commits meanwhile.
-        assert_eq!(queue.commit(reader.uidx, over).unwrap() as usize, events.len());
+        assert_eq!(side.queue.commit(reader.uidx, over).unwrap() as usize, events.len());
         reader.uidx
     };
     if events.is_empty() {
         let deadline = Instant::now() + Duration::from_millis(dice.roll(20));
-        match queue.wait(1, uidx, Some(deadline)) {
+        match side.queue.wait(1, uidx, Some(deadline)) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted),
         }
     } else if dice.roll(8) == 0 {
-        work_on_half(queue, board, &events);
+        work_on_half(side, board, &events);
     } else {
-        events.iter().for_each(|event| board.handle(event));
+        events.iter().for_each(|event| board.handle(event, side));
     }
 }
