@@ -41,11 +41,12 @@ impl Limits {
     /// Most writes of one file that are away at a time, whichever of its descriptors they name. They wait for each
     /// other in the kernel, each with a thread; more than this wait for their turn without one. (What file a
     /// descriptor names is looked at when it is first written to, and when a write of it waits: where a number names
-    /// another file by now, the first one that waits may be one too many. So may one of each attached thread: its write
-    /// is counted only if it sleeps.)
+    /// another file by now, the first one that waits may be one too many, and is counted where it is not. So may one of
+    /// each attached thread be: its write is counted only if it sleeps.)
     ///
     /// Calls, steps of chains, and the rest of a write of which a part was made without waiting count; writes in
-    /// closures do not. Nor does what a thread makes that waits for it: it takes no thread of the crew's. Files are
+    /// closures do not. Nor does what a thread makes that waits for it, or in place because no crew thread is left: it
+    /// takes none. Files are
     /// regular files and block devices: who writes to a pipe waits for its reader, not for other writers.
     #[must_use]
     pub const fn writers_per_descriptor(mut self, writes: usize) -> Self {

@@ -178,7 +178,7 @@ pub struct Stats {
     pub crew: usize,
     /// Most crew threads.
     pub crew_limit: usize,
-    /// Calls and closures that are away or queued now.
+    /// Calls and closures that are away or queued now, without writes that wait for their turn.
     pub outstanding: usize,
     /// Calls that wait without a thread now.
     pub parked: usize,

@@ -52,7 +52,7 @@ pub(super) unsafe fn try_as_guest(
     // SAFETY: the guest is ready; the function begins and finishes as asked and does not unwind.
     match unsafe { guest.cross::<Try, _>(room, data.cast(), |value| value as isize) } {
         Crossing::Inline(answer) => Tried::Here(answer),
-        Crossing::Away(slot) => Tried::Away(Pending::new(slot)),
+        Crossing::Away(slot, _) => Tried::Away(Pending::new(slot)),
     }
 }
 
@@ -129,8 +129,9 @@ unsafe fn finish_rest(engine: &'static Engine, crew: &Crew, call: Call, done: us
     match engine.turn(&call) {
         Ok(turn) => {
             // SAFETY: the duty of this function.
-            crew.complete(unsafe { rest.make(crew) });
-            drop(turn);
+            let outcome = unsafe { rest.make(crew) };
+            drop(turn); // who hears of the end finds its room
+            crew.complete(outcome);
         }
         // SAFETY: as above.
         Err(place) => unsafe { Queued::queue_away(engine, rest, place, crew.give_up_slot()) },

@@ -21,7 +21,7 @@ use super::progress::{Progress, Remainder};
 use super::retry::{Clockwork, has_enough, is_answer};
 use super::submit::make_on_crew;
 use super::timeout::{Limit, is_updated, limit, shorten};
-use super::writers::{Place, Turn};
+use super::writers::{End, Place, Turn};
 use crate::complete::{Holder, Interrupt, Outcome, Slot};
 use crate::crew::{Crew, Engine, Job, Withdrawable, generation};
 use crate::park::{hold_off_handlers, without_sigpipe};
@@ -64,6 +64,10 @@ pub(super) trait Work: Sized + Send + 'static {
     fn has_begun(&self) -> bool {
         false
     }
+    /// Where it waits for its turn: what has written a part goes on before others write between its parts.
+    fn end_of_line(&self) -> End {
+        End::Back
+    }
 }
 
 /// See the module.
@@ -105,10 +109,11 @@ impl<W: Work> Queued<W> {
             Ok(turn) => (QUEUED, turn.into_place()),
             Err(place) => (TURN, place),
         };
+        let end = work.end_of_line();
         let queued = Self::new(engine, work, state, place, None);
         match state {
             QUEUED => engine.enqueue(queued.job()),
-            _ => queued.wait_in_line(place),
+            _ => engine.queue_writer(place, queued.job(), end),
         }
         queued
     }
@@ -124,8 +129,9 @@ impl<W: Work> Queued<W> {
         place: Place,
         outer: Arc<Slot>,
     ) {
+        let end = work.end_of_line();
         let queued = Self::new(engine, work, TURN, place, Some(Arc::clone(&outer)));
-        queued.wait_in_line(place);
+        engine.queue_writer(place, queued.job(), end);
         outer.move_to(queued);
         outer.tell_helper();
     }
@@ -151,14 +157,6 @@ impl<W: Work> Queued<W> {
         Job::withdrawable(Arc::clone(self) as Arc<dyn Withdrawable>, move |crew| made.run(crew))
     }
 
-    fn wait_in_line(self: &Arc<Self>, place: Place) {
-        self.engine.queue_writer(place, self.job());
-        if !self.is_wanted() {
-            // Taken before it was there to be taken out of the line.
-            self.engine.writers.withdrawn();
-        }
-    }
-
     fn run(self: &Arc<Self>, crew: &'static Crew) {
         let Some(before) = self.take(TAKEN) else { return };
         let (work, turn) = self.open(before);
@@ -172,6 +170,7 @@ impl<W: Work> Queued<W> {
 
     /// What is left of it waits for another turn. Duty: the caller has taken it.
     fn wait_again(self: &Arc<Self>, place: Place, work: W) {
+        let end = work.end_of_line();
         let outer = {
             let inside = &mut *lock(&self.inside);
             (inside.work, inside.place) = (Some(work), place);
@@ -179,7 +178,7 @@ impl<W: Work> Queued<W> {
         };
         // Release: who takes it finds what is left. Before it is in line: its turn may come at once.
         self.state.store(TURN, Ordering::Release);
-        self.wait_in_line(place);
+        self.engine.queue_writer(place, self.job(), end);
         // SeqCst: pairs with the fence in `ask_cancel`. Either the canceller finds that it waits, or we find the wish.
         fence(Ordering::SeqCst);
         if self.slot.cancel_asked() {
@@ -224,9 +223,10 @@ impl<W: Work> Queued<W> {
         let before = self.take(TAKEN)?;
         let (work, turn) = self.open(before);
         let begun = work.has_begun();
+        // First: so those that are outstanding are never fewer than they are, and who hears of the end finds its room.
+        drop(turn);
         self.withdrawn(before);
         self.complete(work.cancelled());
-        drop(turn);
         Some(if begun { CancelOutcome::Asked } else { CancelOutcome::NotBegun })
     }
 }
@@ -365,6 +365,10 @@ impl Work for Rest {
 
     fn has_begun(&self) -> bool {
         self.done > 0
+    }
+
+    fn end_of_line(&self) -> End {
+        if self.done > 0 { End::Front } else { End::Back }
     }
 }
 

@@ -337,13 +337,47 @@ mod tests {
 
     use super::*;
     use crate::CancelOutcome;
+    use crate::call::submit::enqueue;
+
+    /// A file that has no name any more.
+    fn file(name: &str) -> std::fs::File {
+        let name = std::env::temp_dir().join(format!("syslet-{name}-{}", std::process::id()));
+        let options = std::fs::File::options().read(true).write(true).create(true).clone();
+        let file = options.open(&name).expect("a file can be made");
+        std::fs::remove_file(&name).expect("it is there");
+        file
+    }
+
+    #[test]
+    fn the_rest_of_a_write_goes_on_before_other_writes_begin() {
+        let mut file = file("parts");
+        let engine = start(Settings::default()).expect("it can be started");
+        let write = |bytes: &'static [u8]| {
+            let args = [file.as_raw_fd() as usize, bytes.as_ptr() as usize, bytes.len()];
+            Call::new(nr::WRITE, args)
+        };
+        let mut turns: Vec<_> = std::iter::from_fn(|| engine.turn(&write(b"")).ok()).collect();
+        let pending = |submitted| match submitted {
+            Submitted::Pending(pending) => pending,
+            Submitted::Done(ret) => panic!("nobody has made it: {ret:?}"),
+        };
+        // SAFETY: the bytes are static, the file is open until the end.
+        let other = unsafe { enqueue(engine, write(b"other"), false) };
+        let other = pending(other.expect("it waits"));
+        let rest = pending(send_away(engine, write(b"rest"), 1));
+        drop(turns.pop());
+        let late = Instant::now() + Duration::from_secs(60);
+        assert_eq!(rest.wait_deadline(late).expect("it is made").raw(), 5);
+        assert_eq!(other.wait_deadline(late).expect("it is made").raw(), 5);
+        let mut found = String::new();
+        file.rewind().expect("a file has a beginning");
+        file.read_to_string(&mut found).expect("it is text");
+        assert_eq!(found, "restother");
+    }
 
     #[test]
     fn the_rest_of_a_write_waits_for_its_turn() {
-        let name = std::env::temp_dir().join(format!("syslet-rest-{}", std::process::id()));
-        let options = std::fs::File::options().read(true).write(true).create(true).clone();
-        let mut file = options.open(&name).expect("a file can be made");
-        std::fs::remove_file(&name).expect("it is there");
+        let mut file = file("rest");
         let engine = start(Settings::default()).expect("it can be started");
         let bytes: &'static [u8] = b"rest";
         let call =

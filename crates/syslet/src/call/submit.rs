@@ -150,17 +150,66 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
     };
     let place =
         if class.writes() { engine_of_guest().writers.place(call.0[1]) } else { Place::NONE };
-    // A handler may have interrupted who holds the lock of those that wait.
-    if class.writes() && engine_of_guest().writers.full(place) && !guest.in_handler() {
-        let _busy = guest.keep_busy(); // a handler would find locks held
+    if class.writes() && engine_of_guest().writers.full(place) {
         // SAFETY: the caller's duties.
-        return unsafe { enqueue(engine_of_guest(), call, or_busy) };
+        return unsafe { submit_to_full(guest, call, class, or_busy) };
     }
+    // SAFETY: the caller's duties.
+    unsafe { submit_attached(guest, call, class, place, or_busy) }
+}
+
+/// # Safety
+///
+/// Those of [`submit`].
+#[inline(always)]
+unsafe fn submit_attached(
+    guest: &'static Guest,
+    call: Call,
+    class: Class,
+    place: Place,
+    or_busy: bool,
+) -> Result<Submitted, SubmitError<Call>> {
     match guest.ready() {
         // SAFETY: the caller's duties; the guest is ready.
         Ok(()) => Ok(unsafe { submit_guest(guest, &call, class, place) }),
         // SAFETY: the caller's duties.
         Err(lost) => unsafe { submit_unprotected(guest, call, lost, or_busy) },
+    }
+}
+
+/// A guest's write of a file of which as many are away as may be, as far as is known.
+///
+/// # Safety
+///
+/// Those of [`submit`].
+#[cold]
+#[inline(never)]
+unsafe fn submit_to_full(
+    guest: &'static Guest,
+    call: Call,
+    class: Class,
+    or_busy: bool,
+) -> Result<Submitted, SubmitError<Call>> {
+    let engine = engine_of_guest();
+    let place = match or_busy {
+        true => engine.place_with_room(call.0[1]),
+        false => engine.place_of_guest(call.0[1]),
+    };
+    match place {
+        // SAFETY: the caller's duties.
+        Ok(place) => unsafe { submit_attached(guest, call, class, place, or_busy) },
+        // It may have interrupted who holds the lock of those that wait.
+        // SAFETY: the caller's duties.
+        Err(_) if guest.in_handler() => unsafe {
+            submit_unprotected(guest, call, Lost::InHandler, or_busy)
+        },
+        Err(_) if or_busy => Err(SubmitError::Busy(call)),
+        Err(place) => {
+            let _busy = guest.keep_busy(); // a handler would find locks held
+            // SAFETY: the caller's duties: the call may be made until it ends, wherever that is.
+            let queued = unsafe { Queued::queue(engine, call, Err(place)) };
+            Ok(Submitted::Pending(Pending::new(queued)))
+        }
     }
 }
 
@@ -216,7 +265,7 @@ unsafe fn submit_guest(
     };
     match crossing {
         Crossing::Inline(answer) => Submitted::Done(Ret::new(answer)),
-        Crossing::Away(slot) => {
+        Crossing::Away(slot, _) => {
             if class.parks_on_descriptor() {
                 let _ = Kind::doubt(call.0[1]); // for the next one
             }
@@ -290,6 +339,8 @@ impl Errand for BySteps {
 /// # Safety
 ///
 /// The duties of [`submit`].
+#[cold]
+#[inline(never)]
 pub(super) unsafe fn finish_counted(
     crew: &Crew,
     engine: &Engine,
@@ -299,11 +350,14 @@ pub(super) unsafe fn finish_counted(
     place: Place,
 ) -> Verdict {
     // SAFETY: the duties of `submit`.
-    let verdict = unsafe { finish_away(crew, call, answer, clock) };
+    let answer = unsafe { clock.persist(crew, call, answer) };
     if syslet_catalog::class(call.nr() as u32).writes() {
+        // Who hears of the end finds its room.
         engine.writer_left(place);
     }
-    verdict
+    // SAFETY: it has just ended.
+    crew.complete(unsafe { outcome_of(&call, answer) });
+    Verdict::leave(crew.context())
 }
 
 /// The guest is gone: repeats what the kernel broke off unasked, stores the answer, and goes on with

@@ -97,8 +97,8 @@ pub(crate) enum Lost {
 pub(crate) enum Crossing<R> {
     /// The function finished first; what was fetched of it.
     Inline(R),
-    /// A standby took the guest; the result will be in the slot.
-    Away(Arc<Slot>),
+    /// A standby took the guest; the result will be in the slot. If it was during a write of a chain's: which.
+    Away(Arc<Slot>, Option<Write>),
 }
 
 /// See [`Guest::keep_busy`].
@@ -339,10 +339,11 @@ impl Guest {
             self.set_busy(false);
             return Crossing::Inline(fetched);
         }
+        let write = self.writes.take(); // a handler's chain would leave its own there
         self.set_busy(false);
         // SAFETY: the standby handed over the reference to the slot that the call's finisher
         // completes; see `Crew::take`.
-        Crossing::Away(unsafe { Arc::from_raw(verdict.value() as *const Slot) })
+        Crossing::Away(unsafe { Arc::from_raw(verdict.value() as *const Slot) }, write)
     }
 
     /// Number and CPU of the call that is about to begin.

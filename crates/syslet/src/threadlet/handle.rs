@@ -250,7 +250,8 @@ impl<T> fmt::Debug for Threadlet<T> {
 ///
 /// # Errors
 ///
-/// How many are left at the deadline.
+/// How many are left at the deadline; not counted are writes that wait for their turn ([`Limits`](crate::Limits)), of
+/// which each is behind one that is.
 ///
 /// # Blocking
 ///

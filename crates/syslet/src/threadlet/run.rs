@@ -219,7 +219,7 @@ where
     // SAFETY: the guest is ready; `Run` begins and finishes as asked and does not unwind.
     match unsafe { guest.cross::<Run<F, T, A, S>, _>(room, frame.cast(), fetch) } {
         Crossing::Inline(()) => None,
-        Crossing::Away(slot) => Some(slot),
+        Crossing::Away(slot, _) => Some(slot),
     }
 }
 

@@ -122,7 +122,5 @@ mod typed_time;
 mod util;
 /// Locks, queues, semaphores and futexes.
 mod waiting_for_others;
-/// Writers of one descriptor are bounded.
+/// Writers of one file are bounded.
 mod writers;
-mod writers_everywhere;
-mod writers_property;

@@ -9,6 +9,7 @@ use super::result::{ChainResult, Unclaimed};
 use super::run::{ByWaiter, End, InPlace, OnCrew, OnGuest, Stop};
 use super::steps::{Chain, Need};
 use crate::SubmitError;
+use crate::call::Call;
 use crate::call::queued::{Made, Queued, Work};
 use crate::call::writers::{Place, Turn};
 use crate::complete::{Outcome, Slot};
@@ -116,7 +117,7 @@ unsafe fn submit_how(chain: Chain, or_busy: bool) -> Result<SubmittedChain, Subm
         return unsafe { submit_unattached(chain, or_busy) };
     };
     // SAFETY: the caller's duties.
-    if let Some(stop) = unsafe { first_stop(engine_of_guest(), &chain) }
+    if let Some(stop) = unsafe { first_stop(engine_of_guest(), &chain, or_busy) }
         && !guest.in_handler()
     {
         // SAFETY: as above.
@@ -165,8 +166,8 @@ unsafe fn submit_guest(
                 Err(stop) => unsafe { wait_for_turn(guest, chain, stop, or_busy) },
             }
         }
-        Crossing::Away(slot) => {
-            if let Some(write) = guest.writes.take() {
+        Crossing::Away(slot, write) => {
+            if let Some(write) = write {
                 engine_of_guest().writers.gone_away(write);
             }
             Ok(SubmittedChain::Pending(PendingChain::new(slot)))
@@ -290,7 +291,12 @@ unsafe fn submit_unprotected(
     let _busy = guest.keep_busy(); // a handler would find locks held
     let engine = engine_of_guest();
     // SAFETY: the duties of `submit_chain`.
-    Ok(unsafe { queue(engine, Left { chain, from: 0 }, Ok(Turn::of_none(engine))) })
+    let turn = unsafe { first_turn(engine, &chain) };
+    if or_busy && turn.is_err() {
+        return Err(SubmitError::Busy(chain));
+    }
+    // SAFETY: as above.
+    Ok(unsafe { queue(engine, Left { chain, from: 0 }, turn) })
 }
 
 /// A thread that is not attached.
@@ -314,31 +320,57 @@ unsafe fn submit_unattached(
         return Ok(unsafe { in_place(chain) });
     };
     // SAFETY: the duties of `submit_chain`.
-    let stop = unsafe { first_stop(engine, &chain) };
-    if or_busy && (stop.is_some() || !engine.has_room()) {
+    let turn = unsafe { first_turn(engine, &chain) };
+    if or_busy && (turn.is_err() || !engine.has_room()) {
         return Err(SubmitError::Busy(chain));
     }
-    let turn = stop.map_or(Ok(Turn::of_none(engine)), |stop| Err(stop.place));
-    // SAFETY: the duties of `submit_chain`.
+    // SAFETY: as above.
     Ok(unsafe { queue(engine, Left { chain, from: 0 }, turn) })
 }
 
-/// Whether the chain has to wait for its turn before its first step. It is not left to whoever makes that: a crew
-/// thread would be made to find this out, and a guest that is taken over meanwhile would not be told.
+/// The call of the first step, if it writes.
 ///
 /// # Safety
 ///
 /// Those of [`submit_chain`].
 #[inline]
-unsafe fn first_stop(engine: &Engine, chain: &Chain) -> Option<Stop> {
-    let first = chain.steps.first()?;
-    if !first.class.writes() {
-        return None;
-    }
+unsafe fn first_write(chain: &Chain) -> Option<Call> {
+    let first = chain.steps.first().filter(|step| step.class.writes())?;
     let mut call = first.call;
     // SAFETY: the duty of this function.
     unsafe { chain.fill(first, &mut call) };
-    engine.place_with_room(call.args()[0]).err().map(|place| Stop { at: 0, place })
+    Some(call)
+}
+
+/// Whether a guest's chain has to wait for its turn before its first step. It is not left to whoever makes that: a
+/// guest that is taken over meanwhile would not be told.
+///
+/// # Safety
+///
+/// Those of [`submit_chain`].
+#[inline]
+unsafe fn first_stop(engine: &Engine, chain: &Chain, or_busy: bool) -> Option<Stop> {
+    // SAFETY: the duty of this function.
+    let descriptor = unsafe { first_write(chain) }?.args()[0];
+    let place = match or_busy {
+        true => engine.place_with_room(descriptor),
+        false => engine.place_of_guest(descriptor),
+    };
+    place.err().map(|place| Stop { at: 0, place })
+}
+
+/// The turn that the first step of a chain needs, which a crew thread is to make; if there is none, where it has to wait
+/// for one. Taken here: of many chains each would have a thread made, only to find this out.
+///
+/// # Safety
+///
+/// Those of [`submit_chain`].
+unsafe fn first_turn(engine: &'static Engine, chain: &Chain) -> Result<Turn, Place> {
+    // SAFETY: the duty of this function.
+    match unsafe { first_write(chain) } {
+        Some(write) => engine.turn(&write),
+        None => Ok(Turn::of_none(engine)),
+    }
 }
 
 /// Queues what is left of a chain: for a crew thread if it has its turn, and for that if not.

@@ -11,7 +11,7 @@ use crate::util::{attached, eventually};
 
 #[test]
 fn writers_of_a_descriptor_are_bounded() {
-    let path = "writers::writers_of_a_descriptor_are_bounded";
+    let path = "writers::bound::writers_of_a_descriptor_are_bounded";
     let ended = Child::new().run(path, || {
         let Some(pages) = Withheld::new(20) else { return };
         attached(move || {
@@ -53,7 +53,7 @@ fn writers_of_a_descriptor_are_bounded() {
 
 #[test]
 fn writers_of_a_file_are_bounded_by_whichever_descriptor() {
-    let path = "writers::writers_of_a_file_are_bounded_by_whichever_descriptor";
+    let path = "writers::bound::writers_of_a_file_are_bounded_by_whichever_descriptor";
     let ended = Child::new().run(path, || {
         const BOUND: usize = 3;
         let Some(pages) = Withheld::new(20) else { return };

@@ -1,86 +1,26 @@
 //! The bound on writers of a file holds for steps of chains and for what is left of a call, too.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use syslet::{
-    Call, CancelOutcome, Chain, ChainResult, Limits, PendingChain, StepId, Submitted,
-    SubmittedChain, stats,
-};
+use syslet::{Call, CancelOutcome, Chain, Limits, SubmittedChain};
 
+use super::*;
 use crate::util::calls::{
-    Counter, go, go_chain, memory_file, pending, replace_descriptor, taking_call, try_go,
-    try_go_chain, write_call,
+    Counter, go, go_chain, memory_file, pending, replace_descriptor, taking_call, try_go_chain,
+    write_call,
 };
 use crate::util::chain::{self, add, answers, count};
 use crate::util::child::Child;
 use crate::util::pipe::Pipe;
 use crate::util::withheld::{PAGE, Withheld};
-use crate::util::{LIMIT, Way, attach, attached, bounded, eventually, late, skip_in_pool, way};
-
-/// Most writes of a file that are away.
-const BOUND: usize = 3;
-/// Writes that come.
-const MANY: usize = 10;
-const ECANCELED: isize = -libc::ECANCELED as isize;
-
-/// Runs the body of a test in a process of its own.
-fn alone(path: &str, body: fn()) {
-    Child::new().run(path, body).expect("this is the parent").expect_done();
-}
-
-/// Runs `body`, attached, with a bound on writers and so many pages that are not there.
-fn bounded_writers(pages: usize, body: fn(Withheld)) {
-    let Some(pages) = Withheld::new(pages) else { return };
-    attached(move || {
-        syslet::set_limits(Limits::new().writers_per_descriptor(BOUND));
-        body(pages);
-    });
-}
-
-/// A write of a page to its place in the file.
-fn page_call(file: &OwnedFd, pages: &Withheld, page: usize) -> Call {
-    let args = [file.as_raw_fd() as usize, pages.address(page), PAGE, page * PAGE];
-    Call::new(libc::SYS_pwrite64 as usize, args)
-}
-
-/// Lets these pages in, as vectors of eight bytes each.
-fn let_vectors_in(pages: &Withheld, which: Range<usize>) {
-    static BYTES: [u8; 8] = *b"a vector";
-    let mut vector = [0; PAGE];
-    vector[..8].copy_from_slice(&BYTES.as_ptr().addr().to_ne_bytes());
-    vector[8..16].copy_from_slice(&BYTES.len().to_ne_bytes());
-    which.for_each(|page| pages.let_in_with(page, &vector));
-}
-
-/// A chain that counts, makes `call` and counts again.
-fn counted(call: Call, counters: &[Counter; 2]) -> (Chain, [StepId; 3]) {
-    let mut chain = Chain::new();
-    let before = count(&mut chain, &counters[0]);
-    let write = add(&mut chain, call);
-    let after = count(&mut chain, &counters[1]);
-    (chain, [before, write, after])
-}
-
-fn finish(away: PendingChain) -> ChainResult {
-    away.wait_deadline(late()).expect("a chain was lost")
-}
-
-/// What came of a cancel that may come too late.
-fn ask(outcome: CancelOutcome) {
-    assert!([CancelOutcome::Asked, CancelOutcome::NotBegun].contains(&outcome), "{outcome:?}");
-}
-
-fn outstanding(count: usize) {
-    assert!(eventually(|| stats().outstanding == count), "{} are away", stats().outstanding);
-}
+use crate::util::{LIMIT, attach, bounded, eventually, late, skip_in_pool};
 
 #[test]
 fn chains_wait_for_their_turn_to_write_without_a_thread() {
-    let path = "writers_everywhere::chains_wait_for_their_turn_to_write_without_a_thread";
+    let path = "writers::everywhere::chains_wait_for_their_turn_to_write_without_a_thread";
     alone(path, || {
         bounded_writers(MANY, |pages| {
             let (file, other) = (memory_file(), memory_file());
@@ -127,17 +67,10 @@ fn chains_wait_for_their_turn_to_write_without_a_thread() {
     });
 }
 
-fn finish_any(submitted: SubmittedChain) -> ChainResult {
-    match submitted {
-        SubmittedChain::Done(result) => result,
-        SubmittedChain::Pending(away) => finish(away),
-    }
-}
-
 #[test]
 fn a_chain_that_is_away_gives_its_thread_back_to_wait_for_its_turn() {
     let path =
-        "writers_everywhere::a_chain_that_is_away_gives_its_thread_back_to_wait_for_its_turn";
+        "writers::everywhere::a_chain_that_is_away_gives_its_thread_back_to_wait_for_its_turn";
     alone(path, || {
         bounded_writers(MANY, |pages| {
             let file = memory_file();
@@ -170,7 +103,7 @@ fn a_chain_that_is_away_gives_its_thread_back_to_wait_for_its_turn() {
 
 #[test]
 fn who_waits_for_a_chain_in_line_makes_it_there() {
-    let path = "writers_everywhere::who_waits_for_a_chain_in_line_makes_it_there";
+    let path = "writers::everywhere::who_waits_for_a_chain_in_line_makes_it_there";
     alone(path, || {
         bounded_writers(BOUND, |pages| {
             let file = memory_file();
@@ -193,35 +126,8 @@ fn who_waits_for_a_chain_in_line_makes_it_there() {
 }
 
 #[test]
-fn without_crew_threads_a_chain_waits_for_its_turn_and_is_not_made_in_place() {
-    let path = "writers_everywhere::\
-                without_crew_threads_a_chain_waits_for_its_turn_and_is_not_made_in_place";
-    let child = Child::new().var("SYSLET_MAX_CREW", BOUND + 1);
-    let ended = child.run(path, || {
-        bounded_writers(BOUND, |pages| {
-            let file = memory_file();
-            let mut away: Vec<_> = (0..BOUND)
-                .map(|page| {
-                    be_protected(); // or the chain, too, would be made in place
-                    blocked_chain(file.as_raw_fd(), &pages, page)
-                })
-                .collect();
-            pages.await_touched(0..BOUND);
-            // The last thread carries this guest.
-            full(file.as_raw_fd(), &pages);
-            away.push(blocked_chain(file.as_raw_fd(), &pages, 0));
-            outstanding(BOUND);
-            pages.let_in();
-            away.into_iter().for_each(|away| drop(finish(away)));
-            outstanding(0);
-        })
-    });
-    ended.expect("this is the parent").expect_done();
-}
-
-#[test]
 fn a_number_that_was_a_pipes_is_counted_after_its_first_write() {
-    let path = "writers_everywhere::a_number_that_was_a_pipes_is_counted_after_its_first_write";
+    let path = "writers::everywhere::a_number_that_was_a_pipes_is_counted_after_its_first_write";
     alone(path, || {
         bounded_writers(BOUND + 2, |pages| {
             let (file, pipe) = (memory_file(), Pipe::new());
@@ -259,13 +165,13 @@ const PAGES: usize = ROUNDS * KINDS * 2;
 
 #[test]
 fn chains_that_write_two_files_in_either_order_all_end() {
-    let path = "writers_everywhere::chains_that_write_two_files_in_either_order_all_end";
+    let path = "writers::everywhere::chains_that_write_two_files_in_either_order_all_end";
     alone(path, either_order);
 }
 
 #[test]
 fn chains_that_write_two_files_in_either_order_all_end_with_four_crew_threads() {
-    let path = "writers_everywhere::\
+    let path = "writers::everywhere::\
                 chains_that_write_two_files_in_either_order_all_end_with_four_crew_threads";
     let ended = Child::new().var("SYSLET_MAX_CREW", 4).run(path, either_order);
     ended.expect("this is the parent").expect_done();
@@ -363,54 +269,9 @@ fn rounds(files: &[OwnedFd; 2], counter: &Counter, pages: &Withheld, mut page: u
     made
 }
 
-/// A chain that writes what a vector says that is not there.
-fn blocked_chain(file: i32, pages: &Withheld, page: usize) -> PendingChain {
-    let mut chain = Chain::new();
-    add(&mut chain, vector_call(file, pages.address(page)));
-    chain::pending(go_chain(chain))
-}
-
-/// As many writes of the file are away as may be.
-fn full(file: i32, pages: &Withheld) {
-    // Who is not refused touches a page that is not there.
-    let call = || vector_call(file, pages.address(0));
-    // On a thread that is not attached it would be tried, and wait.
-    if way() != Way::Pool {
-        assert!(try_go(call()).is_err_and(|why| why.is_busy()));
-    }
-    let mut chain = Chain::new();
-    add(&mut chain, call());
-    assert!(try_go_chain(chain).is_err_and(|why| why.is_busy()));
-    outstanding(BOUND);
-}
-
-/// A write of one vector to the beginning.
-fn vector_call(file: i32, vector: usize) -> Call {
-    Call::new(libc::SYS_pwritev as usize, [file as usize, vector, 1, 0])
-}
-
-/// Returns when a crew thread is spoken for by this guest: what it calls next is protected.
-fn be_protected() {
-    if way() == Way::Pool {
-        return;
-    }
-    let pipe = Pipe::new();
-    assert!(eventually(|| {
-        pipe.put(1);
-        match go(taking_call(pipe.read_end())) {
-            Submitted::Done(ret) => ret.raw() == 1,
-            // Queued, or handed off by chance, and its thread is the guest's no more.
-            Submitted::Pending(away) => {
-                assert_eq!(away.wait_deadline(late()).expect("there is a byte").raw(), 1);
-                false
-            }
-        }
-    }));
-}
-
 #[test]
 fn an_attempt_that_went_away_waits_for_its_turn_to_write() {
-    let path = "writers_everywhere::an_attempt_that_went_away_waits_for_its_turn_to_write";
+    let path = "writers::everywhere::an_attempt_that_went_away_waits_for_its_turn_to_write";
     if skip_in_pool("an attempt that goes away") {
         return;
     }

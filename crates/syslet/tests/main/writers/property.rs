@@ -224,7 +224,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 #[test]
 fn every_accepted_write_is_made_once_under_any_bound() {
-    let path = "writers_property::every_accepted_write_is_made_once_under_any_bound";
+    let path = "writers::property::every_accepted_write_is_made_once_under_any_bound";
     let ended = Child::new().run(path, || {
         let Some(pages) = Withheld::new(MOST) else { return };
         attached(|| play(pages, &[Step::Write(0), Step::Write(2), Step::LetIn(0), Step::LetIn(1)]));
