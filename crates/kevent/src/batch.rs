@@ -8,7 +8,7 @@ impl Queue {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// [At most for the keeper](Queue#blocking).
     pub fn batch(&self, max: usize) -> Batch<'_> {
         let mut events = Vec::new();
         if !self.is_dead() {

@@ -166,9 +166,7 @@ impl Core {
 
     /// Something was put in, by who has the lock.
     fn calls(&self, state: &mut State, on: On) -> Calls {
-        if state.ring.is_some() {
-            state.fill_ring(on != On::Keeper);
-        }
+        state.fill_ring(on != On::Keeper);
         let threads = self.rings(state.call());
         let others = !state.tasks.is_empty() || state.has_eventfd;
         let awaited = threads > 0 || others;
@@ -267,32 +265,24 @@ impl Core {
     }
 
     /// Hands out up to `max` events. `each` is called under the lock: it only keeps them.
+    ///
+    /// **Blocking**: as [`hand_out`](Self::hand_out).
     pub(crate) fn take(&self, max: usize, each: impl FnMut(Event)) -> usize {
         self.refresh(max);
-        self.take_known(|state| state.take(max, each))
+        self.take_known(max, each)
     }
 
-    /// Hands out what `take` does; what is left is another thread's.
-    fn take_known(&self, take: impl FnOnce(&mut State) -> usize) -> usize {
-        let taken = self.read(take);
+    /// As [`take`](Self::take), without a look at level-triggered sources.
+    fn take_known(&self, max: usize, mut each: impl FnMut(Event)) -> usize {
+        let mut taken = 0;
+        self.hand_out(|state| {
+            taken += state.take(max - taken, &mut each);
+            max - taken
+        });
         if taken == 0 {
             source::attend();
         }
         taken
-    }
-
-    /// Does what may move the program's index in the ring, which others wait for; what is left is another thread's.
-    pub(crate) fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
-        let mut threads = 0;
-        let answer = self.with(|state| {
-            let (answer, readers) = state.read(read);
-            threads = if readers > 0 { self.rings(readers) } else { self.pass_on(state) };
-            answer
-        });
-        if threads > 0 {
-            futex::wake(&self.bell, threads);
-        }
-        answer
     }
 
     /// So many threads are to be woken, who has the lock says.
@@ -414,29 +404,32 @@ impl Core {
     ) -> io::Result<usize> {
         let mut taken = 0;
         loop {
-            taken += self.take_known(|state| {
-                let fresh = state.take(max - taken, |event| {
+            let before = taken;
+            self.hand_out(|state| {
+                taken += state.take(max - taken, |event| {
                     if min > 1 {
                         aside.keys.insert((event.kind, event.id));
                     }
                     each(event);
                 });
-                if taken + fresh < min {
+                if taken < min {
                     aside.put(state);
                 }
-                fresh
+                max - taken
             });
+            if taken == before {
+                source::attend();
+            }
             if taken >= min {
                 return Ok(taken);
             }
             let wanted = min - taken;
             let waited = self.wait(wanted, deadline, |state| state.available() >= wanted);
-            self.refresh_doubtful(max - taken);
             match waited {
                 Waited::Ready | Waited::TimedOut if self.is_dead() => return Ok(taken),
                 Waited::Ready => {}
                 Waited::TimedOut | Waited::SentOn => {
-                    return Ok(taken + self.take_known(|state| state.take(max - taken, each)));
+                    return Ok(taken + self.take_known(max - taken, each));
                 }
                 Waited::Interrupted if taken > 0 => return Ok(taken),
                 Waited::Interrupted => return Err(io::Error::from_raw_os_error(libc::EINTR)),

@@ -30,7 +30,6 @@ impl Queue {
         let mut first = None;
         let moved = |state: &mut State| {
             state.active = true;
-            state.fill_ring(true);
             let Some(ring) = &state.ring else { return false };
             // By the position: who comes back late may find that the index has come round.
             let has_moved = *first.get_or_insert(ring.read()) != ring.read();
@@ -45,7 +44,7 @@ impl Queue {
         Ok(self.core.with(|state| state.ring.as_ref().map_or(0, |ring| ring.len().min(num))))
     }
 
-    /// Waits until `moved`; what comes meanwhile and is to be asked about first is.
+    /// Waits until `moved`; what comes meanwhile and is to be asked about before it lands is.
     fn wait_until(
         &self,
         num: usize,
@@ -54,15 +53,17 @@ impl Queue {
     ) -> Waited {
         loop {
             self.core.refresh(num.max(1));
-            let mut is_in_doubt = false;
+            let mut is_stuck = false;
             let waited = self.core.wait(1, deadline, |state| {
+                is_stuck = state.fill_ring(true);
                 let has_moved = moved(state);
-                is_in_doubt = !has_moved && state.is_in_doubt();
-                has_moved || is_in_doubt
+                is_stuck &= !has_moved;
+                has_moved || is_stuck
             });
-            if !is_in_doubt || waited != Waited::Ready {
+            if !is_stuck || waited != Waited::Ready {
                 return waited;
             }
+            self.core.fill_ring();
         }
     }
 
@@ -82,15 +83,19 @@ impl Queue {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// [At most for the keeper](Queue#blocking), for what moves up.
     pub fn commit(&self, uidx: u32, over: u32) -> io::Result<u32> {
         self.living()?;
-        self.core.read(|state| {
+        let mut freed = None;
+        self.core.hand_out(|state| {
             state.active = true;
-            let ring = state.ring.as_mut().ok_or_else(|| error(libc::EINVAL))?;
-            let freed = ring.commit(uidx, over)?;
+            freed.get_or_insert_with(|| match &mut state.ring {
+                Some(ring) => ring.commit(uidx, over),
+                None => Err(error(libc::EINVAL)),
+            });
             state.fill_ring(true);
-            Ok(freed)
-        })
+            0
+        });
+        freed.expect("it is done once")
     }
 }

@@ -7,6 +7,7 @@ mod chains;
 mod child;
 mod completions;
 mod core;
+mod doubts;
 mod event;
 mod inode;
 mod landing;

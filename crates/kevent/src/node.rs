@@ -31,8 +31,9 @@ pub(crate) struct Node {
     pub(crate) queued: AtomicBool,
     /// It is among the level-triggered ones that are to be looked at.
     pub(crate) looked_for: AtomicBool,
-    /// Since it was put among the ready its number was found to be its file's still: see
-    /// [`is_to_be_asked_about`](Self::is_to_be_asked_about).
+    /// How often it was put among the ready.
+    turn: AtomicU32,
+    /// Its number was found to be its file's still, for as long as the lock is held: see [`Doubts`](crate::doubts).
     pub(crate) vouched: AtomicBool,
     /// It is in the queue no more.
     pub(crate) gone: AtomicBool,
@@ -63,6 +64,7 @@ impl Node {
             said: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             looked_for: AtomicBool::new(false),
+            turn: AtomicU32::new(0),
             vouched: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             heir: OnceLock::new(),
@@ -92,11 +94,21 @@ impl Node {
         self.readiness().is_some() && self.file.is_some_and(|file| file.is_anonymous)
     }
 
-    /// It is looked at last, and whether its number was closed only the keeper can say, which was not asked yet.
+    /// It is looked at last, and whether its number was closed only the keeper can say, which has not said it.
     pub(crate) fn is_to_be_asked_about(&self) -> bool {
         let is_said =
-            self.vouched.load(Ordering::Relaxed) || self.error.load(Ordering::Relaxed) != 0;
-        self.is(Flags::LAST_CHECK) && self.is_anonymous() && !is_said && !self.is_gone()
+            || self.vouched.load(Ordering::Relaxed) || self.error.load(Ordering::Relaxed) != 0;
+        self.is(Flags::LAST_CHECK) && self.is_anonymous() && !self.is_gone() && !is_said()
+    }
+
+    /// It is put among the ready. To who has the lock of the state.
+    pub(crate) fn count_turn(&self) {
+        self.turn.store(self.turn().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Tells the times that it was among the ready from each other.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turn.load(Ordering::Relaxed)
     }
 
     /// Of such a one, what is to be compared; nothing while it is not watched yet.

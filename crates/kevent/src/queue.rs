@@ -35,6 +35,15 @@ pub(crate) fn error(number: i32) -> io::Error {
 /// timerfds, signalfds or epolls another thread is asked too, and waited for some microseconds, in whatever hands
 /// events out), and the queue is no descriptor.
 ///
+/// # Blocking
+///
+/// What hands events out and does not wait for them is said to wait *at most for the keeper*: never, but for some
+/// microseconds where that is asked about a source ([`LAST_CHECK`](crate::Flags::LAST_CHECK), or level-triggered, of
+/// those four kinds), and where a source of a signal for the queue alone is handed out that ends with that
+/// ([`ONESHOT`](crate::Flags::ONESHOT)). A file that is looked at may have a server (FUSE), which answers. With a ring
+/// what puts events in ([`post`](Self::post), [`ready`](Self::ready)) may hand some out, and asks nobody, but may wait
+/// for the other two.
+///
 /// A queue is shared by reference, or in an [`Arc`]. Dropping it ends its sources.
 ///
 /// ```
@@ -250,7 +259,7 @@ impl Queue {
     ///
     /// # Blocking
     ///
-    /// Until then; never if `min` is 0.
+    /// Until then; if `min` is 0 [at most for the keeper](Queue#blocking).
     pub fn get_events(
         &self,
         min: usize,

@@ -76,8 +76,9 @@ impl Ring {
         (self.filled - self.read) as u32
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.len() + 1 >= self.size
+    /// Places that are free, but for the one that stays so.
+    pub(crate) fn room(&self) -> u32 {
+        self.size - 1 - self.len()
     }
 
     /// Index of the next event that the program has not committed.
@@ -173,10 +174,10 @@ mod tests {
         let mut ring = ring(&mut memory);
         for lap in 0..9u64 {
             for number in 0..3 {
-                assert!(!ring.is_full());
+                assert_ne!(ring.room(), 0);
                 ring.put(Event { id: lap * 3 + number, ..Event::default() });
             }
-            assert!(ring.is_full());
+            assert_eq!(ring.room(), 0);
             let over = ring.over();
             let to = (ring.uidx() + 2) % 4;
             assert_eq!(ring.commit(to, over).unwrap(), 2);

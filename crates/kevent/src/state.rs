@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use syslet::source::{Ended, Made, Tasks};
 
+use crate::doubts::Doubts;
 use crate::event::{Event, Flags, Key};
 use crate::level::{self, Found};
 use crate::node::Node;
@@ -67,8 +68,6 @@ pub(crate) struct State {
     pub(crate) live: usize,
     /// Level-triggered sources whose event was handed out: to be looked at again.
     pub(crate) levels: Vec<Arc<Node>>,
-    /// Among the ready there may be some for [`find_doubtful`](Self::find_doubtful).
-    doubts: bool,
     pub(crate) ring: Option<Ring>,
     /// Threads that sleep, of these those that wait for several events, and those that were woken and have
     /// not come yet.
@@ -155,32 +154,37 @@ impl State {
             return false;
         }
         self.live += 1;
-        node.vouched.store(false, Ordering::Relaxed);
-        self.doubts |= node.is_to_be_asked_about();
+        node.count_turn();
         self.ready.push_back(Item::Node(Arc::clone(node)));
         true
     }
 
-    /// What is looked at last before it is handed out, among the next `max`, and of which only the keeper can say
-    /// whether its number was closed: it is waited for without the lock, so that is done before. None is handed out
-    /// that was not asked about.
-    pub(crate) fn find_doubtful(&mut self, max: usize) -> Vec<Arc<Node>> {
-        if !std::mem::take(&mut self.doubts) {
-            return Vec::new();
+    /// What is to be asked about among the next `max` that are not in the ring, if what is to be handed out next is:
+    /// else nothing has stopped at it. See [`Doubts`].
+    pub(crate) fn find_doubtful(&self, max: usize) -> Doubts {
+        let mut doubts = Doubts::default();
+        if max == 0 || !self.is_in_doubt() {
+            return doubts;
         }
-        let doubtful = |item: &Item| match item {
-            Item::Node(node) if node.is_to_be_asked_about() => Some(Arc::clone(node)),
-            _ => None,
-        };
-        let found: Vec<_> = self.ready.iter().take(max).filter_map(doubtful).collect();
-        self.doubts = !found.is_empty() || self.ready.len() > max;
-        found
+        let is_live = |item: &&Item| !matches!(item, Item::Node(node) if node.is_gone());
+        for item in self.ready.iter().filter(is_live).take(max) {
+            if let Item::Node(node) = item
+                && node.is_to_be_asked_about()
+            {
+                doubts.note(node);
+            }
+        }
+        doubts
     }
 
     /// What is to be handed out next is to be asked about first.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.doubts
-            && matches!(self.ready.front(), Some(Item::Node(node)) if node.is_to_be_asked_about())
+    fn is_in_doubt(&self) -> bool {
+        matches!(self.ready.front(), Some(Item::Node(node)) if node.is_to_be_asked_about())
+    }
+
+    /// So many places of the ring are free.
+    pub(crate) fn room(&self) -> usize {
+        self.ring.as_ref().map_or(0, |ring| ring.room() as usize)
     }
 
     /// Takes a source out. What is known of it elsewhere is a chore.
@@ -302,26 +306,25 @@ impl State {
     }
 
     /// Moves what there is to the ring, as far as there is room. `here`: the program's descriptors can be looked at.
-    pub(crate) fn fill_ring(&mut self, here: bool) {
-        while let Some(ring) = &self.ring {
-            let looked_at = match self.ready.front() {
-                None => return,
+    /// True if it has stopped at what is to be looked at, or asked about, first.
+    pub(crate) fn fill_ring(&mut self, here: bool) -> bool {
+        while self.room() > 0 {
+            match self.ready.front() {
+                None => return false,
                 Some(Item::Node(node)) if node.is_gone() => {
                     // Or what is behind it would be handed out unseen.
                     self.ready.pop_front();
                     continue;
                 }
-                Some(Item::Node(node)) => node.is(Flags::LAST_CHECK),
-                Some(Item::Event(_) | Item::Made(_)) => false,
-            };
-            if ring.is_full() || (looked_at && !here) {
-                return;
+                Some(Item::Node(node)) if node.is(Flags::LAST_CHECK) && !here => return true,
+                Some(_) if self.is_in_doubt() => return true,
+                Some(_) => {}
             }
-            let Some(event) = self.next() else { return };
-            if let Some(ring) = &mut self.ring {
+            if let (Some(event), Some(ring)) = (self.next(), &mut self.ring) {
                 ring.put(event);
             }
         }
+        false
     }
 
     /// The level-triggered sources that are to be looked at before `max` events are handed out; none if

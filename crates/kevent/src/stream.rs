@@ -16,7 +16,7 @@ impl Queue {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// [At most for the keeper](Queue#blocking).
     pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         self.poll_at(context, None)
     }

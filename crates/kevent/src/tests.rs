@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code, reason = "gives a number to another file")]
 
+/// What is asked about before it is handed out.
+mod last_check;
+
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

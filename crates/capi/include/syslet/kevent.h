@@ -190,7 +190,8 @@ int kevent_ctl(int ctl_fd, unsigned int cmd, unsigned int num, struct ukevent *a
  * kevent_hand_on. {0, 0} does not wait. -EINTR: a handler has run before min_nr events were there, and none was
  * taken; -EINVAL: min_nr > max_nr, max_nr is 0, the time or the flags; -EFAULT: nothing was taken. What is there is
  * handed out without a system call, unless there are level-triggered entries or KEVENT_REQ_LAST_CHECK: these are
- * looked at. Handlers: no.
+ * looked at, and if they are eventfds, timerfds, signalfds or epolls another thread is asked, and waited for some
+ * microseconds, also by {0, 0}. Handlers: no.
  */
 int kevent_get_events(int ctl_fd, unsigned int min_nr, unsigned int max_nr, struct timespec timeout,
                       struct ukevent *buf, unsigned int flags);
@@ -219,7 +220,7 @@ int kevent_wait(int ctl_fd, unsigned int num, unsigned int old_uidx, struct time
  * the ring was filled once more since it looked frees what it has not read. Threads that cannot rule that out hold a
  * lock from the look at ring_over and ring_kidx to the commit, or fetch by kevent_get_events, all of them the one or
  * the other. -EINVAL: there is no ring, or nothing up to there; -EOVERFLOW: the index has come round more than once
- * since. Handlers: no.
+ * since. What moves up is looked at as by kevent_get_events. Handlers: no.
  */
 int kevent_commit(int ctl_fd, unsigned int new_uidx, unsigned int over);
 

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use syslet_sys::futex;
+
 use super::{Core, On};
+use crate::doubts::Doubts;
 use crate::level::{self, Found};
 use crate::node::Node;
+use crate::state::State;
 
 impl Core {
     /// Looks again at level-triggered sources whose events were handed out.
@@ -33,35 +37,73 @@ impl Core {
         });
     }
 
-    /// What must be known before up to `max` events are handed out.
+    /// Looks at level-triggered sources, if that must be done before up to `max` events are handed out.
     ///
     /// **Blocking**: as [`level::find_strangers`].
     pub(crate) fn refresh(&self, max: usize) {
-        let (levels, doubtful) = {
-            let mut state = self.lock();
-            (state.pass_levels(max), state.find_doubtful(max))
-        };
+        let levels = self.lock().pass_levels(max);
         self.look_at(levels);
-        self.vouch(&doubtful);
     }
 
-    /// As [`refresh`](Self::refresh), of what has come while the thread waited.
-    pub(super) fn refresh_doubtful(&self, max: usize) {
-        let doubtful = self.lock().find_doubtful(max);
-        self.vouch(&doubtful);
-    }
-
-    /// Has it known whether the numbers of these still mean their files.
-    fn vouch(&self, doubtful: &[Arc<Node>]) {
-        if doubtful.is_empty() {
-            return;
-        }
-        for (node, strange) in doubtful.iter().zip(level::find_strangers(doubtful)) {
-            if strange {
-                self.breaks(node, libc::EBADF, On::Program);
-            } else {
-                node.vouched.store(true, Ordering::Relaxed);
+    /// Does what hands events out: `act`, under the lock, which says how many more it would hand out. If it has stopped
+    /// at what is to be asked about that is done, and then it goes on: as often as that is, or it would leave something
+    /// behind that is there and wakes nobody any more. Each time something is handed out or is none any more.
+    ///
+    /// **Blocking**: never if nothing is to be asked about; else as [`level::find_strangers`].
+    pub(crate) fn hand_out(&self, mut act: impl FnMut(&mut State) -> usize) {
+        let mut doubts = Doubts::default();
+        loop {
+            let answered = |state: &mut State| {
+                doubts.settle();
+                let more = act(state) + state.room();
+                doubts.end();
+                state.find_doubtful(more)
+            };
+            let found = self.read_unless(answered, |found| !found.is_empty());
+            if found.is_empty() {
+                return;
             }
+            doubts = found;
+            doubts.ask();
         }
+    }
+
+    /// Fills the ring as far as there is room.
+    ///
+    /// **Blocking**: as [`hand_out`](Self::hand_out).
+    pub(crate) fn fill_ring(&self) {
+        self.hand_out(|state| {
+            state.fill_ring(true);
+            0
+        });
+    }
+
+    /// Does what may move the program's index in the ring, which others wait for; what is left is another thread's,
+    /// unless the answer says that this one comes back.
+    fn read_unless<R>(
+        &self,
+        read: impl FnOnce(&mut State) -> R,
+        comes_back: impl FnOnce(&R) -> bool,
+    ) -> R {
+        let mut threads = 0;
+        let answer = self.with(|state| {
+            let (answer, readers) = state.read(read);
+            threads = match readers {
+                0 if comes_back(&answer) => 0,
+                0 => self.pass_on(state),
+                readers => self.rings(readers),
+            };
+            answer
+        });
+        if threads > 0 {
+            futex::wake(&self.bell, threads);
+        }
+        answer
+    }
+
+    /// As [`hand_out`](Self::hand_out), of a test's.
+    #[cfg(test)]
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
+        self.read_unless(read, |_| false)
     }
 }

@@ -1,6 +1,7 @@
 #![allow(unsafe_code, reason = "makes anonymous files, and gives a number to another")]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use syslet_kevent::{Event, Flags, Queue, Source};
@@ -332,4 +333,100 @@ fn a_file_that_is_watched_by_its_own_number_too_is_a_stranger() {
         }
         assert_eq!(queue.sources(), 1);
     }
+}
+
+const CHECKED: fn(RawFd) -> Source = |number| poll(number, Flags::ET | Flags::LAST_CHECK);
+
+/// So many eventfds that are looked at last, of which the queue was told in turn.
+fn told_in_turn(queue: &Queue, count: usize) -> Vec<OwnedFd> {
+    let before = queue.len();
+    let told = |at: usize| {
+        let file = eventfd(0);
+        assert_eq!(queue.add(CHECKED(file.as_raw_fd())).unwrap(), None);
+        write_to(&file);
+        let limit = Instant::now() + LONG;
+        while queue.len() <= before + at {
+            assert!(Instant::now() < limit, "it is told in time");
+            std::thread::yield_now();
+        }
+        file
+    };
+    (0..count).map(told).collect()
+}
+
+fn read_dry(eventfd: &OwnedFd) {
+    let mut count = 0;
+    // SAFETY: writes the count.
+    assert_eq!(unsafe { libc::eventfd_read(eventfd.as_raw_fd(), &mut count) }, 0);
+}
+
+/// Until it has been written to; then it is empty.
+pub(crate) fn wait_for_eventfd(eventfd: &OwnedFd) {
+    let (fd, events, mut count) = (eventfd.as_raw_fd(), libc::POLLIN, 0);
+    let mut entry = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one entry, which is live.
+    let polled = unsafe { libc::poll(&raw mut entry, 1, LONG.as_millis() as i32) };
+    assert_eq!(polled, 1, "it is told in time");
+    // SAFETY: writes the count.
+    assert_eq!(unsafe { libc::eventfd_read(fd, &mut count) }, 0);
+}
+
+/// All ways to ask for one event without waiting for it.
+const FETCHES: [fn(&Queue) -> Option<u64>; 4] = [
+    |queue| queue.get_events(0, 1, None).unwrap().first().map(|event| event.id),
+    |queue| {
+        let mut id = None;
+        assert!(queue.fetch_each(0, 1, None, |event| id = Some(event.id)).unwrap() < 2);
+        id
+    },
+    |queue| {
+        let mut id = None;
+        queue.batch(1).each(|event| id = Some(event.id));
+        id
+    },
+    |queue| match queue.poll_next(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(event) => event.map(|event| event.id),
+        Poll::Pending => None,
+    },
+];
+
+#[test]
+fn what_stands_behind_what_is_not_told_is_found_by_who_does_not_wait() {
+    let remove: fn(&Queue, &OwnedFd) =
+        |queue, file| queue.remove(CHECKED(file.as_raw_fd()).key()).unwrap();
+    let read: fn(&Queue, &OwnedFd) = |_, file| read_dry(file);
+    for fetch in FETCHES {
+        for hide in [remove, read] {
+            let queue = queue();
+            let files = told_in_turn(&queue, 3);
+            files[..2].iter().for_each(|file| hide(&queue, file));
+            assert_eq!(fetch(&queue), Some(files[2].as_raw_fd() as u64));
+            assert_eq!(fetch(&queue), None);
+        }
+    }
+}
+
+#[test]
+fn what_is_told_by_an_eventfd_is_all_found_until_nothing_is_left() {
+    let (queue, told) = (queue(), eventfd(0));
+    queue.attach_eventfd(told.try_clone().unwrap()).unwrap();
+    let files = told_in_turn(&queue, 4);
+    [&files[0], &files[2]].into_iter().for_each(read_dry);
+    wait_for_eventfd(&told);
+    let fetch = || queue.get_events(0, 1, None).unwrap().first().map(|event| event.id);
+    let all: Vec<_> = std::iter::from_fn(fetch).collect();
+    assert_eq!(all, [&files[1], &files[3]].map(|file| file.as_raw_fd() as u64));
+}
+
+/// What was asked for the ring is so for the time in which there was no room.
+#[test]
+fn what_waits_for_room_in_a_ring_is_looked_at_when_there_is() {
+    let ring = Ringed::new(2);
+    ring.queue.post(Event::default());
+    let files = told_in_turn(&ring.queue, 1);
+    assert_eq!(ring.queue.wait(1, 0, Some(Instant::now())).unwrap(), 1);
+    replace(&files[0], &eventfd(1));
+    assert_eq!(ring.queue.commit(1, ring.look().over).unwrap(), 1);
+    assert_eq!(ring.look().kidx, 0, "it has landed");
+    assert!(is_broken(&ring.at(1)));
 }
