@@ -8,6 +8,7 @@
 //! back, for whatever reason, strikes a call off, and if it leaves something behind calls another: so no call is lost
 //! with a thread that left for a signal or its time.
 
+mod chores;
 mod closing;
 mod looking;
 
@@ -24,9 +25,7 @@ use crate::aside::Aside;
 use crate::completions::Completions;
 use crate::event::Event;
 use crate::node::Node;
-use crate::source::What;
 use crate::state::{Item, State};
-use crate::{child, signals};
 
 pub(crate) use self::closing::let_go;
 
@@ -133,37 +132,6 @@ impl Core {
         lock(&self.state)
     }
 
-    /// Changes the state, and does afterwards what that leaves to be done.
-    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.lock();
-        let result = change(&mut state);
-        let chores = std::mem::take(&mut state.chores);
-        drop(state);
-        if !chores.watches.is_empty() {
-            source::unwatch(chores.watches);
-        }
-        for node in chores.ended {
-            self.forget(&node);
-        }
-        result
-    }
-
-    /// A source that is not about readiness is none any more: what else knows it is told.
-    fn forget(&self, node: &Arc<Node>) {
-        match node.source.what {
-            What::Timer(clock, ..) => source::clear_alarm(clock, &**node),
-            // Another's watch takes the place of its own.
-            What::Inode(_) if Arc::ptr_eq(node, node.heir()) => {
-                if let Some(watch) = node.watch.get() {
-                    source::unwatch_inode(*watch);
-                }
-            }
-            What::Signal(number, _) => signals::leave(number, node),
-            What::Child(_) => child::leave(self, node),
-            What::Ready(..) | What::Inode(_) | What::User => {}
-        }
-    }
-
     /// Something was put in, by who has the lock.
     fn calls(&self, state: &mut State, on: On) -> Calls {
         state.fill_ring(on != On::Keeper);
@@ -199,7 +167,7 @@ impl Core {
     /// Puts in what `change` says (true: something was put in).
     fn put(&self, on: On, change: impl FnOnce(&mut State) -> bool) -> Told {
         let mut calls = Calls::default();
-        self.with(|state| {
+        self.with_on(on, |state| {
             if change(state) {
                 calls = self.calls(state, on);
             }
@@ -311,6 +279,7 @@ impl Core {
         let mut has_looked = false;
         loop {
             if ready(&mut state) {
+                self.finish(state, On::Program);
                 return Waited::Ready;
             }
             if self.is_dead() {

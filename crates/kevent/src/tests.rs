@@ -5,6 +5,7 @@
 /// What is asked about before it is handed out.
 mod last_check;
 
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use syslet::{Arg, Chain};
 
+use crate::core::Waited;
 use crate::ring::{Ring, RingHeader};
 use crate::state::Item;
-use crate::{Event, Flags, Queue, Source};
+use crate::{Event, Flags, Happened, Queue, Source};
 
 /// Longer than anything takes that happens.
 const LONG: Duration = Duration::from_secs(20);
@@ -188,13 +190,17 @@ fn the_keeper_drops_no_queue() {
     assert_ne!(told.recv_timeout(LONG), Ok(std::thread::current().id()));
 }
 
-/// A thread that waits for a ring of two places with the index 0, and what it is answered; when it is asleep.
-fn waiting_for_index() -> (Arc<Queue>, Receiver<u32>) {
-    // A header and two events, which stay for as long as the process does.
-    let memory: &'static mut [u64] = Box::leak(vec![0; 1 + 2 * 5].into());
+fn with_ring(size: u32) -> Queue {
+    // A header and events, which stay for as long as the process does.
+    let memory: &'static mut [u64] = Box::leak(vec![0; 1 + size as usize * 5].into());
     let ring = std::ptr::NonNull::from(memory).cast::<RingHeader>();
     // SAFETY: aligned, of that size, and never freed.
-    let queue = Arc::new(unsafe { Queue::with_ring(ring, 2) }.unwrap());
+    unsafe { Queue::with_ring(ring, size) }.unwrap()
+}
+
+/// A thread that waits for a ring of two places with the index 0, and what it is answered; when it is asleep.
+fn waiting_for_index() -> (Arc<Queue>, Receiver<u32>) {
+    let queue = Arc::new(with_ring(2));
     let (tell, told) = channel();
     let theirs = Arc::clone(&queue);
     std::thread::spawn(move || {
@@ -227,4 +233,93 @@ fn who_waits_for_the_index_goes_on_though_it_has_come_round() {
     });
     assert_eq!(indices, [Some(1), Some(0)]);
     assert_eq!(told.recv_timeout(LONG), Ok(0), "it goes on, and there is nothing");
+}
+
+/// Who has the lock next may have another, under which tasks must not be woken.
+#[test]
+fn what_ends_while_a_thread_waits_is_not_left_to_others() {
+    let (queue, source) = (with_ring(4), Source::user(1).with(Flags::ONESHOT));
+    queue.add(source).unwrap();
+    let mut state = queue.core.lock();
+    let node = Arc::clone(&state.sources[&source.key()]);
+    state.enqueue(&node);
+    drop(state);
+    let waited = queue.core.wait(1, None, |state| {
+        state.fill_ring(true);
+        state.room() < 3
+    });
+    assert_eq!((waited, queue.sources()), (Waited::Ready, 0));
+    assert!(queue.core.lock().chores.ended.is_empty());
+}
+
+/// Runs `act` in a process of its own, which is ended if that takes too long.
+fn check_in_child(act: impl FnOnce()) {
+    // SAFETY: the child has what its parent's thread had, and leaves by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: no memory.
+        unsafe { libc::alarm(LONG.as_secs() as u32) };
+        let right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_ok();
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(i32::from(!right)) };
+    }
+    let mut status = -1;
+    // SAFETY: writes the status.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(status, 0);
+}
+
+/// The keeper moves what stood behind something that it does not look at, because that is removed; and goes on.
+fn check_ended_by_keeper(source: Source) {
+    let (queue, (mine, theirs)) = (with_ring(8), pair());
+    // Nor does the clock's thread do it first.
+    queue.core.lock().nudging = true;
+    // SAFETY: no memory.
+    let first = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    let first = Source::poll(first, libc::POLLIN as u16).with(Flags::ET | Flags::LAST_CHECK);
+    for source in [first, Source::recv(&mine).with(Flags::ET)] {
+        assert_eq!(queue.add(source).unwrap(), None);
+    }
+    assert!(queue.make_ready(first.key()));
+    assert_eq!(queue.add(source.with(Flags::ONESHOT | Flags::READY)).unwrap(), None);
+    queue.remove(first.key()).unwrap();
+    assert_eq!(queue.sources(), 2);
+    std::io::Write::write_all(&mut &theirs, b"!").unwrap();
+    wait_until("it is handed out", || queue.sources() == 1 && queue.len() == 2);
+    // The keeper is there, and so is the clock's thread.
+    let (another, _other) = pair();
+    queue.add(Source::recv(&another).with(Flags::ET)).unwrap();
+    queue.core.lock().nudging = false;
+    queue.add(Source::after(77, Duration::from_millis(1))).unwrap();
+    let is_timer = |event: &Event| event.id == 77;
+    while !queue.get_events(1, 8, None).unwrap().iter().any(is_timer) {}
+}
+
+#[test]
+fn the_keeper_does_not_wait_for_what_it_does_itself() {
+    let (only, also) = (libc::SIGRTMIN() as u32 + 20, libc::SIGRTMIN() as u32 + 21);
+    let handled = |number: u32| {
+        let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: writes what is there.
+        unsafe { libc::sigaction(number as i32, std::ptr::null(), now.as_mut_ptr()) };
+        // SAFETY: it is written.
+        unsafe { now.assume_init() }.sa_sigaction != libc::SIG_DFL
+    };
+    for (source, number) in [(Source::signal_only(only), only), (Source::signal(also), also)] {
+        check_in_child(|| {
+            check_ended_by_keeper(source);
+            wait_until("it is forgotten", || !handled(number));
+        });
+    }
+    check_in_child(|| {
+        let mut cat = std::process::Command::new("cat");
+        let mut cat = cat.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        check_ended_by_keeper(Source::child(cat.id() as i32));
+        drop(cat.stdin.take());
+        cat.wait().unwrap();
+    });
+    let directory = File::open(std::env::temp_dir()).unwrap();
+    check_in_child(|| check_ended_by_keeper(Source::directory(&directory, Happened::CREATE)));
+    let timer = Source::after(1, Duration::from_secs(1000));
+    check_in_child(|| check_ended_by_keeper(timer));
 }
