@@ -23,6 +23,15 @@ use crate::{child, signals, sweep};
 impl Queue {
     /// Puts a source into the queue, without having anything told yet.
     fn insert(&self, source: Source, again: bool) -> io::Result<Arc<Node>> {
+        let (node, tells) = self.put_in(source, again)?;
+        if tells {
+            self.core.rouse();
+        }
+        Ok(node)
+    }
+
+    /// As [`insert`](Self::insert), but nobody is woken; says whether there is something to wake for.
+    fn put_in(&self, source: Source, again: bool) -> io::Result<(Arc<Node>, bool)> {
         let file = match file_of(&source) {
             Ok(file) => file,
             // What it was to be instead of the one there is cannot be.
@@ -60,10 +69,7 @@ impl Queue {
             state.insert(Arc::clone(&node));
             Ok(())
         })?;
-        if tells {
-            self.core.rouse();
-        }
-        Ok(node)
+        Ok((node, tells))
     }
 
     /// The source that has the key of this one, if its number was closed, and is another's now.
@@ -153,76 +159,89 @@ impl Queue {
             return sources.iter().map(|_| Err(error(libc::EBADF))).collect();
         }
         let mut answers: Vec<Changed> = Vec::with_capacity(sources.len());
-        let is_of_directory = |source: &Source| matches!(source.what, What::Inode(_));
-        let _held = sources
-            .iter()
-            .any(is_of_directory)
-            .then(|| self.core.directories.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut ready, mut inodes) = (Vec::new(), Vec::new());
         for (at, source) in sources.iter().enumerate() {
-            let orders = match source.what {
-                What::Ready(..) => &mut ready,
-                What::Inode(_) => &mut inodes,
-                _ => {
-                    answers.push(self.enter(*source, again));
-                    continue;
+            answers.push(match source.what {
+                What::Ready(..) => self.insert(*source, again).map(|node| {
+                    ready.push((at, node));
+                    None
+                }),
+                What::Inode(_) => {
+                    inodes.push((at, *source));
+                    Ok(None)
                 }
-            };
-            let node = self.insert(*source, again);
-            answers.push(node.map(|node| {
-                orders.push((at, node));
-                None
-            }));
+                _ => self.enter(*source, again),
+            });
         }
-        self.watch(&ready, again, &mut answers, source::watch);
-        self.watch(&inodes, again, &mut answers, source::watch_inodes);
         if !ready.is_empty() {
+            for ((at, node), begun) in ready.iter().zip(self.watch(&ready, source::watch)) {
+                answers[*at] = begun.map(|events| self.entered(node, events?, again));
+            }
             sweep::begin(&self.core);
+        }
+        if !inodes.is_empty() {
+            self.enter_inodes(&inodes, again, &mut answers);
         }
         answers
     }
 
-    /// Has the engine tell these sources.
+    /// Adds sources of directories.
+    fn enter_inodes(&self, sources: &[(usize, Source)], again: bool, answers: &mut [Changed]) {
+        let held = self.core.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut nodes, mut tells) = (Vec::new(), false);
+        for (at, source) in sources {
+            match self.put_in(*source, again) {
+                Ok((node, has_to_tell)) => {
+                    tells |= has_to_tell;
+                    nodes.push((*at, node));
+                }
+                Err(error) => answers[*at] = Err(error),
+            }
+        }
+        let begun = self.watch(&nodes, source::watch_inodes);
+        drop(held);
+        if tells {
+            self.core.rouse();
+        }
+        for ((at, node), begun) in nodes.iter().zip(begun) {
+            answers[*at] = begun.map(|events| self.entered(node, events?, again));
+        }
+    }
+
+    /// Has the engine tell these sources; says for which events each is ready at once. `None`: it is none any more.
     fn watch(
         &self,
         nodes: &[(usize, Arc<Node>)],
-        again: bool,
-        answers: &mut [Changed],
         begin: fn(Vec<Order>) -> Vec<source::Begun>,
-    ) {
+    ) -> Vec<io::Result<Option<u32>>> {
         if nodes.is_empty() {
-            return;
+            return Vec::new();
         }
         let begun = begin(nodes.iter().map(|(_, node)| order(node)).collect());
-        for ((at, node), begun) in nodes.iter().zip(begun) {
-            answers[*at] = match begun {
-                Err(number) => {
-                    if let Some(old) = node.instead_of.get() {
-                        source::unwatch_inode(*old);
-                    }
-                    Err(self.fail(node, -number as i32))
-                }
-                Ok((watch, events)) => {
-                    let gone = self.core.with(|_| {
-                        let _ = node.watch.set(watch);
-                        node.is_gone()
-                    });
-                    match (gone, node.readiness()) {
-                        (false, _) => Ok(self.entered(node, events, again)),
-                        (true, Some((number, _))) => {
-                            // What it was told at once is for others of its file.
-                            let pass_on = events != 0;
-                            source::unwatch(vec![Ended { watch, number, pass_on }]);
-                            Ok(None)
-                        }
-                        (true, None) => {
-                            source::unwatch_inode(watch);
-                            Ok(None)
-                        }
-                    }
-                }
-            };
+        nodes.iter().zip(begun).map(|((_, node), begun)| self.watched(node, begun)).collect()
+    }
+
+    /// What became of the order of a source.
+    fn watched(&self, node: &Node, begun: source::Begun) -> io::Result<Option<u32>> {
+        let (watch, events) = begun.map_err(|number| {
+            if let Some(old) = node.instead_of.get() {
+                source::unwatch_inode(*old);
+            }
+            self.fail(node, -number as i32)
+        })?;
+        let gone = self.core.with(|_| {
+            let _ = node.watch.set(watch);
+            node.is_gone()
+        });
+        match node.readiness() {
+            _ if !gone => return Ok(Some(events)),
+            Some((number, _)) => {
+                // What it was told at once is for others of its file.
+                source::unwatch(vec![Ended { watch, number, pass_on: events != 0 }]);
+            }
+            None => source::unwatch_inode(watch),
         }
+        Ok(None)
     }
 }
 

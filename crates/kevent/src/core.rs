@@ -52,7 +52,7 @@ pub(crate) struct Core {
     /// Held while it is written to, which does not wait, and never with the state: once it is detached nobody writes.
     eventfd: Mutex<Option<EventFd>>,
     /// Held while the source of a directory is added or takes the place of another, so that this one finds the watch of
-    /// that: if both had one, what comes would be told by each. Taken before the state.
+    /// that: if both had one, what comes would be told by each. Taken before the state. Nobody is woken under it.
     pub(crate) directories: Mutex<()>,
     closed: AtomicBool,
 }

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Wake, Waker};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -144,7 +144,7 @@ fn one_thread_that_waits_is_sent_on_though_there_is_nothing() {
 }
 
 /// Says where it is dropped.
-struct Captured(std::sync::mpsc::Sender<ThreadId>);
+struct Captured(Sender<ThreadId>);
 
 impl Drop for Captured {
     fn drop(&mut self) {
@@ -322,4 +322,44 @@ fn the_keeper_does_not_wait_for_what_it_does_itself() {
     check_in_child(|| check_ended_by_keeper(Source::directory(&directory, Happened::CREATE)));
     let timer = Source::after(1, Duration::from_secs(1000));
     check_in_child(|| check_ended_by_keeper(timer));
+}
+
+/// Adds a directory when it is woken.
+struct Adds(Arc<Queue>, File, Sender<bool>);
+
+impl Wake for Adds {
+    fn wake(self: Arc<Self>) {
+        let added = self.0.add(Source::directory(&self.1, Happened::CREATE));
+        let _ = self.2.send(added.is_ok());
+    }
+}
+
+#[test]
+fn who_is_woken_by_a_directory_may_add_another() {
+    let folder = || File::open(std::env::temp_dir()).unwrap();
+    let add: fn(&Queue, Source) = |queue, source| {
+        queue.add(source.with(Flags::READY)).unwrap();
+    };
+    let add_several: fn(&Queue, Source) = |queue, source| {
+        let added = queue.add_all(&[source, Source::user(1).with(Flags::READY)]);
+        assert!(added.iter().all(Result::is_ok));
+    };
+    let modify: fn(&Queue, Source) = |queue, source| queue.modify(source).unwrap();
+    for (act, is_there) in [(add, false), (add_several, false), (modify, true)] {
+        let (queue, directory) = (Arc::new(Queue::new().unwrap()), folder());
+        let source = Source::directory(&directory, Happened::CREATE);
+        if is_there {
+            queue.add(source).unwrap();
+            assert!(queue.make_ready(source.key()));
+        }
+        let (tell, told) = channel();
+        let waker = Waker::from(Arc::new(Adds(Arc::clone(&queue), folder(), tell)));
+        assert!(queue.core.lock().tasks.keep(waker, None).is_none());
+        let theirs = Arc::clone(&queue);
+        std::thread::spawn(move || {
+            act(&theirs, source);
+            drop(directory);
+        });
+        assert_eq!(told.recv_timeout(LONG), Ok(true));
+    }
 }
