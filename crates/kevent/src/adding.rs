@@ -287,6 +287,24 @@ mod tests {
         assert!(!newer.is_gone() && queue.sources() == 1);
     }
 
+    #[test]
+    fn of_what_is_looked_at_last_only_that_is_told_which_still_holds() {
+        let (mine, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let queue = Queue::new().unwrap();
+        let both =
+            Source::socket(std::os::fd::AsRawFd::as_raw_fd(&mine), Happened::RECV | Happened::SEND);
+        let node = queue.insert(both.with(Flags::ET | Flags::LAST_CHECK), false).unwrap();
+        let [reads, writes] = [libc::POLLIN, libc::POLLOUT].map(|event| event as u32);
+        for (told, is_left) in [(reads, false), (writes, true), (reads | writes, true)] {
+            let _ = node.tell(told, 1, On::Program);
+            let all = queue.get_events(0, 8, None).unwrap();
+            let expected: &[_] = if is_left { &[Happened::SEND] } else { &[] };
+            assert_eq!(all.iter().map(Event::happened).collect::<Vec<_>>(), expected);
+        }
+        assert!(queue.make_ready(both.key()));
+        assert_eq!(queue.get_events(0, 8, None).unwrap()[0].happened(), Happened::SEND);
+    }
+
     /// It was told more before it was answered: that is one event, and none without anything in it.
     #[test]
     fn what_comes_while_a_source_is_added_is_told_once() {

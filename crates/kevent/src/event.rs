@@ -73,8 +73,8 @@ impl Flags {
     /// Edge-triggered: an event when something changes. Without it readiness is level-triggered: an event
     /// for as long as it lasts, each time that events are fetched.
     pub const ET: Self = Self(0x4);
-    /// When the event is about to be handed out it is looked whether it still holds; if not it is not. Of a number
-    /// that was closed, or is another file's, it is handed out as broken.
+    /// When the event is about to be handed out it is looked which of it still holds; the rest is left out, and if that
+    /// is all there is none. Of a number that was closed, or is another file's, it is handed out as broken.
     pub const LAST_CHECK: Self = Self(0x8);
     /// What is ready at once is queued too, not only answered.
     pub const ALWAYS_QUEUE: Self = Self(0x10);

@@ -143,6 +143,16 @@ impl Node {
         }
     }
 
+    /// Of what it is to tell only this holds, in the words of poll(2); false if that is nothing. To who has the lock of
+    /// the state.
+    pub(crate) fn keeps_to(&self, events: u32) -> bool {
+        let told = self.happened.load(Ordering::Relaxed);
+        let left = told & self.in_its_words(events);
+        self.happened.store(left, Ordering::Relaxed);
+        // Of who asks for nothing, and was made ready, there is nothing that could hold.
+        left != 0 || told == 0
+    }
+
     /// What had come to a source and was not handed out goes to the one that takes its place: it would not be found
     /// anew, as readiness and the end of a child are. A timer that is set anew has not fired, as timerfd_settime(2) has
     /// it.

@@ -239,7 +239,8 @@ impl State {
         let mut broken = node.error.load(Ordering::Relaxed) != 0;
         if !broken && node.is(Flags::LAST_CHECK) {
             match level::look_last(node) {
-                Found::Nothing => {
+                Found::Ready(events) if node.keeps_to(events) => {}
+                Found::Nothing | Found::Ready(_) => {
                     node.happened.store(0, Ordering::Relaxed);
                     node.count.store(0, Ordering::Relaxed);
                     return None;
@@ -248,7 +249,7 @@ impl State {
                     node.error.store(libc::EBADF, Ordering::Relaxed);
                     broken = true;
                 }
-                Found::Ready(_) | Found::Unknown => {}
+                Found::Unknown => {}
             }
         }
         let is_unsaid = broken && node.happened.load(Ordering::Relaxed) != 0;

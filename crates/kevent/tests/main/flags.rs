@@ -63,6 +63,20 @@ fn last_check_drops_what_holds_no_more() {
 }
 
 #[test]
+fn last_check_leaves_out_what_holds_no_more() {
+    let (queue, (mine, theirs)) = (queue(), pair());
+    let both = Source::socket(mine.as_raw_fd(), Happened::RECV | Happened::SEND);
+    let checked = both.with(Flags::LAST_CHECK | Flags::ET);
+    assert_eq!(queue.add(checked).unwrap().map(|event| event.happened()), Some(Happened::SEND));
+    put(&theirs);
+    while queue.is_empty() {
+        std::thread::yield_now();
+    }
+    drain(&mine);
+    assert_eq!(one(&queue).happened(), Happened::SEND);
+}
+
+#[test]
 fn always_queue_queues_what_is_ready_at_once() {
     let (queue, (mine, theirs)) = (queue(), pair());
     put(&theirs);
