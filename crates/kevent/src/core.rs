@@ -134,15 +134,18 @@ impl Core {
 
     /// Something was put in, by who has the lock.
     fn calls(&self, state: &mut State, on: On) -> Calls {
-        state.fill_ring(on != On::Keeper);
+        let is_stuck = state.fill_ring(on != On::Keeper);
         let threads = self.rings(state.call());
         let others = !state.tasks.is_empty() || state.has_eventfd;
         let awaited = threads > 0 || others;
         let mut calls = Calls { threads, awaited, ..Calls::default() };
-        if others && on == On::Program {
+        let here = on == On::Program;
+        if others && here {
             calls.tasks = state.tasks.take();
             calls.eventfd = state.has_eventfd;
-        } else if others && !state.nudging {
+        }
+        // A program that looks at the ring's index alone would wait without end for what has not landed.
+        if (is_stuck || (others && !here)) && !state.nudging {
             state.nudging = true;
             calls.nudge = true;
         }
@@ -409,11 +412,15 @@ impl Core {
 
 impl Nudged for Core {
     fn nudged(self: Arc<Self>) {
-        let tasks = {
+        let (tasks, has_ring) = {
             let mut state = self.lock();
             state.nudging = false;
-            state.tasks.take()
+            (state.tasks.take(), state.ring.is_some())
         };
+        if has_ring {
+            // An epoll loop may look at the index alone.
+            self.fill_ring();
+        }
         self.tell_eventfd();
         tasks.wake();
     }

@@ -1,5 +1,7 @@
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::{pair, wait_until, with_ring};
 use crate::{Flags, Queue, Source};
 
 /// It is asked about for one take: another thread may have taken it out meanwhile, and its number be another's since.
@@ -31,4 +33,34 @@ fn what_the_keeper_has_said_is_for_the_turn_and_the_take_that_it_was_asked_for()
     assert_eq!(state.take(1, |_| ()), 0, "the lock may have been let go since");
     doubts.settle();
     assert_eq!(state.take(1, |_| ()), 1);
+}
+
+/// The keeper has other descriptors: what it would see there is not so.
+#[test]
+fn what_is_looked_at_before_it_is_told_is_not_looked_at_by_the_keeper() {
+    for is_read in [true, false] {
+        let queue = with_ring(8);
+        // Nor is it by the clock's thread, which would move it to the ring while it holds.
+        queue.core.lock().nudging = true;
+        let [(gone, mut to_gone), (mut mine, mut theirs), (last, mut to_last)] =
+            [pair(), pair(), pair()];
+        let checked = Flags::ET | Flags::LAST_CHECK;
+        queue.add(Source::recv(&gone).with(checked)).unwrap();
+        queue.add(Source::recv(&mine).with(checked).user_data(1)).unwrap();
+        queue.add(Source::recv(&last).with(Flags::ET).user_data(2)).unwrap();
+        for (at, to) in [&mut to_gone, &mut theirs].into_iter().enumerate() {
+            to.write_all(b"!").unwrap();
+            wait_until("it is told", || queue.len() > at);
+        }
+        if is_read {
+            mine.read_exact(&mut [0]).unwrap();
+        }
+        // What stands in front of it goes, and the keeper comes by.
+        queue.remove(Source::recv(&gone).key()).unwrap();
+        to_last.write_all(b"!").unwrap();
+        wait_until("it is told", || queue.len() > 1);
+        let told = queue.get_events(1, 8, None).unwrap();
+        let told: Vec<_> = told.iter().map(|event| event.user_data).collect();
+        assert_eq!(told, if is_read { vec![2] } else { vec![1, 2] });
+    }
 }
