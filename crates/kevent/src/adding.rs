@@ -42,7 +42,7 @@ impl Queue {
             Err(number) => return Err(error(number)),
         };
         // Asked without the lock.
-        let strange = if again { None } else { self.stranger_of(&source) };
+        let strange = if again { None } else { self.stranger_of(&source, file) };
         let node = Arc::new(Node::new(self.core.this(), source, file));
         let mut tells = false;
         self.core.with(|state| {
@@ -72,13 +72,15 @@ impl Queue {
         Ok((node, tells))
     }
 
-    /// The source that has the key of this one, if its number was closed, and is another's now.
-    fn stranger_of(&self, source: &Source) -> Option<Arc<Node>> {
-        let old = match source.what {
-            What::Ready(..) => self.core.lock().sources.get(&source.key).cloned(),
+    /// The source that has the key of this one, if its number was closed, and means `file` now, which is another.
+    fn stranger_of(&self, source: &Source, file: Option<File>) -> Option<Arc<Node>> {
+        let old = || self.core.lock().sources.get(&source.key).cloned();
+        match source.what {
+            What::Ready(..) => old().filter(|old| !level::is_same(old)),
+            // A directory is its inode, by whichever descriptor.
+            What::Inode(_) => old().filter(|old| old.file != file),
             _ => None, // by their number they mean the same
-        };
-        old.filter(|old| !level::is_same(old))
+        }
     }
 
     /// A source that was put in cannot be one.
@@ -248,6 +250,8 @@ impl Queue {
 /// The file that a source is about, if it is about one; an errno if there can be no such source.
 fn file_of(source: &Source) -> Result<Option<File>, i32> {
     match source.what {
+        // The kernel adds nothing to what is there, and says that all is right.
+        What::Inode(_) if inode::events(source.asked) == 0 => Err(libc::EINVAL),
         What::Ready(number, _) | What::Inode(number) => {
             File::of(number).map(Some).map_err(|number| -number as i32)
         }
@@ -285,6 +289,29 @@ mod tests {
         let newer = queue.insert(source, false).unwrap();
         assert_eq!(queue.entered(&old, 1, false), None);
         assert!(!newer.is_gone() && queue.sources() == 1);
+    }
+
+    /// The keeper, which knows the one that was there.
+    #[test]
+    fn what_ends_a_source_ends_the_one_that_has_taken_its_place() {
+        let queue = Queue::new().unwrap();
+        let old = queue.insert(Source::user(5), false).unwrap();
+        queue.insert(Source::user(5).user_data(2), true).unwrap();
+        old.breaks(libc::ENOENT, On::Keeper);
+        let told = queue.get_events(0, 8, None).unwrap();
+        assert_eq!(told.iter().map(|event| event.user_data).collect::<Vec<_>>(), [2]);
+        assert!(told[0].error().is_some() && queue.sources() == 0);
+    }
+
+    /// It was found before another took its place.
+    #[test]
+    fn a_source_that_is_made_ready_says_of_its_successor_what_that_asks_for() {
+        let queue = Queue::new().unwrap();
+        let both = Source::user(5);
+        let old = queue.insert(both, false).unwrap();
+        queue.insert(both.named(both.key(), 1), true).unwrap();
+        queue.core.say(&old, both.asked, On::Program);
+        assert_eq!(queue.get_events(0, 8, None).unwrap()[0].happened(), 1);
     }
 
     #[test]

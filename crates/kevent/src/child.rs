@@ -24,6 +24,7 @@ pub(crate) fn enter(core: &Core, node: &Arc<Node>, pid: i32) -> Result<bool, i32
     let mut info = Box::new([0u64; 16]);
     let at = (&raw mut *info) as usize;
     let number = completions.note(Purpose::Child(Arc::clone(node), info));
+    let _ = node.wait.set(number);
     let call = Call::new(nr::WAITID, [P_PID, pid as usize, at, WEXITED | WNOWAIT, 0]);
     // SAFETY: it writes to the structure, which is kept until it has answered.
     match unsafe { completions.queue.submit(number, call) } {
@@ -68,12 +69,10 @@ pub(crate) fn ended(node: &Arc<Node>, info: &[u64; 16], answer: isize, on: On) {
 /// The source is none any more: its wait is called off.
 pub(crate) fn leave(core: &Core, node: &Arc<Node>) {
     let Some(completions) = core.completions.get() else { return };
-    let is_its = |(number, purpose): (&u64, &Purpose)| match purpose {
-        Purpose::Child(of, _) if Arc::ptr_eq(of, node) => Some(*number),
-        _ => None,
-    };
-    let number = completions.under_way().1.iter().find_map(is_its);
-    if let Some(number) = number {
+    let Some(&number) = node.wait.get() else { return };
+    // One that is over is not looked for among all others.
+    let is_under_way = completions.under_way().1.contains_key(&number);
+    if is_under_way {
         completions.queue.cancel_all(number);
     }
 }

@@ -198,10 +198,13 @@ impl Core {
     /// As [`happen`](Self::happen), in the words of the source's kind.
     pub(crate) fn say(&self, node: &Arc<Node>, happened: u32, on: On) {
         self.put(on, |state| {
-            let node = node.heir();
-            if node.is_gone() {
+            let heir = node.heir();
+            if heir.is_gone() {
                 return false;
             }
+            let is_its_own = Arc::ptr_eq(heir, node);
+            let node = heir;
+            let happened = if is_its_own { happened } else { node.asks_for(happened) };
             node.happened.fetch_or(happened, Ordering::Relaxed);
             node.note(0, 1);
             state.enqueue(node)
@@ -211,6 +214,7 @@ impl Core {
     /// A source is none any more: its last event says so.
     pub(crate) fn breaks(&self, node: &Arc<Node>, error: i32, on: On) {
         self.put(on, |state| {
+            let node = node.heir();
             node.error.store(error, Ordering::Relaxed);
             state.enqueue(node)
         });

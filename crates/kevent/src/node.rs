@@ -17,6 +17,8 @@ pub(crate) struct Node {
     /// The file that its descriptor meant.
     pub(crate) file: Option<File>,
     pub(crate) watch: OnceLock<WatchId>,
+    /// A child's: what its wait is noted as among the completions.
+    pub(crate) wait: OnceLock<u64>,
     /// Where it is among the sources that the sweep goes round. Changed under the lock of the queue's state.
     pub(crate) round: AtomicUsize,
     /// The heap's.
@@ -56,6 +58,7 @@ impl Node {
             source,
             file,
             watch: OnceLock::new(),
+            wait: OnceLock::new(),
             round: AtomicUsize::new(usize::MAX),
             place: AtomicU32::new(NOWHERE),
             next: AtomicU64::new(next),

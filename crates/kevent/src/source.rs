@@ -89,7 +89,10 @@ impl Source {
         Self::new(Kind::Poll, number as u32 as u64, events, What::Ready(number, events))
     }
 
-    /// Entries that come to a directory and go from it: [`Happened::CREATE`], [`Happened::REMOVE`].
+    /// Entries that come to a directory and go from it: [`Happened::CREATE`], [`Happened::REMOVE`]. It goes on when its
+    /// number is closed, until that is added as another directory's. If more comes at once than the kernel keeps
+    /// (`/proc/sys/fs/inotify/max_queued_events`) each source of a directory is told of all that it asks for, and how
+    /// often is wrong.
     pub fn directory(directory: &impl AsFd, asked: u32) -> Self {
         Self::inode(directory.as_fd().as_raw_fd(), asked)
     }

@@ -324,6 +324,21 @@ fn the_keeper_does_not_wait_for_what_it_does_itself() {
     check_in_child(|| check_ended_by_keeper(timer));
 }
 
+#[test]
+fn the_wait_for_a_child_whose_source_is_removed_is_called_off() {
+    let queue = Queue::new().unwrap();
+    let mut cat = std::process::Command::new("cat");
+    let mut cat = cat.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let source = Source::child(cat.id() as i32);
+    queue.add(source).unwrap();
+    let waits = || queue.core.completions.get().map_or(0, |waits| waits.under_way().1.len());
+    assert_eq!(waits(), 1);
+    queue.remove(source.key()).unwrap();
+    wait_until("it is called off", || waits() == 0);
+    drop(cat.stdin.take());
+    cat.wait().unwrap();
+}
+
 /// Adds a directory when it is woken.
 struct Adds(Arc<Queue>, File, Sender<bool>);
 

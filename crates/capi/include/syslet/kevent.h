@@ -75,7 +75,10 @@ extern "C" {
 #define KEVENT_SOCKET_ACCEPT 0x2
 #define KEVENT_SOCKET_SEND 0x4
 
-/* event, of inodes: id.raw[0] is a descriptor of the directory. ret_data[0]: what of it has happened. */
+/* event, of inodes: id.raw[0] is a descriptor of the directory. ret_data[0]: what of it has happened; ret_data[1]: how
+ * often. If more comes than the kernel keeps (/proc/sys/fs/inotify/max_queued_events) all that is asked for is told,
+ * and how often is wrong. It goes on when the descriptor is closed, until its number is added as another directory's.
+ */
 #define KEVENT_INODE_CREATE 0x1
 #define KEVENT_INODE_REMOVE 0x2
 

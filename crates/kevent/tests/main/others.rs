@@ -77,6 +77,36 @@ fn a_directory_tells_what_comes_and_goes() {
     assert_eq!(queue.sources(), 0);
 }
 
+/// A directory goes on being told of when its number is closed, until the number is added as another's.
+#[test]
+fn a_number_that_is_another_directorys_is_added_anew() {
+    let folder = |name: &str| {
+        let path = std::env::temp_dir().join(format!("syslet-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let (old, new) = (folder("old"), folder("new"));
+    let [directory, another] = [&old, &new].map(|path| File::open(path).unwrap());
+    let source = Source::directory(&directory, Happened::CREATE);
+    let queue = queue();
+    assert_eq!(queue.add(source.user_data(1)).unwrap(), None);
+    // SAFETY: the number is ours.
+    let same = unsafe { libc::dup2(another.as_raw_fd(), directory.as_raw_fd()) };
+    assert_eq!(same, directory.as_raw_fd());
+    File::create(old.join("one")).unwrap();
+    assert_eq!(one(&queue).user_data, 1);
+    assert_eq!(queue.add(source.user_data(2)).unwrap(), None);
+    let broken = one(&queue);
+    assert_eq!((broken.user_data, broken.error().is_some()), (1, true));
+    assert_eq!(errno(queue.add(source)), libc::EEXIST);
+    File::create(old.join("two")).unwrap();
+    File::create(new.join("three")).unwrap();
+    let event = one(&queue);
+    assert_eq!((event.user_data, event.count()), (2, 1));
+    assert_eq!((within_short(&queue), queue.sources()), (vec![], 1));
+    [old, new].into_iter().for_each(|path| fs::remove_dir_all(path).unwrap());
+}
+
 #[test]
 fn answers_of_calls_and_closures_come_to_the_queue() {
     let queue = queue();

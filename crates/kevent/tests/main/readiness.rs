@@ -94,12 +94,16 @@ fn one_descriptor_can_have_a_source_of_each_kind_and_two_of_one_are_refused() {
 fn bad_descriptors_are_answered_and_the_others_take_effect() {
     let (queue, (mine, theirs)) = (queue(), pair());
     let file = std::fs::File::open("/etc/passwd").unwrap();
+    let folder = std::fs::File::open("/etc").unwrap();
     let sources = [
         Source::socket(-1, Happened::RECV),
         Source::poll(file.as_raw_fd(), libc::POLLIN as u16),
         Source::recv(&mine).with(Flags::ET),
         Source::signal(libc::SIGKILL as u32),
         Source::child(i32::MAX),
+        Source::pipe(file.as_raw_fd(), Happened::RECV),
+        Source::inode(-1, Happened::CREATE),
+        Source::directory(&folder, 0),
     ];
     let mut answers = queue.add_all(&sources).into_iter();
     assert_eq!(errno(answers.next().unwrap()), libc::EBADF);
@@ -107,7 +111,10 @@ fn bad_descriptors_are_answered_and_the_others_take_effect() {
     assert_eq!(answers.next().unwrap().unwrap(), None);
     assert_eq!(errno(answers.next().unwrap()), libc::EINVAL);
     assert_eq!(errno(answers.next().unwrap()), libc::ECHILD);
-    assert_eq!(queue.sources(), 1);
+    assert_eq!(errno(answers.next().unwrap()), libc::EPERM);
+    assert_eq!(errno(answers.next().unwrap()), libc::EBADF);
+    assert_eq!(errno(answers.next().unwrap()), libc::EINVAL);
+    assert_eq!((answers.len(), queue.sources()), (0, 1));
     put(&theirs);
     assert_eq!(one(&queue).id, mine.as_raw_fd() as u64);
 }
