@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use syslet_kevent::{Flags, Source};
+use syslet_kevent::{Event, Flags, Happened, Source};
 
 use crate::util::{LONG, drain, one, pair, put, queue, within_short};
 
@@ -28,6 +28,40 @@ fn a_closed_descriptor_ends_its_source_though_nothing_else_happens() {
     assert_eq!((event.id, event.user_data), (number as u64, 4));
     assert_eq!(event.error().unwrap().raw_os_error(), Some(libc::EBADF));
     assert_eq!(queue.sources(), 0);
+}
+
+#[test]
+fn what_is_closed_is_told_as_broken_once_with_each_flag() {
+    let (queue, mut ids) = (queue(), Vec::new());
+    let (mut sockets, mut pipes) = (Vec::new(), Vec::new());
+    for flags in [
+        Flags::NONE,
+        Flags::ET,
+        Flags::ONESHOT,
+        Flags::ALWAYS_QUEUE,
+        Flags::WAKEUP_ALL,
+        Flags::LAST_CHECK,
+    ] {
+        let ((mine, theirs), (reads, writes)) = (pair(), std::io::pipe().unwrap());
+        let pipe = Source::pipe(reads.as_raw_fd(), Happened::RECV);
+        for source in [Source::recv(&mine), pipe] {
+            assert_eq!(queue.add(source.with(flags)).unwrap(), None);
+            ids.push(source.key().id);
+        }
+        sockets.push((mine, theirs));
+        pipes.push((reads, writes));
+    }
+    // The other ends stay, so that nothing else happens.
+    let _theirs: Vec<_> = sockets.into_iter().map(|(_, theirs)| theirs).collect();
+    let _writes: Vec<_> = pipes.into_iter().map(|(_, writes)| writes).collect();
+    let is_broken =
+        |event: &Event| event.error().and_then(|error| error.raw_os_error()) == Some(libc::EBADF);
+    let mut all: Vec<_> = ids.iter().map(|_| one(&queue)).collect();
+    assert!(all.iter().all(is_broken), "{all:?}");
+    all.sort_by_key(|event| event.id);
+    ids.sort_unstable();
+    assert_eq!(all.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
+    assert_eq!((within_short(&queue), queue.sources()), (vec![], 0));
 }
 
 /// Another file at the number of `old`, which is closed.

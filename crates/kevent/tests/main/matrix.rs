@@ -1,15 +1,18 @@
 //! Every kind of source with every flag: one rule, many sources. What is special of a kind or a flag is told by the
 //! modules of their names.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use syslet_kevent::{Clock, Flags, Happened, Queue, Source};
+use syslet_kevent::{Clock, Flags, Happened, Kind, Queue, Source};
 
+use crate::util::ring::Ringed;
 use crate::util::{drain, one, pair, put, queue, within_short};
 
 /// A source, and how it comes to happen.
@@ -215,6 +218,42 @@ fn oneshot_ends_each_kind() {
     }
 }
 
+/// It is handed out by whoever puts it in: the program, a clock's thread, the keeper.
+#[test]
+fn oneshot_ends_each_kind_that_lands_in_a_ring() {
+    let check = |source: Source, happens: &dyn Fn(&Queue)| {
+        let ring = Ringed::new(4);
+        assert_eq!(ring.queue.add(source.with(Flags::ONESHOT)).unwrap(), None, "{source:?}");
+        happens(&ring.queue);
+        while ring.look().kidx == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!((ring.at(0).key(), ring.queue.sources()), (Some(source.key()), 0));
+        happens(&ring.queue);
+        assert_eq!(within_short(&ring.queue).len(), 1, "{source:?}");
+    };
+    for case in lasting().into_iter().chain(momentary("ring", 12)) {
+        check(case.source, &|queue| {
+            case.happens_in(queue);
+            case.end.iter().for_each(|end| end());
+        });
+        check(case.source.with(Flags::READY), &|_| ());
+    }
+    for source in timers() {
+        check(source.with(Flags::ALWAYS_QUEUE), &|_| ());
+    }
+    let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    check(Source::child(cat.id() as i32).with(Flags::READY), &|_| ());
+    let stdin = Cell::new(cat.stdin.take());
+    check(Source::child(cat.id() as i32), &|_| drop(stdin.take()));
+    cat.wait().unwrap();
+    let user = Source::user(1);
+    check(user.with(Flags::READY), &|_| ());
+    check(user, &|queue| {
+        queue.make_ready(user.key());
+    });
+}
+
 #[test]
 fn what_lasts_is_told_again_unless_et_asks_for_changes() {
     for case in lasting() {
@@ -281,11 +320,17 @@ fn ready_has_each_kind_be_ready_when_it_is_added() {
     });
     let later = Source::after(1, Duration::from_secs(1000));
     let others = [later, Source::user(1)].map(|source| (source, None));
-    for (source, _case) in sources.chain(others) {
-        let queue = queue();
-        assert_eq!(queue.add(source.with(Flags::READY | Flags::ET)).unwrap(), None, "{source:?}");
-        assert_eq!(one(&queue).key(), Some(source.key()));
-        assert_eq!(within_short(&queue), [], "{source:?}");
+    for (source, case) in sources.chain(others) {
+        // What is ready by itself is so once, too.
+        case.iter().filter(|case| case.end.is_some()).for_each(|case| (case.cause)());
+        for flags in [Flags::ET, Flags::ET | Flags::ALWAYS_QUEUE, Flags::ONESHOT] {
+            let queue = queue();
+            assert_eq!(queue.add(source.with(Flags::READY | flags)).unwrap(), None, "{source:?}");
+            assert_eq!(one(&queue).key(), Some(source.key()));
+            assert_eq!(within_short(&queue), [], "{source:?}");
+            let stays = flags != Flags::ONESHOT && source != later;
+            assert_eq!(queue.sources(), usize::from(stays), "{source:?}");
+        }
     }
 }
 
@@ -300,5 +345,26 @@ fn what_is_told_to_several_queues() {
         for queue in &queues {
             assert_eq!(one(queue).data[0], case.data, "{:?}", case.source);
         }
+    }
+}
+
+#[test]
+fn of_a_socket_one_of_several_queues_is_told_and_of_a_directory_each() {
+    for case in lasting().into_iter().filter(|case| case.source.key().kind == Kind::Socket) {
+        let queues = [queue(), queue()];
+        for queue in &queues {
+            queue.add(case.source.with(Flags::ET)).unwrap();
+        }
+        (case.cause)();
+        assert_eq!(one(&queues[0]).data[0], case.data, "{:?}", case.source);
+        assert_eq!(within_short(&queues[1]), [], "{:?}", case.source);
+    }
+    let (case, queues) = (directory("two"), [queue(), queue()]);
+    for queue in &queues {
+        queue.add(case.source).unwrap();
+    }
+    (case.cause)();
+    for queue in &queues {
+        assert_eq!(one(queue).data[0], case.data);
     }
 }
