@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use syslet_kevent::{Event, Flags, Happened, Kind, Queue, Source};
@@ -35,19 +36,27 @@ fn told(queue: &Queue, count: u64) -> BTreeMap<u32, u64> {
     told
 }
 
-/// Calls are parked that wait for a socket, a time and a child: from now on the engine has all the threads it needs for
-/// a million of them.
-fn with_calls_parked(act: impl FnOnce() -> bool) -> bool {
-    let (mine, theirs) = pair();
-    let read = syslet::net::recv(&mine, vec![0; 1]);
-    let sleep = syslet::time::sleep(LONG);
-    let child = in_child(|| {
+/// A child that does nothing, and ends with its parent.
+fn idle_child() -> libc::pid_t {
+    in_child(|| {
+        // SAFETY: no memory.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         loop {
             std::thread::park();
         }
-    });
+    })
+}
+
+/// Calls are parked that wait for a socket, a time and a child: from now on the engine has all the threads it needs for
+/// a million of them.
+fn with_calls_parked(act: impl FnOnce() -> bool) -> bool {
+    let (mine, theirs) = UnixStream::pair().expect("there are sockets"); // whose reads wait
+    let read = syslet::net::recv(&mine, vec![0; 1]);
+    let sleep = syslet::time::sleep(LONG);
+    let child = idle_child();
     let wait = syslet::process::wait_pid(child as u32);
-    let is_right = syslet::stats().parked >= 3 && act();
+    assert_eq!(syslet::stats().parked, 3, "{:?}", syslet::stats());
+    let is_right = act();
     put(&theirs);
     // SAFETY: ends the child.
     unsafe { libc::kill(child, libc::SIGKILL) };
@@ -62,11 +71,7 @@ fn with_calls_parked(act: impl FnOnce() -> bool) -> bool {
 fn sources_need_nothing_of_their_own() -> bool {
     let pairs: Vec<_> = (0..SOCKETS).map(|_| pair()).collect();
     let folder = File::open(std::env::temp_dir()).expect("it is there");
-    let pid = in_child(|| {
-        loop {
-            std::thread::park();
-        }
-    });
+    let pid = idle_child();
     let before = owned();
 
     let queue = queue();
@@ -76,15 +81,15 @@ fn sources_need_nothing_of_their_own() -> bool {
     for id in 0..TIMERS {
         queue.add(Source::after(id, Duration::from_millis(1))).unwrap();
     }
-    queue.add(Source::signal(libc::SIGUSR1 as u32)).unwrap();
+    queue.add(Source::signal(libc::SIGWINCH as u32)).unwrap();
     queue.add(Source::directory(&folder, Happened::CREATE | Happened::REMOVE)).unwrap();
     queue.add(Source::child(pid)).unwrap();
     queue.add(Source::user(1)).unwrap();
     let while_they_wait = owned();
 
     pairs.iter().for_each(|(_, theirs)| put(theirs));
-    // SAFETY: a signal that has a handler, and the end of the child.
-    let sent = unsafe { [libc::raise(libc::SIGUSR1), libc::kill(pid, libc::SIGKILL)] };
+    // SAFETY: a signal that is ignored, and the end of the child.
+    let sent = unsafe { [libc::raise(libc::SIGWINCH), libc::kill(pid, libc::SIGKILL)] };
     assert_eq!(sent, [0, 0]);
     queue.make_ready(Source::user(1).key());
     queue.post(Event { kind: Kind::User as u32, ..Event::default() });

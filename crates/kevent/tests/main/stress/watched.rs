@@ -118,7 +118,7 @@ impl Watched {
         self.cause();
         match theirs.write(&bytes) {
             Ok(count) => {
-                drop(self.written.fetch_add(self.worth(&bytes[..count]), Ordering::SeqCst))
+                self.written.fetch_add(self.worth(&bytes[..count]), Ordering::SeqCst);
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
