@@ -239,7 +239,7 @@ impl Queue {
             _ if !gone => return Ok(Some(events)),
             Some((number, _)) => {
                 // What it was told at once is for others of its file.
-                source::unwatch(vec![Ended { watch, number, pass_on: events != 0 }]);
+                source::unwatch(vec![Ended { watch, number, unsaid: events }]);
             }
             None => source::unwatch_inode(watch),
         }

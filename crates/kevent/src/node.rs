@@ -26,6 +26,8 @@ pub(crate) struct Node {
     /// When the timer fires next.
     next: AtomicU64,
     pub(crate) happened: AtomicU32,
+    /// The same as it was told, in the words of poll(2) or inotify(7).
+    told: AtomicU32,
     pub(crate) count: AtomicU32,
     /// Milliseconds at which it fired; or the parts of a result.
     pub(crate) said: AtomicU64,
@@ -63,6 +65,7 @@ impl Node {
             place: AtomicU32::new(NOWHERE),
             next: AtomicU64::new(next),
             happened: AtomicU32::new(0),
+            told: AtomicU32::new(0),
             count: AtomicU32::new(0),
             said: AtomicU64::new(0),
             queued: AtomicBool::new(false),
@@ -136,9 +139,15 @@ impl Node {
         }
     }
 
+    /// What it was told and has not handed out, in the words of poll(2): to others of the same file, if it ends.
+    pub(crate) fn unsaid(&self) -> u32 {
+        self.told.load(Ordering::Relaxed)
+    }
+
     /// Something has happened, in the words of poll(2), to who has the lock of the state.
     pub(crate) fn note(&self, events: u32, count: u32) {
         self.happened.fetch_or(self.in_its_words(events), Ordering::Relaxed);
+        self.told.fetch_or(events, Ordering::Relaxed);
         let before = self.count.load(Ordering::Relaxed);
         self.count.store(before.saturating_add(count), Ordering::Relaxed);
         if self.source.key.kind == Kind::Timer || self.source.key.kind == Kind::PosixTimer {
@@ -196,12 +205,17 @@ impl Node {
         last
     }
 
+    /// Forgets what has happened, and how often, which is answered. To who has the lock of the state.
+    pub(crate) fn collect_anew(&self) -> (u32, u32) {
+        self.told.store(0, Ordering::Relaxed);
+        (self.happened.swap(0, Ordering::Relaxed), self.count.swap(0, Ordering::Relaxed))
+    }
+
     /// Its event, which is handed out: from here on it collects anew. To who has the lock of the state.
     pub(crate) fn event(&self) -> Event {
         let mut event = self.blank();
         event.state = DONE;
-        let happened = self.happened.swap(0, Ordering::Relaxed);
-        let count = self.count.swap(0, Ordering::Relaxed);
+        let (happened, count) = self.collect_anew();
         let error = self.error.load(Ordering::Relaxed);
         let said = self.said.load(Ordering::Relaxed);
         event.data = match self.source.key.kind {

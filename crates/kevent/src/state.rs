@@ -191,7 +191,7 @@ impl State {
     pub(crate) fn remove(&mut self, key: Key) -> Option<Arc<Node>> {
         self.active = true;
         let node = self.sources.remove(&key)?;
-        self.end(&node, false);
+        self.end(&node, 0);
         Some(node)
     }
 
@@ -211,18 +211,18 @@ impl State {
         }
     }
 
-    /// `is_unsaid`: it was told of something that it will not tell, because it says that it is broken.
-    fn end(&mut self, node: &Arc<Node>, is_unsaid: bool) {
+    /// `unsaid`: what it was told and will not tell, because it says that it is broken.
+    fn end(&mut self, node: &Arc<Node>, unsaid: u32) {
         node.gone.store(true, Ordering::SeqCst);
         self.leave_rounds(node);
         let was_queued = node.queued.swap(false, Ordering::Relaxed);
         if was_queued {
             self.live -= 1;
         }
-        let pass_on = was_queued || is_unsaid;
+        let unsaid = if was_queued { node.unsaid() } else { unsaid };
         match (node.readiness(), node.watch.get()) {
             (Some((number, _)), Some(&watch)) => {
-                self.chores.watches.push(Ended { watch, number, pass_on });
+                self.chores.watches.push(Ended { watch, number, unsaid });
             }
             (Some(_), None) => {}
             _ => self.chores.ended.push(Arc::clone(node)),
@@ -241,8 +241,7 @@ impl State {
             match level::look_last(node) {
                 Found::Ready(events) if node.keeps_to(events) => {}
                 Found::Nothing | Found::Ready(_) => {
-                    node.happened.store(0, Ordering::Relaxed);
-                    node.count.store(0, Ordering::Relaxed);
+                    node.collect_anew();
                     return None;
                 }
                 Found::Closed => {
@@ -252,11 +251,11 @@ impl State {
                 Found::Unknown => {}
             }
         }
-        let is_unsaid = broken && node.happened.load(Ordering::Relaxed) != 0;
+        let unsaid = if broken { node.unsaid() } else { 0 };
         let event = node.event();
         if broken || node.is(Flags::ONESHOT) {
             self.sources.remove(&node.source.key);
-            self.end(node, is_unsaid);
+            self.end(node, unsaid);
         } else if node.readiness().is_some() && !node.is(Flags::ET) {
             self.look_again(node);
         }

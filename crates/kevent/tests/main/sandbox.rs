@@ -93,3 +93,23 @@ fn directories_and_pipes_are_told_where_files_cannot_be_taken() {
         told && one(&queue).happened() == Happened::RECV
     });
 }
+
+/// Its number is closed, so nobody's is the file's where the keeper is.
+#[test]
+fn what_was_not_told_is_not_told_to_another_where_files_cannot_be_taken() {
+    behind_the_filter(|| {
+        let (first, second, (mine, theirs)) = (queue(), queue(), pair());
+        let (twin, events) = (mine.try_clone().unwrap(), (libc::POLLIN | libc::POLLRDHUP) as u16);
+        let source = Source::recv(&mine).with(Flags::ET);
+        first.add(source).unwrap();
+        second.add(Source::poll(twin.as_raw_fd(), events).with(Flags::ET)).unwrap();
+        put(&theirs);
+        let limit = Instant::now() + LONG;
+        while first.is_empty() && Instant::now() < limit {
+            std::thread::yield_now();
+        }
+        drop(mine);
+        first.remove(source.key()).unwrap();
+        one(&second).happened() == libc::POLLIN as u32
+    });
+}

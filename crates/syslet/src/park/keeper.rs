@@ -235,7 +235,7 @@ impl Keeper {
     /// have the keeper woken for each.
     pub(super) fn leave(&self, watches: Vec<(Ended, u64)>) {
         // What was sent fills the inbox until it is claimed; and others wait for what is passed on.
-        let is_urgent = watches.iter().any(|(ended, ticket)| ended.pass_on || *ticket != 0);
+        let is_urgent = watches.iter().any(|(ended, ticket)| ended.unsaid != 0 || *ticket != 0);
         lock(&self.requests).push_back(Request::Leave(watches));
         if is_urgent {
             self.knock();

@@ -143,8 +143,9 @@ pub struct Ended {
     pub watch: WatchId,
     /// The number by which the program knew its descriptor.
     pub number: i32,
-    /// It was told of an event that it will not tell: others of the same file are told.
-    pub pass_on: bool,
+    /// What of poll(2) it was told and will not tell: others of the same file are told what is ready then, and of
+    /// this if that cannot be found out. 0: nothing.
+    pub unsaid: u32,
 }
 
 /// A watch, and the number by which the program knew its descriptor.

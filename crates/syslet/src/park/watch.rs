@@ -316,17 +316,17 @@ impl Watches {
 
     /// As [`leave`](Self::leave); false if the file was not needed.
     fn try_leave(&mut self, ended: Ended, from: From) -> bool {
-        let Ended { watch, pass_on, .. } = ended;
+        let Ended { watch, unsaid, .. } = ended;
         let Some(entry) = self.find(watch) else { return false };
         let at = entry.readers.iter().position(|reader| reader.serial == watch.serial);
         let Some(at) = at else { return false };
-        let left = entry.readers.remove(at);
+        entry.readers.remove(at);
         let (desk, file) = (entry.desk as usize, entry.file);
         if !entry.readers.is_empty() {
-            if pass_on {
-                self.tell_again(watch.index, from, left.events);
+            if unsaid != 0 {
+                self.tell_again(watch.index, from, unsaid);
             }
-            return pass_on;
+            return unsaid != 0;
         }
         self.drop_entry(watch.index);
         // If it cannot be taken, the epoll forgets it when its file is closed, and nobody listens till then.
@@ -338,8 +338,8 @@ impl Watches {
     }
 
     /// Has those that are left told of what is ready now: changing a watch does that. If nobody's number is the file's
-    /// they are told of `events`, so that nothing is lost.
-    fn tell_again(&mut self, index: u32, from: From, events: u32) {
+    /// they are told of `unsaid`, so that nothing is lost.
+    fn tell_again(&mut self, index: u32, from: From, unsaid: u32) {
         let entry = &mut self.entries[index as usize];
         entry.events = entry.readers.iter().fold(0, |events, reader| events | reader.events);
         let (desk, file, event) = (entry.desk as usize, entry.file, Self::event(index, entry));
@@ -351,7 +351,7 @@ impl Watches {
             self.at_desk(taken, desk, |epoll, at| descriptor::watch(epoll, at, event, true));
             kernel::close(taken);
         } else {
-            self.ready(event.data, events);
+            self.ready(event.data, unsaid);
         }
     }
 

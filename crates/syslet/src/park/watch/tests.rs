@@ -44,7 +44,7 @@ fn a_watch_that_nobody_listens_to_gives_its_desk_to_the_next() {
     let mut watches = watches();
     for _ in 0..20 {
         let watch = begin(&mut watches, &reader);
-        watches.leave(Ended { watch, number: -1, pass_on: false }, From::Sent(-EBADF as i32));
+        watches.leave(Ended { watch, number: -1, unsaid: 0 }, From::Sent(-EBADF as i32));
         assert_eq!((watches.desks.len(), watches.lying.len()), (1, 0));
     }
 }
