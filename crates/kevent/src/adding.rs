@@ -265,8 +265,7 @@ fn order(node: &Arc<Node>) -> Order {
         What::Inode(number) => (number, inode::events(node.source.asked)),
         _ => node.readiness().unwrap_or((-1, 0)),
     };
-    let nothing = File { id: (0, 0), is_socket: false, is_anonymous: false };
-    let file = node.file.unwrap_or(nothing);
+    let file = node.file.unwrap_or_default();
     let (wake_all, who) = (node.is(Flags::WAKEUP_ALL), Arc::clone(node) as Arc<dyn Watched>);
     Order { number, file, events, wake_all, who, instead_of: node.instead_of.get().copied() }
 }

@@ -51,8 +51,8 @@ pub(crate) fn is_same(node: &Arc<Node>) -> bool {
 
 /// Of which sources the number means another file by now, or none.
 ///
-/// **Blocking**: of anonymous files, which look the same, until the keeper has looked; it may be waiting for the lock
-/// of the state. Of others never.
+/// **Blocking**: of files that are alike (`syslet::source::Sort`) until the keeper has looked; it may be waiting for
+/// the lock of the state. Of others never.
 pub(crate) fn find_strangers(nodes: &[Arc<Node>]) -> Vec<bool> {
     let mut strange: Vec<_> = nodes.iter().map(|node| !looks_same(node)).collect();
     let alike = (0..nodes.len()).filter(|at| !strange[*at]);
@@ -92,7 +92,7 @@ pub(crate) fn look(nodes: &[Arc<Node>]) -> Vec<Found> {
     };
     let mut found: Vec<_> = entries.iter().zip(unknown).zip(nodes).map(found).collect();
     // Of what is not ready nothing is told, and the rounds find out.
-    let is_told = |at: &usize| matches!(found[*at], Found::Ready(_)) && nodes[*at].is_anonymous();
+    let is_told = |at: &usize| matches!(found[*at], Found::Ready(_)) && nodes[*at].is_alike();
     let told: Vec<_> = (0..nodes.len()).filter(is_told).collect();
     if !told.is_empty() {
         let asked: Vec<_> = told.iter().map(|at| Arc::clone(&nodes[*at])).collect();

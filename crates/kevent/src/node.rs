@@ -95,16 +95,16 @@ impl Node {
         }
     }
 
-    /// It is about the readiness of a file that inodes do not tell from others.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.readiness().is_some() && self.file.is_some_and(|file| file.is_anonymous)
+    /// It is about the readiness of a file that only the keeper tells from others.
+    pub(crate) fn is_alike(&self) -> bool {
+        self.readiness().is_some() && self.file.is_some_and(|file| file.is_alike())
     }
 
     /// It is looked at last, and whether its number was closed only the keeper can say, which has not said it.
     pub(crate) fn is_to_be_asked_about(&self) -> bool {
         let is_said =
             || self.vouched.load(Ordering::Relaxed) || self.error.load(Ordering::Relaxed) != 0;
-        self.is(Flags::LAST_CHECK) && self.is_anonymous() && !self.is_gone() && !is_said()
+        self.is(Flags::LAST_CHECK) && self.is_alike() && !self.is_gone() && !is_said()
     }
 
     /// It is put among the ready. To who has the lock of the state.
@@ -119,7 +119,7 @@ impl Node {
 
     /// Of such a one, what is to be compared; nothing while it is not watched yet.
     pub(crate) fn to_be_compared(&self) -> Option<Named> {
-        let (number, _) = self.readiness().filter(|_| self.is_anonymous())?;
+        let (number, _) = self.readiness().filter(|_| self.is_alike())?;
         self.watch.get().map(|&watch| Named { watch, number })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A file that is closed leaves the keeper's epoll and nothing is told. So now and then the next few sources are
 //! looked at, on the clock's thread: often while the queue is in use, seldom while it is not. The cost is bounded,
-//! whatever the number of sources: 64 looks of 0.2 us, and one question to the keeper if anonymous files are among
-//! them.
+//! whatever the number of sources: 64 looks of 0.2 us, and one question to the keeper if files that inodes do not tell
+//! apart are among them.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};

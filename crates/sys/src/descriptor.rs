@@ -53,11 +53,13 @@ fn stat_by_asking(descriptor: i32) -> Result<Stat, isize> {
     if answer < 0 { Err(answer) } else { Ok(stat) }
 }
 
-/// True if `descriptor`, which [is anonymous](Stat::is_anonymous), is one of signalfd(2), or if `/proc` does not say
-/// what it is. Who polls one is told of the signals of the thread that the kernel asks on, which is the kernel's own
-/// where it polls for another.
-pub fn may_be_signals(descriptor: i32) -> bool {
-    const NAME: &[u8] = b"anon_inode:[signalfd]";
+/// What `/proc` calls `descriptor`: its path, or what the kernel says of a file without one (`pipe:[1234]`,
+/// `anon_inode:[eventfd]`); as much of it as `room` takes.
+///
+/// # Errors
+///
+/// `-errno`.
+pub fn name_of(descriptor: i32, room: &mut [u8]) -> Result<&[u8], isize> {
     const FOLDER: &[u8] = b"/proc/thread-self/fd/";
     let mut path = [0u8; FOLDER.len() + 11];
     path[..FOLDER.len()].copy_from_slice(FOLDER);
@@ -69,11 +71,19 @@ pub fn may_be_signals(descriptor: i32) -> bool {
         rest /= 10;
     }
     path[FOLDER.len()..FOLDER.len() + 10 - first].copy_from_slice(&digits[first..]);
-    let mut name = [0u8; NAME.len() + 1];
-    let args = [path.as_ptr() as usize, name.as_mut_ptr() as usize, name.len(), 0, 0, 0];
-    // SAFETY: the kernel reads the path, which ends with a NUL, and writes at most the name's length.
+    let args = [path.as_ptr() as usize, room.as_mut_ptr() as usize, room.len(), 0, 0, 0];
+    // SAFETY: the kernel reads the path, which ends with a NUL, and writes at most as much as there is room for.
     let len = unsafe { syscall(nr::READLINK, args) };
-    len < 0 || &name[..len as usize] == NAME
+    if len < 0 { Err(len) } else { Ok(&room[..len as usize]) }
+}
+
+/// True if `descriptor`, which [is anonymous](Stat::is_anonymous), is one of signalfd(2), or if `/proc` does not say
+/// what it is. Who polls one is told of the signals of the thread that the kernel asks on, which is the kernel's own
+/// where it polls for another.
+pub fn may_be_signals(descriptor: i32) -> bool {
+    const NAME: &[u8] = b"anon_inode:[signalfd]";
+    let mut room = [0u8; NAME.len() + 1];
+    name_of(descriptor, &mut room).map_or(true, |name| name == NAME)
 }
 
 /// The status flags (`O_NONBLOCK` ...) of `descriptor`, or `-errno`.

@@ -86,10 +86,13 @@ extern "C" {
  *
  * A descriptor that is closed ends its entry: BROKEN, -EBADF, within a tenth of a second per 64 entries (a second if
  * the queue is not used). Until then an event that had come before may still be told under its number, and so may what
- * happens to the file, if that is open elsewhere too (dup, fork); what happens to another file that gets the number
- * never is (of eventfds, timerfds, signalfds and epolls, if more than 32 are watched, one that was copied there by dup2
- * may be). KEVENT_REQ_LAST_CHECK excludes what had come before and what happens to the old file. A signalfd tells of
- * signals that are sent to the process, not of those that are sent to one thread. */
+ * happens to the file, if that is open elsewhere too (dup, fork). What happens to another file that gets the number is
+ * not, with two exceptions. Of files that share an inode (eventfds, timerfds, signalfds and epolls; masters of
+ * terminals; a FIFO that was opened more than once), if more than 32 are watched, one that was copied there by dup2 may
+ * be. And the same message queue, device (but terminals and TUN) or file of /proc or /sys, opened again, is taken for
+ * the one before, as is an end of a pipe that is opened again through /proc/self/fd. KEVENT_REQ_LAST_CHECK excludes
+ * what had come before and what happens to the old file. A signalfd tells of signals that are sent to the process, not
+ * of those that are sent to one thread. */
 #define KEVENT_POLL_POLLIN 0x0001
 #define KEVENT_POLL_POLLPRI 0x0002
 #define KEVENT_POLL_POLLOUT 0x0004

@@ -1,6 +1,8 @@
 //! The queue through its public API: a module per promise. `SYSLET_TEST_SANDBOX=docker` runs all of it in a sandbox,
 //! see `container`.
 
+/// Files that share an inode with others of their kind: terminals, FIFOs, processes, TUNs; and the ends of pipes.
+mod alike;
 /// Eventfds, timerfds and epolls, which share one inode.
 mod anonymous;
 /// Chains whose end comes to a queue.

@@ -113,7 +113,8 @@ pub(super) struct Keeper {
 }
 
 /// Major numbers of terminals: consoles, `/dev/tty`, pseudo-terminals, serial lines. admin-guide/devices.txt.
-const TERMINALS: [u32; 13] = [4, 5, 136, 137, 138, 139, 140, 141, 142, 143, 166, 188, 204];
+pub(super) const TERMINALS: [u32; 13] =
+    [4, 5, 136, 137, 138, 139, 140, 141, 142, 143, 166, 188, 204];
 
 const NOT_STARTED: u32 = 0;
 const WORKS: u32 = 1;

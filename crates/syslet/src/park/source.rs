@@ -13,6 +13,8 @@
 //!
 //! This is for the project's own crates: nothing here is promised to stay.
 
+mod file;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::sync::{AtomicU32, lock};
 
 use syslet_sys::uapi::{EBADF, EPERM};
 
+pub use self::file::{File, Sort};
 use super::gathering::Gathering;
 use super::keeper::{Delivery, Keeper};
 use super::mail;
@@ -82,32 +85,6 @@ impl fmt::Debug for dyn Timed {
 impl fmt::Debug for dyn Nudged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Nudged")
-    }
-}
-
-/// Which file a number meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct File {
-    /// Device and inode.
-    pub id: (u64, u64),
-    /// It is a socket: its inode has one open file.
-    pub is_socket: bool,
-    /// It is an anonymous one (an eventfd, a timerfd, a signalfd, an epoll): these have nothing in common but their
-    /// inode, so that two that look the same may be two. See [`are_same`].
-    pub is_anonymous: bool,
-}
-
-impl File {
-    /// The file that `number` means now.
-    ///
-    /// # Errors
-    ///
-    /// `-errno`.
-    pub fn of(number: i32) -> Result<Self, isize> {
-        use syslet_sys::uapi::{S_IFMT, S_IFSOCK};
-        let stat = syslet_sys::descriptor::stat(number)?;
-        let is_socket = stat.mode & S_IFMT == S_IFSOCK;
-        Ok(Self { id: (stat.dev, stat.ino), is_socket, is_anonymous: stat.is_anonymous() })
     }
 }
 
@@ -205,8 +182,9 @@ fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
     ask_all(keeper, orders, |order| order.number, ask, Err)
 }
 
-/// Whether these numbers still mean the files of their watches, open file by open file. True also where that cannot be
-/// found out, and may be if the file that the number means now is watched too, when more than 32 of its inode are.
+/// Whether these numbers still mean the files of their watches, open file by open file; for files that are
+/// [alike](Sort::Alike). True also where that cannot be found out, and may be if the file that the number means now is
+/// watched too, or was by a number that was closed, when more than 32 of its inode are.
 ///
 /// **Blocking**: until the keeper has looked, microseconds. The caller holds no lock that [`Watched::ready`] takes.
 pub fn are_same(named: Vec<Named>) -> Vec<bool> {

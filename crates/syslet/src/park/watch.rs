@@ -12,10 +12,11 @@
 //!
 //! A watch whose number was closed before it could be taken out stays in the epoll for as long as the file is open
 //! elsewhere, and keeps a desk from that file. Nobody listens to it, so the next watch of the file on this desk takes
-//! its place.
+//! its place; other files of its inode keep away from that desk, see `leftovers`.
 
 mod identity;
 mod inodes;
+mod leftovers;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +28,9 @@ use std::sync::Arc;
 use syslet_sys::uapi::{EBADF, EEXIST, EPOLLET, EpollEvent, POLLERR, POLLHUP, POLLIN};
 use syslet_sys::{call as kernel, descriptor};
 
+use self::leftovers::Leftovers;
 use super::mail::Inbox;
-use super::source::{Ended, File, Order, Told, WatchId, Watched};
+use super::source::{Ended, File, Order, Sort, Told, WatchId, Watched};
 
 /// In the data of an event: it is of a watch.
 const WATCH: u64 = 1 << 63;
@@ -40,7 +42,12 @@ const MAIL: u64 = INODES | 2;
 const SIGINFO: usize = 128;
 const INODE_EVENT: usize = 16;
 /// Desks on which files of one inode lie alone, each on one: see `identity`. A desk is a number in the keeper's table.
+/// (Of the two ends of a pipe each watch lies alone, however many there are, so that a place for it is found without
+/// trying them all.)
 const OWN_DESKS: usize = 32;
+
+/// Device and inode.
+type Id = (u64, u64);
 
 #[derive(Debug)]
 struct Reader {
@@ -79,6 +86,16 @@ pub(super) enum From {
     Sent(i32),
 }
 
+impl From {
+    /// The file is not needed.
+    fn let_go(self) {
+        match self {
+            Self::Sent(sent) if sent >= 0 => kernel::close(sent),
+            _ => {}
+        }
+    }
+}
+
 /// A number by which files are put into the epoll.
 #[derive(Debug)]
 struct Desk {
@@ -99,10 +116,11 @@ pub(super) struct Watches {
     entries: Vec<Entry>,
     free: Vec<u32>,
     /// How many entries each inode has on a desk, but for sockets. Several open files may have one inode.
-    lying: HashMap<((u64, u64), i32), u32>,
-    sockets: HashMap<(u64, u64), u32>,
-    /// How many entries of anonymous files each number of the program's has on a desk.
-    numbers: HashMap<(i32, i32), u32>,
+    lying: HashMap<(Id, i32), u32>,
+    sockets: HashMap<Id, u32>,
+    /// How many of these entries go by this number of the program's.
+    numbers: HashMap<(Id, i32, i32), u32>,
+    leftovers: Leftovers,
     inotify: i32,
     inodes: HashMap<i32, InodeReaders>,
     /// Since [`was_quiet`](Self::was_quiet) was asked: somebody was told, and somebody had waited for it.
@@ -125,6 +143,7 @@ impl Watches {
             lying: HashMap::new(),
             sockets: HashMap::new(),
             numbers: HashMap::new(),
+            leftovers: Leftovers::default(),
             inotify: -1,
             inodes: HashMap::new(),
             told: false,
@@ -182,7 +201,7 @@ impl Watches {
     /// Begins a watch. What is ready at once is asked for by [`first`](Self::first).
     pub(super) fn begin(&mut self, order: Order, from: From) -> Result<WatchId, isize> {
         let taken = self.take(from, order.file)?;
-        let known = if order.file.is_socket { self.sockets.get(&order.file.id) } else { None };
+        let known = if order.file.is_socket() { self.sockets.get(&order.file.id) } else { None };
         let joined = known.copied().and_then(|index| self.join(taken, index, &order));
         let index = match joined {
             Some(index) => Ok(index),
@@ -220,37 +239,56 @@ impl Watches {
         None
     }
 
+    /// A desk on which no file of this inode lies, and one that nobody listens to only if there is no other.
+    fn own_desk(&mut self, file: &File) -> Option<usize> {
+        let is_pipe = matches!(file.sort, Sort::Pipe(_));
+        let most = if is_pipe { self.desks.len() + 1 } else { OWN_DESKS };
+        let is_free =
+            |watches: &Self, desk: &usize| !watches.lying.contains_key(&(file.id, *desk as i32));
+        let clean = |watches: &Self| {
+            let mut desks = (0..most).filter(|desk| is_free(watches, desk));
+            desks.find(|desk| !watches.leftovers.may_lie(file.id, *desk))
+        };
+        let free = (0..most).find(|desk| is_free(self, desk))?;
+        let found =
+            clean(self).or_else(|| self.look_for_leftovers().then(|| clean(self)).flatten());
+        Some(found.unwrap_or(free))
+    }
+
     fn add(&mut self, taken: i32, order: &Order) -> Result<u32, isize> {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::default());
             self.entries.len() as u32 - 1
         });
-        let (file, number, events) = (Some(order.file), order.number, order.events);
+        let (file, number, events) = (order.file, order.number, order.events);
+        let (id, is_socket) = (file.id, file.is_socket());
+        self.take_out_leftover(taken, id);
         let generation = self.entries[index as usize].generation;
-        let key = |desk: &usize| (order.file.id, *desk as i32);
-        let own = (0..OWN_DESKS).find(|desk| !self.lying.contains_key(&key(desk)));
         // Else one that it shares.
+        let own = self.own_desk(&file);
         let mut desk = own.filter(|desk| self.have_desk(*desk) == 0).unwrap_or(0);
         let answer = loop {
             let made = self.have_desk(desk);
             if made < 0 {
                 break made;
             }
+            let desk_number = desk as i32;
             // See `identity`.
-            if order.file.is_anonymous && self.numbers.contains_key(&(number, desk as i32)) {
+            if self.numbers.contains_key(&(id, number, desk_number)) {
                 desk += 1;
                 continue;
             }
-            let (readers, desk_number) = (Vec::new(), desk as i32);
+            let (readers, file) = (Vec::new(), Some(file));
             let entry = Entry { generation, number, desk: desk_number, events, file, readers };
             let event = Self::event(index, &entry);
             self.entries[index as usize] = entry;
             let add = |epoll, at| descriptor::watch(epoll, at, event, false);
             let mut answer = self.at_desk(taken, desk, add);
-            if answer == -EEXIST && !self.lying.contains_key(&(order.file.id, desk as i32)) {
+            if answer == -EEXIST && !self.lying.contains_key(&(id, desk_number)) {
                 // A watch without readers, of a number that was closed before it was taken back.
                 let change = |epoll, at| descriptor::watch(epoll, at, event, true);
                 answer = self.at_desk(taken, desk, change);
+                self.leftovers.strike(id, desk);
             }
             if answer != -EEXIST {
                 break answer;
@@ -261,13 +299,11 @@ impl Watches {
             self.free.push(index);
             return Err(answer);
         }
-        if order.file.is_socket {
-            self.sockets.insert(order.file.id, index);
+        if is_socket {
+            self.sockets.insert(id, index);
         } else {
-            *self.lying.entry((order.file.id, desk as i32)).or_default() += 1;
-            if order.file.is_anonymous {
-                *self.numbers.entry((number, desk as i32)).or_default() += 1;
-            }
+            *self.lying.entry((id, desk as i32)).or_default() += 1;
+            *self.numbers.entry((id, number, desk as i32)).or_default() += 1;
         }
         Ok(index)
     }
@@ -291,12 +327,10 @@ impl Watches {
         let readers = std::mem::take(&mut entry.readers);
         let (desk, number) = (entry.desk, entry.number);
         match file {
-            Some(file) if file.is_socket => drop(self.sockets.remove(&file.id)),
+            Some(file) if file.is_socket() => drop(self.sockets.remove(&file.id)),
             Some(file) => {
                 strike(&mut self.lying, (file.id, desk));
-                if file.is_anonymous {
-                    strike(&mut self.numbers, (number, desk));
-                }
+                strike(&mut self.numbers, (file.id, number, desk));
             }
             None => {}
         }
@@ -306,11 +340,8 @@ impl Watches {
 
     /// Ends a watch.
     pub(super) fn leave(&mut self, ended: Ended, from: From) {
-        if !self.try_leave(ended, from)
-            && let From::Sent(sent) = from
-            && sent >= 0
-        {
-            kernel::close(sent);
+        if !self.try_leave(ended, from) {
+            from.let_go();
         }
     }
 
@@ -329,10 +360,15 @@ impl Watches {
             return unsaid != 0;
         }
         self.drop_entry(watch.index);
-        // If it cannot be taken, the epoll forgets it when its file is closed, and nobody listens till then.
-        if let Some(Ok(taken)) = file.map(|file| self.take(from, file)) {
-            self.at_desk(taken, desk, descriptor::forget);
+        let Some(file) = file else { return false };
+        let is_out = self.take(from, file).is_ok_and(|taken| {
+            let out = self.at_desk(taken, desk, descriptor::forget);
             kernel::close(taken);
+            out == 0
+        });
+        if !is_out {
+            // The epoll forgets it when its file is closed, and nobody listens till then.
+            self.leave_behind(file, desk);
         }
         true
     }
@@ -373,12 +409,18 @@ impl Watches {
         !std::mem::take(&mut self.awaited) && told
     }
 
-    fn ready(&mut self, data: u64, events: u32) {
+    /// Whether it is the data of a watch that has not ended.
+    fn is_listened_to(&self, data: u64) -> bool {
         let (index, generation) = (data as u32, (data >> 32) as u32 & 0x3fff_ffff);
-        let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        if entry.generation & 0x3fff_ffff != generation {
+        let entry = self.entries.get(index as usize);
+        entry.is_some_and(|entry| entry.generation & 0x3fff_ffff == generation)
+    }
+
+    fn ready(&mut self, data: u64, events: u32) {
+        if !self.is_listened_to(data) {
             return;
         }
+        let Some(entry) = self.entries.get_mut(data as u32 as usize) else { return };
         // Each interest is answered once, but for those who want to be told whoever else is.
         let mut given = 0;
         for reader in &mut entry.readers {

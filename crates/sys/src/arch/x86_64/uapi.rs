@@ -62,6 +62,11 @@ impl Stat {
     pub fn major(&self) -> u32 {
         (self.rdev >> 8) as u32 & 0xfff
     }
+
+    /// The minor number of what a device file stands for.
+    pub fn minor(&self) -> u32 {
+        (self.rdev & 0xff) as u32 | ((self.rdev >> 12) as u32 & !0xff)
+    }
 }
 
 impl From<Statx> for Stat {

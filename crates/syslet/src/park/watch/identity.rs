@@ -1,16 +1,20 @@
 //! Whether a number still means the file that is watched.
 //!
-//! Inodes tell most files apart, but anonymous ones have one in common. What else the kernel says of these does not
-//! serve: the `eventfd-id` of `/proc/PID/fdinfo` is given to the next eventfd as soon as one is closed, the others have
-//! none, and kcmp(2), which containers forbid, compares with a file that somebody holds, which a watch must not.
+//! Inodes tell sockets and the ends of pipes apart (`Sort`). Anonymous files have one in common, and so have all that
+//! were opened by one name, as terminals are. What else the kernel says of these does not serve: the `eventfd-id` of
+//! `/proc/PID/fdinfo` is given to the next eventfd as soon as one is closed, the others have none, and kcmp(2), which
+//! containers forbid, compares with a file that somebody holds, which a watch must not.
 //!
 //! But the keeper's epoll knows what it watches by open file and desk, and forgets it when the file is closed. So the
 //! number's file is put on the watch's desk and added there: if it can be it is another, and is taken out again. If it
-//! is there already it is the same, or one that another watch has on this desk. Therefore files of one inode lie alone,
-//! each on a desk of its own, as long as there are not more than `OWN_DESKS` of them: then what is on a desk is told
-//! from all others, also from one that is watched by another number and was copied to this one (`dup2`), and taking a
-//! watch out by its number never takes out the watch of what has that number by now. More of them share desks: then
-//! those that were begun by one number are on different ones, and only a copy of one on the same desk is not told.
+//! is there already it is the same, or one that another watch has on this desk, or had. Therefore files of one inode
+//! lie alone, each on a desk of its own, as long as there are not more than `OWN_DESKS` of them, and keep away from
+//! desks where one was left behind (`leftovers`): then what is on a desk is told from all others, also from one that is
+//! watched by another number and was copied to this one (`dup2`), and taking a watch out by its number never takes out
+//! the watch of what has that number by now. More of them share desks: then those that were begun by one number are on
+//! different ones, and only a copy of one on the same desk is not told.
+//!
+//! A rendezvous with the keeper takes 5-10 us, so what its inode tells apart, or can be asked without it, is.
 
 use syslet_sys::uapi::{EBADF, EpollEvent};
 use syslet_sys::{call as kernel, descriptor};
@@ -40,9 +44,7 @@ impl Watches {
     pub(in crate::park) fn is_its(&mut self, watch: WatchId, from: From) -> bool {
         let known = self.find(watch).and_then(|entry| Some((entry.desk as usize, entry.file?)));
         let Some((desk, file)) = known else {
-            if let From::Sent(sent) = from {
-                kernel::close(sent);
-            }
+            from.let_go();
             return true; // it was ended meanwhile, and is not asked about
         };
         let taken = match self.take(from, file) {
