@@ -92,7 +92,7 @@ extern "C" {
  * be. And the same message queue, device (but terminals and TUN) or file of /proc or /sys, opened again, is taken for
  * the one before, as is an end of a pipe that is opened again through /proc/self/fd. KEVENT_REQ_LAST_CHECK excludes
  * what had come before and what happens to the old file. A signalfd tells of signals that are sent to the process, not
- * of those that are sent to one thread. */
+ * of those that are sent to one thread. A file of FUSE is refused: -EPERM. */
 #define KEVENT_POLL_POLLIN 0x0001
 #define KEVENT_POLL_POLLPRI 0x0002
 #define KEVENT_POLL_POLLOUT 0x0004

@@ -166,3 +166,11 @@ fn pipes_are_told_without_the_keeper() {
         sleeps_of_fetching(&queue)
     );
 }
+
+/// Only those that a program answers for are refused.
+#[test]
+fn a_regular_file_of_the_kernels_can_be_a_source() {
+    let (mounts, queue) = (File::open("/proc/self/mounts").unwrap(), queue());
+    let told = queue.add(poll(mounts.as_raw_fd(), Flags::NONE)).unwrap();
+    assert!(told.is_some_and(|event| event.error().is_none()), "it can be read");
+}

@@ -25,7 +25,7 @@ use std::collections::hash_map::Entry as Entries;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use syslet_sys::uapi::{EBADF, EEXIST, EPOLLET, EpollEvent, POLLERR, POLLHUP, POLLIN};
+use syslet_sys::uapi::{EBADF, EEXIST, EPERM, EPOLLET, EpollEvent, POLLERR, POLLHUP, POLLIN};
 use syslet_sys::{call as kernel, descriptor};
 
 use self::leftovers::Leftovers;
@@ -200,6 +200,11 @@ impl Watches {
 
     /// Begins a watch. What is ready at once is asked for by [`first`](Self::first).
     pub(super) fn begin(&mut self, order: Order, from: From) -> Result<WatchId, isize> {
+        // The keeper would wait for that program, and all who wait for the keeper with it.
+        if order.file.sort == Sort::Other && order.file.is_served() {
+            from.let_go();
+            return Err(-EPERM);
+        }
         let taken = self.take(from, order.file)?;
         let known = if order.file.is_socket() { self.sockets.get(&order.file.id) } else { None };
         let joined = known.copied().and_then(|index| self.join(taken, index, &order));

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
+use syslet::source::{self, Told, Watched};
 use syslet_testfs::{Answer, TestFs};
 
 use crate::util::calls::{Landing, go, number_call, pending};
@@ -74,4 +77,35 @@ fn a_guest_asks_the_server_for_nothing_but_what_it_calls() {
             assert_eq!(asked, 0, "who goes on waits for the server, in round {round}");
         }
     });
+}
+
+struct Nobody;
+
+impl Watched for Nobody {
+    fn ready(self: Arc<Self>, _events: u32) -> Told {
+        Told::Kept
+    }
+
+    fn broken(self: Arc<Self>, _error: i32) {}
+}
+
+/// The keeper would wait for the server, and whoever needs the keeper with it.
+#[test]
+fn a_file_whose_readiness_a_server_must_be_asked_for_is_no_source() {
+    let folder = Folder::new();
+    let Some(mounted) = mount(&folder) else { return };
+    let open = File::open(mounted.path().join("file")).expect("it is there");
+    let number = open.as_raw_fd();
+    mounted.hold();
+    let added = thread::spawn(move || {
+        let file = source::File::of(number).expect("it is open");
+        let (events, who) = (libc::POLLIN as u32, Arc::new(Nobody));
+        let order = source::Order { number, file, events, wake_all: false, who, instead_of: None };
+        source::watch(vec![order]).pop().expect("there is one").map(|_| ())
+    });
+    assert!(within(LIMIT, || added.is_finished() || mounted.held() > 0));
+    let asked = mounted.held();
+    mounted.let_go();
+    let added = added.join().expect("it does not panic");
+    assert_eq!((added, asked), (Err(-libc::EPERM as isize), 0));
 }

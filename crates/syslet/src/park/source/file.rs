@@ -1,5 +1,7 @@
 //! Which file a number meant, and how far its inode tells it from others.
 
+use std::fs;
+
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, Stat};
 
@@ -60,6 +62,19 @@ impl File {
     pub fn is_alike(&self) -> bool {
         self.sort == Sort::Alike
     }
+
+    /// A program answers for it (FUSE), which whoever asks what is ready waits for.
+    pub(in crate::park) fn is_served(&self) -> bool {
+        let dev = self.id.0;
+        let (major, minor) = (dev >> 8 & 0xfff, dev & 0xff | dev >> 12 & !0xff);
+        let device = format!("{major}:{minor}");
+        // Not statfs(2), which asks the program.
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+        mounts.lines().any(|mount| {
+            let kind = mount.split_once(" - ").map_or("", |(_, after)| after);
+            mount.split(' ').nth(2) == Some(&*device) && kind.starts_with("fuse")
+        })
+    }
 }
 
 impl Sort {
@@ -104,7 +119,6 @@ fn is_first_pipe(number: i32, stat: &Stat) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::fd::AsRawFd;
 
     use super::*;
