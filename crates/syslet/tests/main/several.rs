@@ -18,7 +18,7 @@ use crate::util::calls::{Words, go, limit, number_call, open_descriptors, pendin
 use crate::util::child::Child;
 use crate::util::parking::{let_others_act, parked, skip_without_pidfd_getfd};
 use crate::util::pipe::Pipe;
-use crate::util::{attached, eventually};
+use crate::util::{attached, eventually, late};
 
 /// `struct pollfd` of many descriptors, and the call that waits for them.
 struct Polls(&'static Words);
@@ -232,9 +232,11 @@ fn expect_to_follow_a_number() {
     one.put(1);
     let_others_act();
     one.get();
+    let_others_act();
     assert!(!wait.is_done());
     other.put(1);
-    assert_eq!((wait.wait().raw(), polls.found(0), polls.found(1)), (1, libc::POLLIN, 0));
+    let answer = wait.wait_deadline(late()).expect("it is told of the new file");
+    assert_eq!((answer.raw(), polls.found(0), polls.found(1)), (1, libc::POLLIN, 0));
     // SAFETY: the number is this test's.
     unsafe { libc::close(number) };
 }
@@ -257,7 +259,7 @@ fn without_kernel_aio_a_wait_for_many_needs_no_thread() {
             let entries: Vec<_> =
                 pipes.iter().map(|pipe| (pipe.read_end(), libc::POLLIN)).collect();
             let (before, crew) = (open_descriptors(), stats().crew);
-            for round in 0..3 {
+            for (round, pipe) in pipes.iter().enumerate().take(3) {
                 let wait = |millis| {
                     let polls = Polls::of(&entries);
                     (parked(polls.call(millis)), polls)
@@ -270,11 +272,11 @@ fn without_kernel_aio_a_wait_for_many_needs_no_thread() {
                 assert_eq!(in_time.wait().raw(), 0);
                 assert_eq!(cancelled.cancel(), CancelOutcome::Asked);
                 assert!(cancelled.wait().is_cancelled());
-                pipes[round].put(1);
+                pipe.put(1);
                 for (wait, polls) in waits {
                     assert_eq!((wait.wait().raw(), polls.found(round)), (1, libc::POLLIN));
                 }
-                pipes[round].get();
+                pipe.get();
                 assert!(eventually(|| stats().parked == 0 && stats().held == 0));
             }
             expect_to_follow_a_number();

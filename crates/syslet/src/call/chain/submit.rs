@@ -359,8 +359,8 @@ unsafe fn first_stop(engine: &Engine, chain: &Chain, or_busy: bool) -> Option<St
     place.err().map(|place| Stop { at: 0, place })
 }
 
-/// The turn that the first step of a chain needs, which a crew thread is to make; if there is none, where it has to wait
-/// for one. Taken here: of many chains each would have a thread made, only to find this out.
+/// The turn that the first step of a chain needs, which a crew thread is to make; if there is none, where it has to
+/// wait for one. Taken here: of many chains each would have a thread made, only to find this out.
 ///
 /// # Safety
 ///
