@@ -3,6 +3,11 @@
 
 #[cfg(not(loom))]
 mod allowed;
+/// Of calls, the protocol of those that wait for each other only.
+#[cfg(loom)]
+mod call {
+    mod turns;
+}
 #[cfg(not(loom))]
 mod call;
 mod complete;
@@ -23,6 +28,7 @@ mod park {
     mod bell;
     mod nap;
     mod phase;
+    mod rest;
 }
 #[cfg(not(loom))]
 mod park;

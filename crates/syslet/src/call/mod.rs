@@ -18,6 +18,7 @@ mod straight;
 mod submit;
 mod timeout;
 mod transfer;
+mod turns;
 mod twin;
 mod unattached;
 mod wait;

@@ -14,14 +14,14 @@
 //! A turn is held from when the write is queued for a crew thread. That may be long in coming, and wait for a guest: so
 //! where the crew is used up a guest's write does not wait in line, and one of each guest's is beyond the bound.
 
-use std::collections::{HashMap, VecDeque};
-
 use syslet_sys::descriptor;
 
 use super::kinds::Kind;
 use super::number::Call;
+pub(super) use super::turns::End;
+use super::turns::{Turns, Waits};
 use crate::crew::{Engine, Job};
-use crate::sync::{AtomicU32, Mutex, Ordering, lock};
+use crate::sync::{AtomicU32, Ordering};
 
 /// Files that are told apart, nearly: those that share a place share its bound.
 const PLACES: usize = 4096;
@@ -34,7 +34,7 @@ const UNKNOWN: u32 = u32::MAX;
 pub(crate) const DEFAULT_WRITERS: usize = 32;
 
 /// Where the writes of a file are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place(u32);
 
 impl Place {
@@ -92,96 +92,30 @@ impl Drop for Turn {
     }
 }
 
-/// How many writes of a place are away, and wait.
-#[derive(Debug, Default)]
-struct Count {
-    away: AtomicU32,
-    /// Those too that were taken out by a cancel, or by who waits for them, and lie there still.
-    waiting: AtomicU32,
-}
-
 /// The desk where writes are counted and wait.
 #[derive(Debug)]
-#[repr(align(128))] // what each write reads is changed by few
 pub(crate) struct Writers {
-    counts: Box<[Count]>,
+    turns: Turns<Job>,
     /// The places of descriptors' files, as far as they are known.
     places: Box<[AtomicU32]>,
-    limit: AtomicU32,
-    lines: Mutex<Lines>,
 }
 
-/// Writes that wait, by their places.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Lines {
-    /// None of them is empty.
-    lines: HashMap<Place, VecDeque<Job>>,
-    /// How many lie there in all, and how many of these mean nothing any more, about.
-    all: usize,
-    dead: usize,
-}
-
-/// So few that mean nothing are left where they are.
-const FEW_DEAD: usize = 32;
-
-impl Lines {
-    fn push(&mut self, place: Place, job: Job, end: End) {
-        let line = self.lines.entry(place).or_default();
-        match end {
-            End::Back => line.push_back(job),
-            End::Front => line.push_front(job),
-        }
-        self.all += 1;
+impl Waits for Job {
+    fn is_wanted(&self) -> bool {
+        Self::is_wanted(self)
     }
 
-    fn pop(&mut self, place: Place) -> Option<Job> {
-        let line = self.lines.get_mut(&place)?;
-        let job = line.pop_front()?;
-        if line.is_empty() {
-            self.lines.remove(&place);
-        }
-        self.all -= 1;
-        Some(job)
+    fn begin_turn(&self) -> bool {
+        Self::begin_turn(self)
     }
-
-    /// Takes out what means nothing any more, if that is much; of which places it was.
-    fn sweep(&mut self) -> Vec<(Place, Job)> {
-        let mut dead = Vec::new();
-        if self.dead > FEW_DEAD.max(self.all / 2) {
-            for (place, line) in &mut self.lines {
-                let all = std::mem::take(line).into_iter();
-                let (wanted, gone): (VecDeque<_>, VecDeque<_>) = all.partition(Job::is_wanted);
-                *line = wanted;
-                dead.extend(gone.into_iter().map(|job| (*place, job)));
-            }
-            self.lines.retain(|_, line| !line.is_empty());
-            self.all -= dead.len();
-            self.dead = 0;
-        }
-        dead
-    }
-}
-
-/// Where in its line a write waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Back,
-    Front,
 }
 
 impl Writers {
     pub(crate) fn new() -> Self {
         Self {
-            counts: (0..PLACES).map(|_| Count::default()).collect(),
+            turns: Turns::new(PLACES, DEFAULT_WRITERS as u32),
             places: (0..NUMBERS).map(|_| AtomicU32::new(UNKNOWN)).collect(),
-            limit: AtomicU32::new(DEFAULT_WRITERS as u32),
-            lines: Mutex::default(),
         }
-    }
-
-    fn count(&self, place: Place) -> &Count {
-        &self.counts[place.0 as usize]
     }
 
     /// Where writes of `descriptor` are counted, as far as it is known.
@@ -211,78 +145,26 @@ impl Writers {
     /// True if as many writes are away as may be.
     #[inline(always)]
     pub(super) fn full(&self, place: Place) -> bool {
-        let away = self.count(place).away.load(Ordering::Relaxed);
-        // One that has ended before its handoff was counted leaves less than nothing.
-        away as i32 >= self.limit.load(Ordering::Relaxed) as i32
+        self.turns.full(place.0)
     }
 
     /// A guest was taken out of `write`: it is counted, and the next one of its descriptor where the file is that the
     /// number names now.
     #[cold]
     pub(super) fn gone_away(&self, write: Write) {
-        self.enter(write.place);
+        if write.place != Place::NONE {
+            self.turns.enter(write.place.0);
+        }
         let _ = self.learn(write.descriptor);
     }
 
-    /// A write has gone away.
-    fn enter(&self, place: Place) {
-        if place != Place::NONE {
-            self.count(place).away.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    fn leave(&self, place: Place) {
-        self.count(place).away.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// A write goes away, if there is room, whoever waits.
-    fn enter_first(&self, place: Place) -> bool {
-        // SeqCst, both: either who leaves, or raises the limit, finds who waits (`start_writers`), or this finds room.
-        let limit = self.limit.load(Ordering::SeqCst) as i32;
-        let one_more = |away: u32| ((away as i32) < limit).then(|| away.wrapping_add(1));
-        self.count(place).away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
-    }
-
-    /// A write goes away, if there is room and nobody waits.
     fn try_enter(&self, place: Place) -> bool {
-        place == Place::NONE
-            || (self.count(place).waiting.load(Ordering::SeqCst) == 0 && self.enter_first(place))
-    }
-
-    /// The next write that waits at this place, if there is room for one: it is counted.
-    fn next(&self, place: Place) -> Option<Job> {
-        let mut dead = Vec::new(); // dropped without the lock
-        let mut lines = lock(&self.lines);
-        if !lines.lines.contains_key(&place) || !self.enter_first(place) {
-            return None;
-        }
-        while let Some(job) = lines.pop(place) {
-            self.count(place).waiting.fetch_sub(1, Ordering::SeqCst);
-            if job.begin_turn() {
-                return Some(job);
-            }
-            lines.dead = lines.dead.saturating_sub(1);
-            dead.push(job);
-        }
-        self.leave(place);
-        None
+        place == Place::NONE || self.turns.try_enter(place.0)
     }
 
     /// One of those that wait was taken out by its cancel, or by who waits for it.
     pub(super) fn withdrawn(&self) {
-        let dead = {
-            let mut lines = lock(&self.lines);
-            lines.dead += 1;
-            lines.sweep()
-        };
-        for (place, _) in &dead {
-            self.count(*place).waiting.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Places where somebody waits.
-    fn waited_for(&self) -> Vec<Place> {
-        lock(&self.lines).lines.keys().copied().collect()
+        self.turns.withdrawn();
     }
 }
 
@@ -325,29 +207,26 @@ impl Engine {
         if place == Place::NONE {
             return;
         }
-        self.writers.leave(place);
-        self.start_writers(place);
+        self.writers.turns.leave(place.0);
+        self.start_writers(place.0);
     }
 
     /// Most writes of one file that are away at a time, from now on.
     pub(crate) fn limit_writers(&self, limit: usize) {
         let limit = limit.clamp(1, i32::MAX as usize) as u32;
-        self.writers.limit.store(limit, Ordering::SeqCst);
-        self.writers.waited_for().into_iter().for_each(|place| self.start_writers(place));
+        let waited_for = self.writers.turns.set_limit(limit);
+        waited_for.into_iter().for_each(|place| self.start_writers(place));
     }
 
     /// Has `job`, which writes, wait for its turn.
     pub(super) fn queue_writer(&self, place: Place, job: Job, end: End) {
-        // Counted first: who leaves from here on finds it, or waits for the lock.
-        self.writers.count(place).waiting.fetch_add(1, Ordering::SeqCst);
-        lock(&self.writers.lines).push(place, job, end);
-        // Those that were away may have left before they could see it.
-        self.start_writers(place);
+        self.writers.turns.queue(place.0, job, end);
+        self.start_writers(place.0);
     }
 
-    fn start_writers(&self, place: Place) {
-        while self.writers.count(place).waiting.load(Ordering::SeqCst) > 0
-            && let Some(job) = self.writers.next(place)
+    fn start_writers(&self, place: u32) {
+        while self.writers.turns.is_waited_for(place)
+            && let Some(job) = self.writers.turns.next(place)
         {
             self.enqueue(job);
         }
