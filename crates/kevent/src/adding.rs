@@ -239,7 +239,8 @@ impl Queue {
             _ if !gone => return Ok(Some(events)),
             Some((number, _)) => {
                 // What it was told at once is for others of its file.
-                source::unwatch(vec![Ended { watch, number, unsaid: events }]);
+                let unsaid = events | node.unsaid(); // also what came before the watch was noted
+                source::unwatch(vec![Ended { watch, number, unsaid }]);
             }
             None => source::unwatch_inode(watch),
         }
@@ -300,6 +301,23 @@ mod tests {
         let told = queue.get_events(0, 8, None).unwrap();
         assert_eq!(told.iter().map(|event| event.user_data).collect::<Vec<_>>(), [2]);
         assert!(told[0].error().is_some() && queue.sources() == 0);
+    }
+
+    /// Its number means another directory by now.
+    #[test]
+    #[allow(unsafe_code, reason = "dup2(2)")]
+    fn what_ends_a_source_leaves_one_of_another_file_alone() {
+        use std::os::fd::AsRawFd;
+        let queue = Queue::new().unwrap();
+        let [number, other] = ["/", "/proc"].map(|path| std::fs::File::open(path).unwrap());
+        let source = Source::directory(&number, Happened::CREATE | Happened::REMOVE);
+        let old = queue.insert(source, false).unwrap();
+        // SAFETY: the number is this test's.
+        assert!(unsafe { libc::dup2(other.as_raw_fd(), number.as_raw_fd()) } >= 0);
+        queue.insert(source, true).unwrap();
+        let _ = old.tell(libc::IN_DELETE_SELF, 1, On::Keeper);
+        old.breaks(libc::ENOENT, On::Keeper);
+        assert_eq!((queue.get_events(0, 8, None).unwrap(), queue.sources()), (vec![], 1));
     }
 
     /// It was found before another took its place.

@@ -184,8 +184,11 @@ impl Core {
     pub(crate) fn happen(&self, node: &Arc<Node>, events: u32, count: u32, on: On) -> Told {
         let mut is_gone = false;
         let told = self.put(on, |state| {
-            let node = node.heir();
+            let (of, node) = (node, node.heir());
             is_gone = node.is_gone();
+            if of.file != node.file {
+                return false; // its number means another by now
+            }
             if is_gone || (node.keeps() && node.asks_for(node.in_its_words(events)) == 0) {
                 return false;
             }
@@ -211,10 +214,15 @@ impl Core {
         });
     }
 
-    /// A source is none any more: its last event says so.
+    /// A source is none any more: its last event says so. The one that has taken its place is none either, unless it is
+    /// about another file.
     pub(crate) fn breaks(&self, node: &Arc<Node>, error: i32, on: On) {
         self.put(on, |state| {
-            let node = node.heir();
+            let heir = node.heir();
+            if heir.file != node.file {
+                return false;
+            }
+            let node = heir;
             node.error.store(error, Ordering::Relaxed);
             state.enqueue(node)
         });

@@ -1,7 +1,7 @@
 //! What only the keeper can say before it is handed out.
 //!
-//! With `LAST_CHECK` a source is looked at under the lock, as it is handed out. Whether the number of
-//! an anonymous file was given to another only the keeper knows, and it may be waiting for the lock: so it is asked
+//! With `LAST_CHECK` a source is looked at under the lock, as it is handed out. Whether the number of a file that
+//! shares its inode was given to another only the keeper knows, and it may be waiting for the lock: so it is asked
 //! without. What it says is for the one take that it was asked for: it holds while the lock is held in which that is
 //! done, and is forgotten with it, or a number that is closed later would be vouched for.
 

@@ -31,15 +31,15 @@ pub(crate) fn error(number: i32) -> io::Error {
 ///
 /// Sources of all kinds are added; what happens to them is fetched in one place, by any number of threads or tasks:
 /// each event is handed to one of them. Fetching an event that is there needs no system call (but for level-triggered
-/// sources and [`LAST_CHECK`](crate::Flags::LAST_CHECK), which are looked at by poll(2); if they are of eventfds,
-/// timerfds, signalfds or epolls another thread is asked too, and waited for some microseconds, in whatever hands
-/// events out), and the queue is no descriptor.
+/// sources and [`LAST_CHECK`](crate::Flags::LAST_CHECK), which are looked at by poll(2); if they are of files
+/// that share their inode (see *Descriptors*) another thread is asked too, and waited for some microseconds, in
+/// whatever hands events out), and the queue is no descriptor.
 ///
 /// # Blocking
 ///
 /// What hands events out and does not wait for them is said to wait *at most for the keeper*: never, but for some
 /// microseconds where that is asked about a source ([`LAST_CHECK`](crate::Flags::LAST_CHECK), or level-triggered, of
-/// those four kinds), and where a source of a signal for the queue alone is handed out that ends with that
+/// files that share their inode), and where a source of a signal for the queue alone is handed out that ends with that
 /// ([`ONESHOT`](crate::Flags::ONESHOT)). A file that is looked at may have a server (FUSE), which answers. With a ring
 /// what puts events in ([`post`](Self::post), [`ready`](Self::ready)) may hand some out, and asks nobody, but may wait
 /// for the other two.

@@ -196,8 +196,8 @@ int kevent_ctl(int ctl_fd, unsigned int cmd, unsigned int num, struct ukevent *a
  * kevent_hand_on. {0, 0} does not wait. -EINTR: a handler has run before min_nr events were there, and none was
  * taken; -EINVAL: min_nr > max_nr, max_nr is 0, the time or the flags; -EFAULT: nothing was taken. What is there is
  * handed out without a system call, unless there are level-triggered entries or KEVENT_REQ_LAST_CHECK: these are
- * looked at, and if they are eventfds, timerfds, signalfds or epolls another thread is asked, and waited for some
- * microseconds, also by {0, 0}. Handlers: no.
+ * looked at, and if they share an inode with others (eventfds and their kin, terminals, FIFOs: see kevent_ctl) another
+ * thread is asked, and waited for some microseconds, also by {0, 0}. Handlers: no.
  */
 int kevent_get_events(int ctl_fd, unsigned int min_nr, unsigned int max_nr, struct timespec timeout,
                       struct ukevent *buf, unsigned int flags);

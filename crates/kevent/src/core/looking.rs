@@ -55,7 +55,7 @@ impl Core {
         loop {
             let answered = |state: &mut State| {
                 doubts.settle();
-                let more = act(state) + state.room();
+                let more = act(state).saturating_add(state.room());
                 doubts.end();
                 state.find_doubtful(more)
             };

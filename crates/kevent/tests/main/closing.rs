@@ -8,6 +8,39 @@ use syslet_kevent::{Event, Flags, Happened, Source};
 
 use crate::util::{LONG, drain, one, pair, put, queue, within_short};
 
+/// What is taken is closed again, and a message queue forgets its notification when it is closed anywhere.
+#[test]
+fn a_stranger_that_has_the_number_is_not_touched_when_its_source_ends() {
+    let (queue, (reader, _writer)) = (queue(), std::io::pipe().unwrap());
+    let name = std::ffi::CString::new(format!("/syslet-stranger-{}", std::process::id())).unwrap();
+    // SAFETY: a string; no attributes.
+    let messages = unsafe {
+        libc::mq_open(name.as_ptr(), libc::O_CREAT | libc::O_RDWR, 0o600, std::ptr::null::<u8>())
+    };
+    if messages < 0 {
+        eprintln!("skipped: there are no message queues: {}", std::io::Error::last_os_error());
+        return;
+    }
+    // SAFETY: a string.
+    unsafe { libc::mq_unlink(name.as_ptr()) };
+    // SAFETY: all zeros are one.
+    let mut nothing: libc::sigevent = unsafe { std::mem::zeroed() };
+    nothing.sigev_notify = libc::SIGEV_NONE;
+    // SAFETY: the structure is live.
+    let asks = || unsafe { libc::mq_notify(messages, &nothing) };
+    queue.add(Source::pipe(reader.as_raw_fd(), Happened::RECV).with(Flags::ET)).unwrap();
+    assert_eq!(asks(), 0);
+    // SAFETY: the number is this test's.
+    assert!(unsafe { libc::dup2(messages, reader.as_raw_fd()) } >= 0);
+    queue.remove(Source::pipe(reader.as_raw_fd(), Happened::RECV).key()).unwrap();
+    // What the keeper is asked for after that it does after that.
+    let (mine, _theirs) = pair();
+    queue.add(Source::recv(&mine)).unwrap();
+    assert_eq!((asks(), std::io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EBUSY)));
+    // SAFETY: the number is this test's.
+    unsafe { libc::close(messages) };
+}
+
 #[test]
 fn closing_takes_effect_at_once_though_the_socket_is_watched() {
     let (queue, (mine, mut theirs)) = (queue(), pair());

@@ -79,7 +79,9 @@ fn sources_need_nothing_of_their_own() -> bool {
         queue.add(Source::recv(mine).with(Flags::ET)).unwrap();
     }
     for id in 0..TIMERS {
-        queue.add(Source::after(id, Duration::from_millis(1))).unwrap();
+        // Queued though its time has come by then.
+        let timer = Source::after(id, Duration::from_millis(1)).with(Flags::ALWAYS_QUEUE);
+        assert_eq!(queue.add(timer).unwrap(), None);
     }
     queue.add(Source::signal(libc::SIGWINCH as u32)).unwrap();
     queue.add(Source::directory(&folder, Happened::CREATE | Happened::REMOVE)).unwrap();

@@ -150,3 +150,16 @@ fn rings_of_less_than_two_and_calls_without_one_are_refused() {
     assert_eq!(errno(queue().commit(0, 0)), libc::EINVAL);
     assert_eq!(errno(queue().wait(0, 0, None)), libc::EINVAL);
 }
+
+#[test]
+fn as_many_as_there_are_can_be_asked_for() {
+    let ring = Ringed::new(8);
+    for count in [1, 20] {
+        for id in 0..count {
+            ring.queue.post(Event { id, kind: 9, ..Event::default() });
+        }
+        let all = ring.queue.get_events(0, usize::MAX, None).unwrap();
+        let ids: Vec<_> = all.iter().map(|event| event.id).collect();
+        assert_eq!(ids, (0..count).collect::<Vec<_>>());
+    }
+}

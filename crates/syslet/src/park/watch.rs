@@ -366,7 +366,7 @@ impl Watches {
         }
         self.drop_entry(watch.index);
         let Some(file) = file else { return false };
-        let is_out = self.take(from, file).is_ok_and(|taken| {
+        let is_out = self.take_again(from, file).is_ok_and(|taken| {
             let out = self.at_desk(taken, desk, descriptor::forget);
             kernel::close(taken);
             out == 0
@@ -388,7 +388,7 @@ impl Watches {
         let places: Vec<_> = std::iter::once(from).chain(numbers).collect();
         let Some(file) = file else { return };
         // Who has left may have been closed, and the others not.
-        if let Some(taken) = places.into_iter().find_map(|from| self.take(from, file).ok()) {
+        if let Some(taken) = places.into_iter().find_map(|from| self.take_again(from, file).ok()) {
             self.at_desk(taken, desk, |epoll, at| descriptor::watch(epoll, at, event, true));
             kernel::close(taken);
         } else {

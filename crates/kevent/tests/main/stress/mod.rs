@@ -21,7 +21,7 @@ mod racing;
 mod watched;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use syslet_kevent::{Happened, Queue, Source};
@@ -53,6 +53,15 @@ fn signal(ringed: bool) -> i32 {
     number
 }
 
+/// Says that all is over when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Runs the threads; `reader` is who reads the ring.
 fn stress(queue: &Queue, reader: Option<&Mutex<Reader<'_>>>) {
     let signal = signal(reader.is_some());
@@ -70,6 +79,7 @@ fn stress(queue: &Queue, reader: Option<&Mutex<Reader<'_>>>) {
     };
     let (serial, end) = (&AtomicU64::new(1), Instant::now() + length());
     let places: Vec<Place> = std::thread::scope(|scope| {
+        let _over = Over(&board.over); // also after a panic, or the others would go on for ever
         let changers: Vec<_> = (0..CHANGERS)
             .map(|number| {
                 let dice = Dice::new(0x9e37_79b9 + number);
@@ -102,7 +112,6 @@ fn stress(queue: &Queue, reader: Option<&Mutex<Reader<'_>>>) {
         while !(board.is_settled() && places.iter().all(is_read)) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        board.over.store(true, Ordering::SeqCst);
         places
     });
     places.iter().for_each(Place::check);

@@ -72,7 +72,8 @@ impl File {
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
         mounts.lines().any(|mount| {
             let kind = mount.split_once(" - ").map_or("", |(_, after)| after);
-            mount.split(' ').nth(2) == Some(&*device) && kind.starts_with("fuse")
+            mount.split(' ').nth(2) == Some(&*device)
+                && (kind.starts_with("fuse") || kind.starts_with("virtiofs"))
         })
     }
 }

@@ -16,13 +16,30 @@
 //!
 //! A rendezvous with the keeper takes 5-10 us, so what its inode tells apart, or can be asked without it, is.
 
+use std::ffi::CString;
+
 use syslet_sys::uapi::{EBADF, EpollEvent};
 use syslet_sys::{call as kernel, descriptor};
 
 use super::{From, Watches};
 use crate::park::source::{File, WatchId, may_be_same};
 
+/// False if a number of the program's is known to mean another file, which is not taken to find that out: what is
+/// closed when it was taken may be told (`flush`), and a server of FUSE be waited for.
+fn may_be(number: i32, file: File) -> bool {
+    let path = CString::new(format!("/proc/self/fd/{number}")).expect("no zero in it");
+    descriptor::stat_of_path(&path).map_or(true, |stat| (stat.dev, stat.ino) == file.id)
+}
+
 impl Watches {
+    /// As [`take`](Self::take), of a number that may have become another file's long since.
+    pub(super) fn take_again(&self, from: From, file: File) -> Result<i32, isize> {
+        match from {
+            From::Number(number) if !may_be(number, file) => Err(-EBADF),
+            from => self.take(from, file),
+        }
+    }
+
     /// The file that is to be had there, in the keeper's table, if it still is `file`.
     pub(super) fn take(&self, from: From, file: File) -> Result<i32, isize> {
         let taken = match from {
@@ -47,7 +64,7 @@ impl Watches {
             from.let_go();
             return true; // it was ended meanwhile, and is not asked about
         };
-        let taken = match self.take(from, file) {
+        let taken = match self.take_again(from, file) {
             Ok(taken) => taken,
             Err(error) => return may_be_same(error),
         };

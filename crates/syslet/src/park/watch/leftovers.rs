@@ -68,7 +68,9 @@ impl Watches {
             && of == id
         {
             self.leftovers.last = None;
-            if self.at_desk(taken, desk, descriptor::forget) == 0 {
+            // Where a watch lies that has not ended, that may be the one that is taken out.
+            let is_alone = !self.lying.contains_key(&(id, desk as i32));
+            if is_alone && self.at_desk(taken, desk, descriptor::forget) == 0 {
                 self.leftovers.strike(id, desk);
             }
         }

@@ -74,6 +74,26 @@ fn a_file_that_is_watched_again_and_again_has_as_many_desks() {
     assert_eq!(watches.desks.len(), 2 * OWN_DESKS, "files share the desks");
 }
 
+/// Those that have no desk of their own share one.
+#[test]
+fn what_was_left_behind_beside_a_watch_is_not_taken_out_with_it() {
+    let mut watches = watches();
+    let files: Vec<_> = (0..OWN_DESKS + 2).map(|_| Anonymous::new()).collect();
+    let numbered = files.iter().zip(0..);
+    let begun: Vec<_> =
+        numbered.map(|(file, number)| begin_by(&mut watches, file, number)).collect();
+    watches.leave(ended(begun[OWN_DESKS]), CLOSED);
+    let last = &files[OWN_DESKS + 1];
+    begin_by(&mut watches, last, 1000);
+    // It becomes ready, as an epoll: both of its watches say so.
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    let event = EpollEvent { events: POLLIN, data: 0 };
+    assert_eq!(descriptor::watch(last.as_raw_fd(), reader.as_raw_fd(), event, false), 0);
+    std::io::Write::write_all(&mut &writer, b"!").expect("there is room");
+    let mut events = [EpollEvent::default(); 8];
+    assert_eq!(descriptor::ready(watches.epoll, &mut events, 0, None), 2);
+}
+
 /// Its number was closed, and the file is open elsewhere: it cannot be taken out.
 #[test]
 fn a_watch_that_nobody_listens_to_gives_its_desk_to_the_next() {
