@@ -33,7 +33,8 @@ pub(super) fn html(all: &[Taken]) -> io::Result<String> {
     }
     page.push_str(
         "<p>A bar ends at the median, its line at the 99th of a hundred, the dot is the longest; the \
-         scales are logarithmic. Ratios are medians over neighbouring pairs of one run.</p>\n<nav>",
+         scales are logarithmic. Ours are blue, what they are compared with is grey, others are orange. \
+         Ratios are medians over neighbouring pairs of one run.</p>\n<nav>",
     );
     for taken in all {
         write!(page, "<a href=\"#{0}\">{0}</a>", taken.part).ok();
