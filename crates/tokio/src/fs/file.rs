@@ -566,6 +566,8 @@ impl AsyncSeek for File {
     fn poll_complete(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
         let inner = self.get_mut().inner.get_mut();
         while let State::Busy(_) = inner.state {
+            // A seek that is over already is answered in the task's next turn.
+            ready!(budget::poll_proceed(cx));
             match ready!(inner.poll_over(cx))? {
                 Operation::Read(_) | Operation::Write(_, Ok(())) => {}
                 Operation::Write(_, Err(error)) => inner.last_write_err = Some(error.kind()),

@@ -111,6 +111,29 @@ fn task_that_yields_lets_the_others_and_the_timers_run() {
     });
 }
 
+/// tokio's future of a seek has no budget of its own.
+#[test]
+fn seeks_of_a_file_yield_too() {
+    if !inline_possible("the budget of inline seeks") {
+        return;
+    }
+    let folder = Folder::new();
+    std::fs::write(folder.at("file"), [7; 64]).expect("it can be written");
+    on_worker(1, async move {
+        let mut file = fs::File::open(folder.at("file")).await.expect("it is there");
+        let begun = Instant::now();
+        let seeks = async {
+            for _ in 0..100_000 {
+                file.rewind().await.expect("it can be sought");
+            }
+        };
+        let ((), pending) = counted(seeks).await;
+        // They are most of the time, of which 0.4 ms are a turn's. (Some may go away, because the machine is busy.)
+        let millis = begun.elapsed().as_millis();
+        assert!(pending as u128 >= millis / 2, "pending {pending} times in {millis} ms");
+    });
+}
+
 #[test]
 fn reads_of_a_file_yield_too() {
     if !inline_possible("the budget of inline reads") {
