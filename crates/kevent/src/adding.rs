@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use syslet::source::{self, Ended, File, Order, Watched};
+use syslet::source::{self, File, Order, Watched};
 
 use crate::core::On;
 use crate::event::{BROKEN, DONE, Event, Flags, Happened};
@@ -240,7 +240,7 @@ impl Queue {
             Some((number, _)) => {
                 // What it was told at once is for others of its file.
                 let unsaid = events | node.unsaid(); // also what came before the watch was noted
-                source::unwatch(vec![Ended { watch, number, unsaid }]);
+                source::unwatch(vec![node.ended(watch, number, unsaid)]);
             }
             None => source::unwatch_inode(watch),
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use syslet::source::{Clock, File, NOWHERE, Named, Timed, Told, WatchId, Watched};
+use syslet::source::{Clock, Ended, File, NOWHERE, Named, Timed, Told, WatchId, Watched};
 
 use crate::core::{Core, On, let_go};
 use crate::event::{BROKEN, DONE, Event, Flags, Happened, Kind};
@@ -121,6 +121,11 @@ impl Node {
     pub(crate) fn to_be_compared(&self) -> Option<Named> {
         let (number, _) = self.readiness().filter(|_| self.is_alike())?;
         self.watch.get().map(|&watch| Named { watch, number })
+    }
+
+    /// Its watch, which is to be ended.
+    pub(crate) fn ended(&self, watch: WatchId, number: i32, unsaid: u32) -> Ended {
+        Ended { watch, number, file: self.file.unwrap_or_default(), unsaid }
     }
 
     /// What the events of poll(2) or inotify(7) are in the words of its kind.

@@ -222,7 +222,7 @@ impl State {
         let unsaid = if was_queued { node.unsaid() } else { unsaid };
         match (node.readiness(), node.watch.get()) {
             (Some((number, _)), Some(&watch)) => {
-                self.chores.watches.push(Ended { watch, number, unsaid });
+                self.chores.watches.push(node.ended(watch, number, unsaid));
             }
             (Some(_), None) => {}
             _ => self.chores.ended.push(Arc::clone(node)),

@@ -120,6 +120,8 @@ pub struct Ended {
     pub watch: WatchId,
     /// The number by which the program knew its descriptor.
     pub number: i32,
+    /// What that meant: if it means another file by now that is left alone.
+    pub file: File,
     /// What of poll(2) it was told and will not tell: others of the same file are told what is ready then, and of
     /// this if that cannot be found out. 0: nothing.
     pub unsaid: u32,
@@ -253,9 +255,10 @@ pub fn unwatch(watches: Vec<Ended>) {
         // Where numbers mean other files.
         return engine.deliver(Delivery::Nudge(Arc::new(Unwatch(watches))));
     }
-    // What was closed has left by itself, and is sent by no ticket that is found.
+    // What was closed has left by itself, and is sent by no ticket that is found; nor is what has its number by now.
     let send = |ended: Ended| {
-        let ticket = mail::send(address, &[ended.number]);
+        let is_its = File::of(ended.number).is_ok_and(|file| file.id == ended.file.id);
+        let ticket = if is_its { mail::send(address, &[ended.number]).ok() } else { None };
         (ended, ticket.unwrap_or(mail::LOST))
     };
     keeper.leave(watches.into_iter().map(send).collect());

@@ -37,7 +37,7 @@ fn begin(watches: &mut Watches, file: &impl AsRawFd) -> WatchId {
 }
 
 fn ended(watch: WatchId) -> Ended {
-    Ended { watch, number: -1, unsaid: 0 }
+    Ended { watch, number: -1, file: File::default(), unsaid: 0 }
 }
 
 /// One of those that have one inode.
