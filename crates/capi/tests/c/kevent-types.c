@@ -471,6 +471,82 @@ static void handed_on(void)
     nothing();
 }
 
+/* A source of some type, and what it is told of. */
+static char folder[] = "/tmp/syslet-kevent-each-XXXXXX", entry[64];
+static int both_ends[2], counter;
+
+static void fill_pipe(void) { EQUAL(write(both_ends[1], "!", 1), 1); }
+static void count_one(void) { EQUAL(write(counter, &(uint64_t){1}, 8), 8); }
+static void send_signal(void) { EQUAL(raise(SIGRTMIN + 4), 0); }
+static void make_entry(void) { EQUAL(close(open(entry, O_CREAT | O_RDWR | O_CLOEXEC, 0600)), 0); }
+static void ignore(int number) { (void)number; }
+
+static void undo(uint32_t type)
+{
+    char bytes[8];
+    if (type == KEVENT_SOCKET)
+        empty();
+    else if (type == KEVENT_PIPE)
+        EQUAL(read(both_ends[0], bytes, 1), 1);
+    else if (type == KEVENT_POLL)
+        EQUAL(read(counter, bytes, 8), 8);
+    else if (type == KEVENT_INODE)
+        EQUAL(unlink(entry), 0);
+}
+
+/* Of each type: one shot ends with its event, READY is ready when it is added, what is ready at once is queued. */
+static void flags_of_each_type(void)
+{
+    int directory;
+    CHECK(mkdtemp(folder));
+    snprintf(entry, sizeof entry, "%s/entry", folder);
+    directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    EQUAL(pipe2(both_ends, O_CLOEXEC | O_NONBLOCK), 0);
+    counter = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    CHECK(signal(SIGRTMIN + 4, ignore) != SIG_ERR);
+    struct {
+        struct ukevent event;
+        void (*cause)(void);
+        int is_readiness;
+    } all[] = {
+        {receiving(0), put, 1},
+        {make(KEVENT_PIPE, (uint32_t)both_ends[0], KEVENT_SOCKET_RECV, 0), fill_pipe, 1},
+        {make(KEVENT_POLL, (uint32_t)counter, POLLIN, 0), count_one, 1},
+        {make(KEVENT_SIGNAL, (uint32_t)SIGRTMIN + 4, 1, 0), send_signal, 0},
+        {make(KEVENT_INODE, (uint32_t)directory, KEVENT_INODE_CREATE, 0), make_entry, 0},
+    };
+    EQUAL(add(user(77)), 0); /* so that there is one to be removed */
+    for (unsigned int at = 0; at < sizeof all / sizeof *all; at++) {
+        struct ukevent event = all[at].event;
+        event.req_flags = KEVENT_REQ_ONESHOT;
+        EQUAL(add(event), 0);
+        all[at].cause();
+        EQUAL(next().type, event.type);
+        CHECK(!take_out(event)); /* it has ended */
+        undo(event.type);
+        event.req_flags = KEVENT_REQ_READY | KEVENT_REQ_ET;
+        EQUAL(add(event), 0);
+        EQUAL(next().type, event.type); /* though nothing has happened */
+        nothing();
+        CHECK(take_out(event));
+        if (!all[at].is_readiness)
+            continue;
+        all[at].cause();
+        event.req_flags = KEVENT_REQ_ALWAYS_QUEUE | KEVENT_REQ_ET;
+        EQUAL(add(event), 0);
+        EQUAL(next().type, event.type);
+        nothing(); /* nothing has changed since, though it is ready */
+        CHECK(take_out(event));
+        undo(event.type);
+    }
+    CHECK(take_out(user(77)));
+    close(directory);
+    close(both_ends[0]);
+    close(both_ends[1]);
+    close(counter);
+    EQUAL(rmdir(folder), 0);
+}
+
 int main(void)
 {
     begin_test();
@@ -484,6 +560,7 @@ int main(void)
     connections();
     signals();
     files();
+    flags_of_each_type();
     room_in_a_pipe();
     pipes_and_children();
     calls();

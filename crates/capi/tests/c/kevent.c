@@ -102,7 +102,8 @@ static void adding(void)
     EQUAL(add(make(KEVENT_NAIO, 1, 1, 0)), 1);    /* none of ours */
     EQUAL(add(make(KEVENT_AIO, 1, 1, 0)), 1);     /* comes by kevent_submit only */
     EQUAL(kevent_ctl(queue, 4, 1, events), -EINVAL);
-    EQUAL(kevent_ctl(queue, KEVENT_CTL_ADD, 1, (struct ukevent *)8), -EFAULT);
+    for (unsigned int command = KEVENT_CTL_ADD; command <= KEVENT_CTL_READY; command++)
+        EQUAL(kevent_ctl(queue, command, 1, (struct ukevent *)8), -EFAULT);
     EQUAL(kevent_ctl(queue, KEVENT_CTL_ADD, 0, NULL), 0);
     CHECK(take_out(receiving(0)));
     CHECK(take_out(user(1)));
@@ -131,6 +132,25 @@ static void changing(void)
     CHECK(!take_out(receiving(0)));
     CHECK(take_out(user(1)));
     empty();
+}
+
+/* What cannot be modified is none any more. */
+static void changing_what_was_closed(void)
+{
+    struct ukevent event = make(KEVENT_POLL, (uint32_t)dup(ends[0]), POLLIN, KEVENT_REQ_ET), again;
+    EQUAL(add(user(1)), 0);
+    EQUAL(add(event), 0);
+    EQUAL(close((int)event.id.raw[0]), 0);
+    again = event;
+    EQUAL(kevent_ctl(queue, KEVENT_CTL_MODIFY, 1, &again), 0);
+    EQUAL(again.ret_flags, KEVENT_RET_BROKEN | KEVENT_RET_DONE);
+    EQUAL((int)again.ret_data[1], -EBADF);
+    put();
+    nothing();
+    empty();
+    again = event;
+    EQUAL(kevent_ctl(queue, KEVENT_CTL_REMOVE, 2, (struct ukevent[]){again, user(1)}), -EINVAL);
+    CHECK(take_out(user(1)));
 }
 
 static void made_ready(void)
@@ -376,6 +396,7 @@ int main(void)
     CHECK(queue > 0);
     adding();
     changing();
+    changing_what_was_closed();
     made_ready();
     flags();
     waiting();
