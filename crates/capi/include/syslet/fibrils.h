@@ -26,14 +26,15 @@ struct asys_completion {
 
 /*
  * Submits calls, one after the other, each beginning at once; says how many were accepted: fewer if one is bad. Below
- * 0, why the first was not: -EINVAL for too many arguments, -EFAULT, -EPERM, -ENOSYS; -EDEADLK in a signal handler.
- * Each that was accepted completes once. Handlers: no.
+ * 0, why the first was not: -EINVAL for too many arguments, -EFAULT, -EPERM, -ENOSYS; -EDEADLK in a signal handler
+ * that has interrupted one of these functions; -ESRCH at the end of the thread, when its own variables are gone;
+ * -ENOMEM, of a thread's first: there is no memory for its calls. Each that was accepted completes once. Handlers: no.
  */
 int asys_submit(struct asys_input *requests, unsigned long nr_requests);
 
 /*
  * Waits for the next of this thread's calls to be over, in the order in which they are: 0, and *comp has it. -ENOENT:
- * none is outstanding. -EFAULT. Handlers: no.
+ * none is outstanding. -EFAULT; -EDEADLK, -ESRCH, -ENOMEM as above. Handlers: no.
  */
 int asys_await_completion(struct asys_completion *comp);
 

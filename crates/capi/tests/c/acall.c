@@ -136,6 +136,8 @@ static void waiting(void)
     EQUAL(acall_comp_pwait(ids, 2, &bad, NULL, 0), -EINVAL);
     EQUAL(acall_comp_pwait(ids, 2, (void *)8, NULL, 0), -EFAULT);
     EQUAL(acall_ring_pwait(&memory.ring, 0, 1, &brief, NULL, 0), -ETIMEDOUT);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, &bad, NULL, 0), -EINVAL);
+    EQUAL(acall_ring_pwait(&memory.ring, 0, 1, (void *)8, NULL, 0), -EFAULT);
     EQUAL(acall_ring_pwait(&memory.ring, 0, 0, NULL, NULL, 0), 0);
     memset(&ids[2], 'x', sizeof ids[2]); /* never given */
     EQUAL(acall_comp_pwait(ids, 3, NULL, NULL, 0), 1);
@@ -360,6 +362,8 @@ static void bad_input(void)
     one.completion_pointer = 0;
     one.completion_ring_pointer = (uint64_t)(uintptr_t)gone;
     EQUAL(acall_submit(&one, 1), -EFAULT);
+    one.completion_ring_pointer = (uint64_t)(uintptr_t)&memory + 4;
+    EQUAL(acall_submit(&one, 1), -EINVAL);
     one.completion_ring_pointer = 0;
     one.id_pointer = (uint64_t)(uintptr_t)gone;
     EQUAL(acall_submit(&one, 1), -EFAULT);

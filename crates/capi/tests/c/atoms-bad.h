@@ -101,13 +101,13 @@ static void bad_input(void)
     arg(&one_atom, 0, gone);
     FAILS(async_exec(&one_atom, &head), EFAULT);
     /* Calls that are refused, or are none: the atom's own answer. */
-    one_atom = make(SYS_fork, 0, &answer, NULL);
-    CHECK(run(&one_atom) == &one_atom);
-    EQUAL(answer, -EPERM);
-    one_atom.nr = SYS_clone;
-    answer = 0;
-    CHECK(run(&one_atom) == &one_atom);
-    EQUAL(answer, -EPERM);
+    static const unsigned forks[] = {SYS_fork, SYS_vfork, SYS_clone, SYS_clone3};
+    for (size_t n = 0; n < sizeof forks / sizeof *forks; n++) {
+        one_atom = make(forks[n], 0, &answer, NULL);
+        answer = 0;
+        CHECK(run(&one_atom) == &one_atom);
+        EQUAL(answer, -EPERM);
+    }
     one_atom = make(66666, 0, &answer, NULL);
     CHECK(run(&one_atom) == &one_atom);
     EQUAL(answer, -ENOSYS);

@@ -85,6 +85,33 @@ static void woken(long sign)
     close(slept.pair[0]);
 }
 
+/* One in the middle sleeps: what comes before it is made here, and what comes after it where it woke up. */
+static void sleeping_after_others(void)
+{
+    int made_here = 0;
+    reset();
+    for (int n = 0; n < TIMES; n++) {
+        long first = 0, last = 0;
+        atom list[3];
+        list[1] = sleeping(0, &list[2]);
+        list[0] = make(SYS_getpid, 0, &first, &list[1]);
+        list[2] = make(SYS_getppid, 0, &last, NULL);
+        CHECK(async_exec(list, &head) == NULL);
+        made_here += __atomic_load_n(&first, __ATOMIC_ACQUIRE) == getpid();
+        CHECK(empty());
+        EQUAL(slept.got, 4711);
+        EQUAL(last, 0);
+        CHECK(write(slept.pair[1], "m", 1) == 1);
+        CHECK(take() == &list[2]);
+        EQUAL(first, getpid());
+        EQUAL(slept.byte, 'm');
+        EQUAL(last, getppid());
+        close(slept.pair[1]);
+        woken(1);
+    }
+    CHECK(way_is("pool") || made_here >= TIMES / 2);
+}
+
 /* After an atom that has slept the others are made where it woke up, however they want to be made. */
 static void flags_after_sleep(void)
 {
@@ -216,7 +243,6 @@ static void make_bad(struct bad *bad, int number, void *gone)
  * says why. */
 static void bad_atoms_after_others(void)
 {
-    enum { TIMES = 20 };
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     void *gone = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct bad bad;

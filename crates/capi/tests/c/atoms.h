@@ -12,6 +12,7 @@
 #define RING completion_ring
 #endif
 #include "historic.h"
+#include "six.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -174,6 +175,55 @@ static void inline_or_not(void)
     CHECK(list[0].private == PTR(0x1234));
 }
 
+/* How often a list is run of which most are not preempted: one that is goes away. */
+enum { TIMES = 20 };
+
+/* SYSLET_ASYNC of an atom that would not sleep, after one that is made here. */
+static void asynchronous_after_others(void)
+{
+    int made_here = 0;
+    for (int n = 0; n < TIMES; n++) {
+        long first = 0, second = 0;
+        atom list[2];
+        list[0] = make(SYS_getpid, 0, &first, &list[1]);
+        list[1] = make(SYS_getppid, SYSLET_ASYNC, &second, NULL);
+        CHECK(async_exec(list, &head) == NULL);
+        made_here += __atomic_load_n(&first, __ATOMIC_ACQUIRE) == getpid();
+        CHECK(take() == &list[1]);
+        EQUAL(first, getpid());
+        EQUAL(second, getppid());
+    }
+    CHECK(way_is("pool") || made_here >= TIMES / 2);
+}
+
+/* SYSLET_SYNC of an atom that sleeps, after one that is made here: the caller stays. */
+static void synchronous_after_others(void)
+{
+    struct timespec brief = {0, 3000000};
+    unsigned long time = (unsigned long)&brief;
+    int stayed = 0;
+    for (int n = 0; n < TIMES; n++) {
+        long first = -1, second = -1, third = -1;
+        atom list[3];
+        list[0] = make(SYS_getpid, 0, &first, &list[2]);
+        list[2] = make(SYS_nanosleep, SYSLET_SYNC, &second, &list[1]);
+        arg(&list[2], 0, &time);
+        arg(&list[2], 1, &zero);
+        list[1] = make(SYS_getpid, SYSLET_SYNC, &third, NULL);
+        atom *last = async_exec(list, &head);
+        stayed += last != NULL;
+        CHECK((last ? last : take()) == &list[1]);
+        CHECK(empty());
+        EQUAL(first, getpid());
+        EQUAL(second, 0);
+        EQUAL(third, getpid());
+    }
+    if (way_is("pool"))
+        EQUAL(stayed, 0);
+    else
+        CHECK(stayed >= TIMES / 2);
+}
+
 static void flags(void)
 {
     char byte = 0;
@@ -198,6 +248,7 @@ static void flags(void)
     CHECK(take() == &list[1]);
     EQUAL(second, 1);
     EQUAL(first, getpid());
+    asynchronous_after_others();
     /* SYSLET_NO_COMPLETE: nothing is in the ring. */
     list[1].flags |= SYSLET_NO_COMPLETE;
     second = 0;
@@ -224,12 +275,7 @@ static void flags(void)
     CHECK(async_exec(list, &head) == &list[1]);
     EQUAL(first, 0);
     EQUAL(second, getpid());
-    /* And after others that were made inline. */
-    list[2] = list[0];
-    list[2].next = PTR(&list[1]);
-    list[0] = make(SYS_getpid, 0, &first, &list[2]);
-    CHECK(run(list) == &list[1]);
-    CHECK(empty());
+    synchronous_after_others();
 }
 
 /* Makes an atom that answers `value`, as far as umem_add to 0 does. */
@@ -357,6 +403,19 @@ static void feeding(void)
     EQUAL(got, -1);
 }
 
+/* Each argument of an atom is the one that it is to the kernel. */
+static void six_arguments_of_an_atom(void)
+{
+    struct six six = six_begin();
+    long answer = 0;
+    atom alone = make(SYS_mmap, 0, &answer, NULL);
+    for (int n = 0; n < 6; n++)
+        arg(&alone, n, &six.args[n]);
+    reset();
+    CHECK(run(&alone) == &alone);
+    six_end(&six, answer);
+}
+
 #include "atoms-rings.h"
 #include "atoms-slept.h"
 #include "atoms-threads.h"
@@ -374,12 +433,14 @@ int main(void)
     flags();
     stop_conditions();
     stopped_in_silence();
+    sleeping_after_others();
     flags_after_sleep();
     stop_conditions_after_sleep();
     bad_atoms_after_others();
     branches();
     loops();
     feeding();
+    six_arguments_of_an_atom();
     full_ring();
     handlers_elsewhere();
     one_head_for_many();

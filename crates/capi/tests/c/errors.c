@@ -108,8 +108,14 @@ static int fibrils_are_busy;
 static void handler(int signal)
 {
     struct asys_input bad = {SYS_fork, 1, 0, NULL}; /* refused, where it is looked at */
+    struct asys_completion done;
     /* It may have come before the function, or after. */
-    if (!fibrils_are_busy || asys_submit(&bad, 1) == -EDEADLK)
+    int told = !fibrils_are_busy;
+    if (!told && asys_submit(&bad, 1) == -EDEADLK) {
+        EQUAL(asys_await_completion(&done), -EDEADLK);
+        told = 1;
+    }
+    if (told)
         handled = signal;
 }
 
@@ -238,11 +244,13 @@ static pthread_key_t key;
 static void last_of_all(void *data)
 {
     struct asys_input input = {SYS_getpid, 1, 0, NULL};
+    struct asys_completion done;
     int *said = data;
     struct syslet_attach_options options = way_options();
     /* The thread's own variables are gone. */
     *said = syslet_attach(&options);
     EQUAL(asys_submit(&input, 1), -ESRCH);
+    EQUAL(asys_await_completion(&done), -ESRCH);
 }
 
 static void *ends_soon(void *data)

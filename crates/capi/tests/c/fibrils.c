@@ -4,6 +4,7 @@
 
 #include "historic.h"
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <syslet/fibrils.h>
 #include <syslet/nonseqfd.h>
@@ -100,6 +101,49 @@ static void in_the_order_of_their_ends(void)
     EQUAL(asys_await_completion(&done), -ENOENT);
 }
 
+static uint64_t inlined(void)
+{
+    struct syslet_stats stats;
+    EQUAL(syslet_get_stats(&stats, sizeof stats), 0);
+    return stats.inlined;
+}
+
+/* Calls begin in the order of their requests: such as are over at once have ended so. Most are, if they are made here;
+ * in a pool they meet. */
+static void in_the_order_of_the_requests(void)
+{
+    enum { MANY = 4, TIMES = 20 };
+    int over_at_once = 0;
+    for (int n = 0; n < TIMES; n++) {
+        char text[] = "abcd", written[MANY + 1] = "";
+        int file = memfd_create("order", 0);
+        unsigned long args[MANY][3];
+        struct asys_input inputs[MANY];
+        struct asys_completion done;
+        CHECK(file >= 0);
+        for (int at = 0; at < MANY; at++) {
+            args[at][0] = (unsigned long)file;
+            args[at][1] = (unsigned long)&text[at];
+            args[at][2] = 1;
+            inputs[at] = (struct asys_input){SYS_write, (unsigned long)at, 3, args[at]};
+        }
+        uint64_t before = inlined();
+        EQUAL(asys_submit(inputs, MANY), MANY);
+        int all = inlined() == before + MANY;
+        for (int at = 0; at < MANY; at++) {
+            EQUAL(asys_await_completion(&done), 0);
+            EQUAL(done.return_code, 1);
+            CHECK(!all || done.cookie == (unsigned long)at);
+        }
+        /* Those that meet may write to the same place: nobody locks a memfd's position. */
+        CHECK(pread(file, written, MANY, 0) > 0);
+        CHECK(!all || strcmp(written, text) == 0);
+        over_at_once += all;
+        close(file);
+    }
+    CHECK(way_is("pool") || over_at_once >= TIMES / 2);
+}
+
 static void *another_thread(void *unused)
 {
     struct asys_completion done;
@@ -161,6 +205,7 @@ int main(void)
     attach();
     fibrils();
     in_the_order_of_their_ends();
+    in_the_order_of_the_requests();
     CHECK(pthread_create(&thread, NULL, another_thread, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     private_descriptors();

@@ -149,23 +149,6 @@ static void failing(void)
     EQUAL(memory.ring.wait_group, ~0u);
 }
 
-/* Each register is the argument that it is to the kernel: mmap takes six. */
-static void six_arguments(void)
-{
-    char name[] = "indirect";
-    int file = memfd_create(name, 0);
-    struct indirect_registers regs = registers(SYS_mmap, 0, 4096, PROT_READ);
-    CHECK(file >= 0 && ftruncate(file, 8192) == 0);
-    CHECK(pwrite(file, name, sizeof name, 4096) == sizeof name);
-    regs.r10 = MAP_SHARED;
-    regs.r8 = (uint64_t)file;
-    regs.r9 = 4096;
-    long mapped = indirect(&regs, NULL, 0, 0);
-    CHECK(mapped > 0 && strcmp((char *)mapped, name) == 0);
-    munmap((void *)mapped, 4096);
-    close(file);
-}
-
 static uint64_t framed;
 
 static void frame(void *sp)
@@ -410,7 +393,6 @@ int main(void)
     inline_and_away();
     full_ring();
     failing();
-    six_arguments();
     frames();
     frames_that_wait();
     one_ring_for_many();

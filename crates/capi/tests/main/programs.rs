@@ -33,6 +33,11 @@ fn handlers_call_what_they_may_wherever_they_interrupt() {
 }
 
 #[test]
+fn every_interface_makes_the_call_that_it_is_given() {
+    in_all_ways("calls.c");
+}
+
+#[test]
 fn async_submit_and_its_result_word() {
     in_all_ways("async_submit.c");
 }
