@@ -91,19 +91,18 @@ static void sleeping_after_others(void)
     int made_here = 0;
     reset();
     for (int n = 0; n < TIMES; n++) {
-        long first = 0, last = 0;
+        long last = 0;
         atom list[3];
         list[1] = sleeping(0, &list[2]);
-        list[0] = make(SYS_getpid, 0, &first, &list[1]);
+        list[0] = telling(&list[1]);
         list[2] = make(SYS_getppid, 0, &last, NULL);
         CHECK(async_exec(list, &head) == NULL);
-        made_here += __atomic_load_n(&first, __ATOMIC_ACQUIRE) == getpid();
         CHECK(empty());
         EQUAL(slept.got, 4711);
         EQUAL(last, 0);
         CHECK(write(slept.pair[1], "m", 1) == 1);
         CHECK(take() == &list[2]);
-        EQUAL(first, getpid());
+        made_here += was_made_here();
         EQUAL(slept.byte, 'm');
         EQUAL(last, getppid());
         close(slept.pair[1]);
