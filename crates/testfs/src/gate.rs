@@ -1,4 +1,4 @@
-//! A gate before the answers to reads, polls and flushes: while it is shut they are kept behind it.
+//! A gate before the answers to reads and flushes: while it is shut they are kept behind it.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

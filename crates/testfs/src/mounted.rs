@@ -77,8 +77,8 @@ impl TestFs {
         self.counters.now()
     }
 
-    /// Holds the answers of reads, but of those that the script delays, of polls, and of flushes that are broken
-    /// off, from now on.
+    /// Holds the answers of reads, but of those that the script delays, and of flushes that are broken off, from now
+    /// on.
     pub fn hold(&self) {
         self.gate.shut();
     }

@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags,
-    LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, ReplyAttr, ReplyData,
-    ReplyDirectory, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyPoll,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyIoctl, ReplyOpen,
 };
 
 use crate::content::fill;
@@ -158,20 +157,6 @@ impl Filesystem for Served {
                 });
             }
         }
-    }
-
-    fn poll(
-        &self,
-        _: &fuser::Request,
-        _: INodeNo,
-        _: FileHandle,
-        _: PollNotifier,
-        _: PollEvents,
-        _: PollFlags,
-        reply: ReplyPoll,
-    ) {
-        // Never again: they are always ready.
-        self.gate.pass(Box::new(move || reply.error(Errno::ENOSYS)));
     }
 
     fn read(
