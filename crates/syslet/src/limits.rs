@@ -46,8 +46,8 @@ impl Limits {
     ///
     /// Calls, steps of chains, and the rest of a write of which a part was made without waiting count; writes in
     /// closures do not. Nor does what a thread makes that waits for it, or in place because no crew thread is left: it
-    /// takes none. Files are
-    /// regular files and block devices: who writes to a pipe waits for its reader, not for other writers.
+    /// takes none. Files are regular files and block devices: who writes to a pipe waits for its reader, not for other
+    /// writers.
     #[must_use]
     pub const fn writers_per_descriptor(mut self, writes: usize) -> Self {
         self.writers = writes;

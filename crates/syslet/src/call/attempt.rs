@@ -98,7 +98,7 @@ unsafe fn finish_attempt(
     let none = Clockwork::none();
     if answer == arch::CANCELLED {
         // SAFETY: the duties of `submit`.
-        return unsafe { finish_away(crew, *call, answer, &none) };
+        return unsafe { finish_away(crew, engine, *call, answer, &none, Place::NONE) };
     }
     // SAFETY: as above.
     let answer = match unsafe { decide(call, way, answer) } {

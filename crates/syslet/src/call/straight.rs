@@ -6,7 +6,7 @@ use syslet_sys::arch::{ProtectedCall, Turns, Verdict};
 
 use super::number::Call;
 use super::retry::Clockwork;
-use super::submit::finish_counted;
+use super::submit::finish_away;
 use super::writers::Place;
 use crate::crew::{Cpu, Crew, Crossing, Engine, Guest};
 
@@ -85,5 +85,5 @@ unsafe extern "C" fn contended(call: *mut ProtectedCall, answer: isize) -> Verdi
     let engine = unsafe { &*frame.engine };
     let call = Call(frame.protected.call);
     // SAFETY: the duties of `submit`.
-    unsafe { finish_counted(crew, engine, call, answer, &Clockwork::none(), frame.place) }
+    unsafe { finish_away(crew, engine, call, answer, &Clockwork::none(), frame.place) }
 }

@@ -191,11 +191,7 @@ unsafe fn submit_to_full(
     or_busy: bool,
 ) -> Result<Submitted, SubmitError<Call>> {
     let engine = engine_of_guest();
-    let place = match or_busy {
-        true => engine.place_with_room(call.0[1]),
-        false => engine.place_of_guest(call.0[1]),
-    };
-    match place {
+    match engine.place_of_guest(call.0[1], or_busy) {
         // SAFETY: the caller's duties.
         Ok(place) => unsafe { submit_attached(guest, call, class, place, or_busy) },
         // It may have interrupted who holds the lock of those that wait.
@@ -330,18 +326,19 @@ impl Errand for BySteps {
         // SAFETY: as `parts` has it.
         let place = unsafe { (*data.cast::<Frame>()).place };
         // SAFETY: the duties of `submit`.
-        unsafe { finish_counted(crew, engine, *call, answer, &clock, place) }
+        unsafe { finish_away(crew, engine, *call, answer, &clock, place) }
     }
 }
 
-/// As [`finish_away`], for a call that is counted at `place` if it writes.
+/// The guest is gone: repeats what the kernel broke off unasked, gives the turn at `place` back, stores the answer, and
+/// goes on with the crew thread.
 ///
 /// # Safety
 ///
 /// The duties of [`submit`].
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn finish_counted(
+pub(super) unsafe fn finish_away(
     crew: &Crew,
     engine: &Engine,
     call: Call,
@@ -351,31 +348,7 @@ pub(super) unsafe fn finish_counted(
 ) -> Verdict {
     // SAFETY: the duties of `submit`.
     let answer = unsafe { clock.persist(crew, call, answer) };
-    if syslet_catalog::class(call.nr() as u32).writes() {
-        // Who hears of the end finds its room.
-        engine.writer_left(place);
-    }
-    // SAFETY: it has just ended.
-    crew.complete(unsafe { outcome_of(&call, answer) });
-    Verdict::leave(crew.context())
-}
-
-/// The guest is gone: repeats what the kernel broke off unasked, stores the answer, and goes on with
-/// the crew thread.
-///
-/// # Safety
-///
-/// The duties of [`submit`].
-#[cold]
-#[inline(never)]
-pub(super) unsafe fn finish_away(
-    crew: &Crew,
-    call: Call,
-    answer: isize,
-    clock: &Clockwork,
-) -> Verdict {
-    // SAFETY: the duties of `submit`.
-    let answer = unsafe { clock.persist(crew, call, answer) };
+    engine.writer_left(place); // who hears of the end finds its room
     // SAFETY: it has just ended.
     crew.complete(unsafe { outcome_of(&call, answer) });
     Verdict::leave(crew.context())

@@ -177,7 +177,7 @@ impl Engine {
 
     /// Where a write of `descriptor` is counted, as far as it is known; if there is no room: where it has to wait.
     #[inline(always)]
-    pub(super) fn place_with_room(&self, descriptor: usize) -> Result<Place, Place> {
+    fn place_with_room(&self, descriptor: usize) -> Result<Place, Place> {
         let mut place = self.writers.place(descriptor);
         if self.writers.full(place) {
             place = self.writers.learn(descriptor); // the number may name another file by now
@@ -189,10 +189,11 @@ impl Engine {
     }
 
     /// As [`place_with_room`](Self::place_with_room), of a guest's write. If there is no room, and none for those that
-    /// have their turns to find a crew thread, it goes on beyond the bound: they may wait for this guest.
-    pub(super) fn place_of_guest(&self, descriptor: usize) -> Result<Place, Place> {
-        self.place_with_room(descriptor)
-            .or_else(|place| if self.has_room() { Err(place) } else { Ok(place) })
+    /// have their turns to find a crew thread, it goes on beyond the bound, unless `or_busy`: they may wait for this
+    /// guest.
+    pub(super) fn place_of_guest(&self, descriptor: usize, or_busy: bool) -> Result<Place, Place> {
+        let may_wait = |place| if or_busy || self.has_room() { Err(place) } else { Ok(place) };
+        self.place_with_room(descriptor).or_else(may_wait)
     }
 
     /// A turn for `call`, which a crew thread is about to make. If there is no room: where it has to wait for one.

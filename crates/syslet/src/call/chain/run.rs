@@ -253,7 +253,7 @@ impl<'a> OnGuest<'a> {
     /// The duties of [`submit`](crate::submit).
     unsafe fn write(&mut self, call: &Call) -> Result<isize, Place> {
         let descriptor = call.args()[0];
-        let place = self.engine.place_of_guest(descriptor)?;
+        let place = self.engine.place_of_guest(descriptor, false)?;
         // No write has a time limit.
         let clock = Clockwork::none();
         if self.begin_next(Some(Write { place, descriptor })) {

@@ -352,11 +352,7 @@ unsafe fn first_write(chain: &Chain) -> Option<Call> {
 unsafe fn first_stop(engine: &Engine, chain: &Chain, or_busy: bool) -> Option<Stop> {
     // SAFETY: the duty of this function.
     let descriptor = unsafe { first_write(chain) }?.args()[0];
-    let place = match or_busy {
-        true => engine.place_with_room(descriptor),
-        false => engine.place_of_guest(descriptor),
-    };
-    place.err().map(|place| Stop { at: 0, place })
+    engine.place_of_guest(descriptor, or_busy).err().map(|place| Stop { at: 0, place })
 }
 
 /// The turn that the first step of a chain needs, which a crew thread is to make; if there is none, where it has to
