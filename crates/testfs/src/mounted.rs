@@ -147,6 +147,8 @@ pub struct Counts {
     pub flushes: u64,
     /// Ioctls that were asked for.
     pub ioctls: u64,
+    /// Polls that were asked for: one of a mount, as it is told that its files are always ready.
+    pub polls: u64,
     /// Files that are open now. The kernel tells of a closing a little later.
     pub open: u64,
 }
@@ -165,6 +167,7 @@ pub(crate) struct Counters {
     /// How long a flush takes, which is broken off then; 0: there are none.
     pub(crate) flush_nanos: AtomicU64,
     pub(crate) ioctls: AtomicU64,
+    pub(crate) polls: AtomicU64,
     /// How many requests are to be broken off.
     broken_off: AtomicU64,
     /// Nothing is to be remembered.
@@ -205,6 +208,7 @@ impl Counters {
             shorter: get(&self.shorter),
             flushes: get(&self.flushes),
             ioctls: get(&self.ioctls),
+            polls: get(&self.polls),
             open: get(&self.open),
         }
     }

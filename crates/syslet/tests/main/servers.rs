@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use syslet::source::{self, Told, Watched};
@@ -96,16 +95,9 @@ fn a_file_whose_readiness_a_server_must_be_asked_for_is_no_source() {
     let Some(mounted) = mount(&folder) else { return };
     let open = File::open(mounted.path().join("file")).expect("it is there");
     let number = open.as_raw_fd();
-    mounted.hold();
-    let added = thread::spawn(move || {
-        let file = source::File::of(number).expect("it is open");
-        let (events, who) = (libc::POLLIN as u32, Arc::new(Nobody));
-        let order = source::Order { number, file, events, wake_all: false, who, instead_of: None };
-        source::watch(vec![order]).pop().expect("there is one").map(|_| ())
-    });
-    assert!(within(LIMIT, || added.is_finished() || mounted.held() > 0));
-    let asked = mounted.held();
-    mounted.let_go();
-    let added = added.join().expect("it does not panic");
-    assert_eq!((added, asked), (Err(-libc::EPERM as isize), 0));
+    let file = source::File::of(number).expect("it is open");
+    let (events, who) = (libc::POLLIN as u32, Arc::new(Nobody));
+    let order = source::Order { number, file, events, wake_all: false, who, instead_of: None };
+    let added = source::watch(vec![order]).pop().expect("there is one").map(|_| ());
+    assert_eq!((added, mounted.counts().polls), (Err(-libc::EPERM as isize), 0));
 }
