@@ -126,13 +126,14 @@ pub fn has_socket_timeout(descriptor: i32, sending: bool) -> bool {
     answer >= 0 && (limit.sec != 0 || limit.usec != 0)
 }
 
-/// True if a receive of the socket waits for more than one byte: `SO_RCVLOWAT`.
-pub fn has_low_mark(descriptor: i32) -> bool {
-    let (mut mark, mut len) = (0u32, size_of::<u32>() as u32);
+/// How many bytes a receive of the socket waits for: `SO_RCVLOWAT`; 1 of what has none.
+pub fn low_mark(descriptor: i32) -> u32 {
+    let (mut mark, mut len) = (1u32, size_of::<u32>() as u32);
     let at = &raw mut mark as usize;
     let args = [descriptor as usize, SOL_SOCKET, SO_RCVLOWAT, at, &raw mut len as usize, 0];
     // SAFETY: the kernel writes at most `len` bytes of the number, and the length.
-    unsafe { syscall(nr::GETSOCKOPT, args) >= 0 && mark > 1 }
+    let answer = unsafe { syscall(nr::GETSOCKOPT, args) };
+    if answer < 0 { 1 } else { mark }
 }
 
 /// Waits for `events` of one descriptor for at most `millis` (negative: for ever); returns what is

@@ -122,7 +122,6 @@ pub(crate) fn deny(denied: &[(libc::c_long, i32)]) {
 }
 
 /// The same for every thread of the process.
-#[allow(dead_code, reason = "for the suite of programs only")]
 pub(crate) fn deny_everywhere(denied: &[(libc::c_long, i32)]) {
     Filter::denying(denied).install_with(libc::SECCOMP_FILTER_FLAG_TSYNC);
 }

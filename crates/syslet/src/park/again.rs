@@ -10,8 +10,8 @@ use syslet_sys::{arch, descriptor};
 
 use super::op::{Parked, Way, hold_off_handlers};
 use crate::call::{
-    Answer, Attempt, Call, Clockwork, Progress, ask, child_of, descriptor_argument, interest,
-    make_as_waiter, needs_descriptors, note_traced,
+    Answer, Attempt, Call, Clockwork, Progress, ask, below_mark, child_of, descriptor_argument,
+    interest, make_as_waiter, needs_descriptors, note_traced,
 };
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job, Withdrawable};
@@ -47,7 +47,7 @@ impl Engine {
         }
         if !self.names_its_file(call) {
             // The program closed it while its call waited: what the number names is not meant.
-            return match self.keeper(true) {
+            return match self.watching_keeper() {
                 Some(keeper) if call.kept_at().is_some() => keeper.go_on(call),
                 _ => call.finish(&self.park, -EBADF),
             };
@@ -104,7 +104,8 @@ impl Engine {
     ///
     /// **Blocking**: until it ends.
     pub(super) fn make_queued_here(&self, call: &Parked) -> bool {
-        let claimed = call.claim_queued();
+        // Looked at first: mostly it waits for an event.
+        let claimed = call.is_wanted() && call.claim_queued();
         if claimed {
             let end = call.is_timed().then(|| call.deadline());
             let answer = match self.names_its_file(call) {
@@ -217,7 +218,15 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
             Answer::Final => {}
         }
         call.in_vain(false);
-        match Progress::of(&call.call(), answer) {
+        let progress = match Progress::of(&call.call(), answer) {
+            Progress::Over if call.way == Way::Message => {
+                let number = now.args()[0] as i32;
+                let rest = below_mark(&call.call(), number, call.done(), answer);
+                rest.map_or(Progress::Over, Progress::Rest)
+            }
+            progress => progress,
+        };
+        match progress {
             Progress::Over => return Went::Over(answer),
             Progress::Rest(rest) => {
                 call.add_done(answer as usize);

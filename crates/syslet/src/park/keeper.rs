@@ -9,7 +9,7 @@
 //!
 //! It takes files by `pidfd_getfd(2)`, which Linux (5.6) allows within a process always and Docker's
 //! default profile forbids: there files are not held, and a call whose descriptor was closed ends with
-//! `EBADF`; what finds no room in the rings gets a thread; and the files of sources are sent to it (`mail.rs`).
+//! `EBADF`; and the files of sources, of calls that find no room in the rings and of sets are sent to it (`mail.rs`).
 //!
 //! Nothing of the user's runs here, because it would see the wrong table: what is to be finished is
 //! given to the clock's thread ([`Delivery`]).
@@ -26,22 +26,23 @@ use syslet_sys::{call as kernel, descriptor, futex};
 use self::table::Table;
 use super::TRY_AGAIN;
 use super::gathering::Gathering;
-use super::mail::Address;
+use super::mail::{self, Address};
 use super::nap::Nap;
 use super::op::Parked;
 use super::rest::Rest;
 use super::source::{Begun, Ended, Named, Nudged, Order, WatchId};
 use crate::complete::{Holder, Untold};
-use crate::crew::{Engine, KNOCK_CODE, start_thread};
+use crate::crew::{Engine, KNOCK_CODE, on_own_thread, start_thread};
 use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 
 /// What the keeper is asked for.
 #[derive(Debug)]
 enum Request {
-    /// Watch this descriptor of the program's, and say whether that could be done.
-    Watch(Arc<Parked>, i32, u32, Arc<AtomicU32>),
+    /// Watch this descriptor of the program's, whose file was sent with this ticket (0: it is to be taken), and say
+    /// whether that could be done.
+    Watch(Arc<Parked>, i32, u32, u64, Arc<AtomicU32>),
     /// Watch all these descriptors of the program's for a call, by one poll there, and say whether that could be done.
-    Set(Arc<Parked>, Vec<(i32, u32)>, PollIn, Arc<AtomicU32>),
+    Set(Arc<Parked>, Interests, PollIn, Arc<AtomicU32>),
     /// Watch this child.
     Child(Arc<Parked>, i32),
     /// The descriptor of this call, whose owner asks, names another file by now: go on with the one
@@ -60,6 +61,10 @@ enum Request {
     /// Take these signals, and tell them.
     Signals(u64, fn(u32), Arc<AtomicU32>),
 }
+
+/// Descriptors of the program's and what each is waited for, in parcels: the files of one were sent with its ticket (0:
+/// they are to be taken).
+type Interests = Vec<(u64, Vec<(i32, u32)>)>;
 
 /// Where the poll of a set is armed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +182,10 @@ impl Keeper {
     /// A call was parked on `descriptor`, in a ring: its file is to be held if it stays.
     pub(super) fn notice(&self, call: &Arc<Parked>, descriptor: i32) {
         lock(&self.newcomers).push((Arc::clone(call), descriptor));
-        if self.attentive.swap(1, Ordering::SeqCst) == 0 {
+        // Looked at first, because nearly always it is. The lock orders the two: if the keeper took the newcomers before
+        // this one came, its 0 is seen here.
+        let attentive = self.attentive.load(Ordering::SeqCst) == 1;
+        if !attentive && self.attentive.swap(1, Ordering::SeqCst) == 0 {
             self.knock();
         }
     }
@@ -325,9 +333,25 @@ impl Engine {
     ///
     /// **Blocking**: until the keeper has taken the file; from then on the program may close it.
     pub(super) fn watch(&'static self, call: &Arc<Parked>, descriptor: i32, events: u32) -> bool {
-        let Some(keeper) = self.keeper(true) else { return false };
+        let Some(keeper) = self.watching_keeper() else { return false };
+        let ticket = match keeper.address() {
+            // Again: it has the file.
+            Some(_) if call.kept_at().is_some() => 0,
+            Some(address) => {
+                let may_be_sent = may_send()
+                    && descriptor::stat(descriptor)
+                        .is_ok_and(|stat| keeper.may_take(&stat) && call.is_of(&stat));
+                if !may_be_sent {
+                    return false;
+                }
+                let Ok(ticket) = mail::send(address, &[descriptor]) else { return false };
+                ticket
+            }
+            None => 0,
+        };
         let reply = Arc::new(AtomicU32::new(0));
-        keeper.ask(Request::Watch(Arc::clone(call), descriptor, events, Arc::clone(&reply)));
+        let (held, told) = (Arc::clone(call), Arc::clone(&reply));
+        keeper.ask(Request::Watch(held, descriptor, events, ticket, told));
         wait_for(&reply) == DONE
     }
 
@@ -341,9 +365,24 @@ impl Engine {
         interests: &[(i32, u32)],
         place: PollIn,
     ) -> bool {
-        let Some(keeper) = self.keeper(true) else { return false };
+        let Some(keeper) = self.watching_keeper() else { return false };
+        let interests = match keeper.address() {
+            None => vec![(0, interests.to_vec())],
+            Some(_) if !may_send() => return false,
+            Some(address) => {
+                // What was closed since the call was tried is not one of those that it would wait for.
+                let is_open = |(number, _): &(i32, u32)| descriptor::stat(*number).is_ok();
+                let open: Vec<_> = interests.iter().copied().filter(is_open).collect();
+                let parcel = |some: &[(i32, u32)]| {
+                    let numbers: Vec<_> = some.iter().map(|(number, _)| *number).collect();
+                    // One that did not go is found to be lost, and there is no set.
+                    (mail::send(address, &numbers).unwrap_or(mail::LOST), some.to_vec())
+                };
+                open.chunks(mail::MOST).map(parcel).collect()
+            }
+        };
         let reply = Arc::new(AtomicU32::new(0));
-        keeper.ask(Request::Set(Arc::clone(call), interests.to_vec(), place, Arc::clone(&reply)));
+        keeper.ask(Request::Set(Arc::clone(call), interests, place, Arc::clone(&reply)));
         wait_for(&reply) == DONE
     }
 
@@ -353,6 +392,13 @@ impl Engine {
         keeper.ask(Request::Child(Arc::clone(call), pid));
         true
     }
+}
+
+/// True if the running thread may send files of the program's. For that a socket is among the program's descriptors for
+/// a moment, and a program that closes everything just then, and has another file by that number, would have it closed
+/// by us. So it is done only while a thread of the program's waits for it, never at a moment of our own.
+fn may_send() -> bool {
+    !on_own_thread()
 }
 
 fn answer(reply: &AtomicU32, answer: u32) {

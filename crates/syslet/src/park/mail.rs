@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use syslet_sys::call as kernel;
 use syslet_sys::uapi::{EAGAIN, EINTR};
+use syslet_sys::{call as kernel, descriptor};
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -79,6 +79,7 @@ pub(super) fn send(to: &Address, numbers: &[i32]) -> Result<u64, isize> {
     if socket < 0 {
         return Err(errno());
     }
+    let inode = descriptor::stat(socket).ok().map(|stat| stat.ino);
     set(socket, libc::SO_SNDTIMEO, libc::timeval { tv_sec: PATIENCE, tv_usec: 0 });
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
     let mut bytes = ticket.to_ne_bytes();
@@ -115,7 +116,10 @@ pub(super) fn send(to: &Address, numbers: &[i32]) -> Result<u64, isize> {
             answer => break answer,
         }
     };
-    kernel::close(socket);
+    // If the program has closed it meanwhile, with everything else, its number may be another file's.
+    if descriptor::stat(socket).is_ok_and(|stat| Some(stat.ino) == inode) {
+        kernel::close(socket);
+    }
     if answer < 0 { Err(answer) } else { Ok(ticket) }
 }
 

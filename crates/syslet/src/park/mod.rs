@@ -192,7 +192,7 @@ impl Park {
 
     /// The ring where a poll of `call` may be armed.
     fn ring_of(&self, call: &Parked) -> Option<&Ring> {
-        let index = call.place.load(Ordering::SeqCst) as usize;
+        let index = call.place.load(Ordering::Relaxed) as usize;
         self.rings.get(index)?.get()
     }
 
@@ -298,7 +298,8 @@ impl Engine {
         // SAFETY: the duties of `submit`: the call may be made until it ends.
         let interests = unsafe { interests(&call.call()) };
         let timers = if call.is_timed() { self.clock(call.clock) } else { None };
-        let watched = self.keeper(true).is_some_and(|keeper| can_be_watched(keeper, &interests));
+        let watched =
+            self.watching_keeper().is_some_and(|keeper| can_be_watched(keeper, &interests));
         if !watched || (call.is_timed() && timers.is_none()) {
             return self.go_away(call);
         }
@@ -331,12 +332,12 @@ impl Engine {
         call.wait();
         for (index, ring) in self.park.rings.iter().enumerate() {
             let Some(ring) = ring.get() else { continue };
-            call.place.store(index as u32, Ordering::SeqCst);
+            call.place.store(index as u32, Ordering::Relaxed);
             if ring.arm(call).is_ok() {
                 return true;
             }
         }
-        call.place.store(NOWHERE, Ordering::SeqCst);
+        call.place.store(NOWHERE, Ordering::Relaxed);
         // If not: somebody has finished it.
         !call.claim()
     }
@@ -401,7 +402,7 @@ impl Engine {
     fn arm(&'static self, call: &Arc<Parked>, descriptor: i32, events: u32) {
         for index in 0..RINGS.len() {
             let Some(ring) = self.ring(index) else { continue };
-            call.place.store(index as u32, Ordering::SeqCst);
+            call.place.store(index as u32, Ordering::Relaxed);
             match ring.arm(call) {
                 Ok(()) => {
                     if let Some(keeper) = self.keeper(true)
@@ -415,7 +416,7 @@ impl Engine {
                 Err(Unarmed::Refused(_)) => break,
             }
         }
-        call.place.store(NOWHERE, Ordering::SeqCst);
+        call.place.store(NOWHERE, Ordering::Relaxed);
         if self.watch(call, descriptor, events) {
             return;
         }

@@ -77,7 +77,7 @@ pub(crate) struct Parked {
     phase: Phase,
     /// Index among the timers; changed under their lock.
     pub(super) timer: AtomicU32,
-    /// Ring that its poll is armed in, or [`NOWHERE`].
+    /// Ring that its poll is armed in, or [`NOWHERE`]: ordered by the fences of the phase, as its models have it.
     pub(super) place: AtomicU32,
     /// Its file's descriptor in the keeper's table, [`NOT_KEPT`], or [`GONE`].
     kept: AtomicU32,
@@ -221,7 +221,7 @@ impl Parked {
     pub(super) fn claim_by_event(&self) -> bool {
         let claimed = self.claim();
         if claimed {
-            self.place.store(NOWHERE, Ordering::SeqCst);
+            self.place.store(NOWHERE, Ordering::Relaxed);
         }
         claimed
     }

@@ -196,7 +196,8 @@ impl Ring {
         if self.driven.swap(1, Ordering::SeqCst) != 0 {
             return;
         }
-        self.drives.fetch_add(1, Ordering::Relaxed);
+        // Only who drives changes it.
+        self.drives.store(self.drives.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         let alone = self.become_taker(DRIVER);
         if alone {
             // SAFETY: the driver, as was just found.
@@ -208,7 +209,8 @@ impl Ring {
         if alone {
             self.taker.store(NOBODY, Ordering::Release);
         }
-        self.driven.store(0, Ordering::SeqCst);
+        // Release: pairs with the swap of the next driver.
+        self.driven.store(0, Ordering::Release);
         if alone && self.armed() > 0 {
             self.duty.fetch_add(1, Ordering::SeqCst);
             futex::wake(&self.duty, 1);

@@ -6,6 +6,7 @@ use syslet_sys::uapi::{EBADF, EEXIST, EPERM, EpollEvent};
 use syslet_sys::{call, descriptor};
 
 use super::keeper::Keeper;
+use super::watch::From;
 
 /// True if the files of `interests`, numbers of the program's, can be watched by an epoll in the keeper's table: none
 /// is of signals, of which it would not tell (see this folder's README.md), and each may be taken.
@@ -27,28 +28,36 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// One that watches `interests`, which are taken from `process`. `None`: there can be none (no number is left, or
-    /// no memory).
-    pub(super) fn of(process: i32, interests: &[(i32, u32)]) -> Option<Self> {
+    /// One that watches `files`, each for its events; what was not sent is taken from `process`. `None`: there can be
+    /// none (no number is left, or no memory).
+    pub(super) fn of(process: i32, files: Vec<(From, u32)>) -> Option<Self> {
         let epoll = descriptor::new_epoll() as i32;
-        if epoll < 0 {
-            return None;
-        }
         let mut set = Self { epoll, taken: Vec::new() };
-        let all = interests.iter().all(|(number, events)| set.add(process, *number, *events));
+        let mut all = epoll >= 0;
+        for (file, events) in files {
+            if all {
+                all = set.add(process, file, events);
+            } else {
+                file.let_go();
+            }
+        }
         all.then_some(set)
     }
 
     /// Watches one more.
-    fn add(&mut self, process: i32, number: i32, events: u32) -> bool {
+    fn add(&mut self, process: i32, file: From, events: u32) -> bool {
         loop {
-            let taken = descriptor::take_from(process, number) as i32;
+            let taken = match file {
+                From::Number(number) => descriptor::take_from(process, number) as i32,
+                From::Sent(sent) => sent,
+            };
             if taken < 0 {
                 return taken == -(EBADF as i32); // closed meanwhile
             }
             let event = EpollEvent { events, data: 0 };
             let answer = -descriptor::watch(self.epoll, taken, event, false);
-            if answer == EEXIST {
+            // All that were sent have numbers of their own until they are in.
+            if answer == EEXIST && matches!(file, From::Number(_)) {
                 // As long as this number is taken the next one is another.
                 self.taken.push(taken);
                 continue;

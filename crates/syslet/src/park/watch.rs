@@ -88,7 +88,7 @@ pub(super) enum From {
 
 impl From {
     /// The file is not needed.
-    fn let_go(self) {
+    pub(super) fn let_go(self) {
         match self {
             Self::Sent(sent) if sent >= 0 => kernel::close(sent),
             _ => {}

@@ -136,12 +136,16 @@ fn where_files_cannot_be_held_a_closed_descriptor_is_the_answer() {
             let read = parked(read_call(mine.as_raw_fd(), Landing::leak()));
             // Beyond the time after which files are held where they can be.
             assert!(pending(go(sleep_call(Duration::from_millis(100)))).wait().raw() == 0);
-            assert_eq!(stats().held, 0);
+            // One is if it found no room in a ring: another test uses all up.
+            let held = stats().held;
             drop(mine);
             // Whatever this says: the other end becomes ready, or is at its end.
             let _ = (&theirs).write(&[1]);
             let answer = read.wait_deadline(late()).expect("it ends");
-            assert_eq!(answer.errno(), Some(libc::EBADF));
+            match held {
+                0 => assert_eq!(answer.errno(), Some(libc::EBADF)),
+                _ => assert_eq!((held, answer.raw()), (1, 1)),
+            }
         });
     });
     ended.expect("this is the parent").expect_done();

@@ -12,7 +12,7 @@ use syslet::{Call, Submitted};
 
 use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain, set_nonblocking};
 use crate::util::child::Child;
-use crate::util::parking::parked;
+use crate::util::parking::{let_others_act, parked};
 use crate::util::{attached, eventually, late, soon};
 
 /// A socket that is not connected.
@@ -251,12 +251,7 @@ fn a_receive_waits_for_as_much_as_its_socket_says() {
     let ended = Child::new().run(path, || {
         attached(|| {
             let (one, mut other) = UnixStream::pair().expect("a pair");
-            let mark = 10i32;
-            let (at, len) = ((&raw const mark).cast(), size_of::<i32>() as u32);
-            let level = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
-            // SAFETY: the kernel reads one live number.
-            let set = unsafe { libc::setsockopt(one.as_raw_fd(), level.0, level.1, at, len) };
-            assert_eq!(set, 0);
+            set_low_mark(one.as_raw_fd(), 10);
             let number = one.as_raw_fd() as usize;
             let memory = Block::leak().address();
             let calls = [
@@ -274,4 +269,70 @@ fn a_receive_waits_for_as_much_as_its_socket_says() {
         });
     });
     ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_mark_that_is_set_later_holds_for_a_receive_that_waits() {
+    attached(|| {
+        let (one, mut other) = UnixStream::pair().expect("a pair");
+        let number = one.as_raw_fd();
+        let memory = Block::leak().address();
+        let read = number_call(libc::SYS_read, [number as usize, memory, 100, 0, 0, 0]);
+        // What the number is, is known from here on.
+        other.write_all(&[7]).expect("there is room");
+        assert_eq!(done_or_over(go(read)), 1);
+        set_low_mark(number, 10);
+        let receive = pending(go(read));
+        other.write_all(&[7; 3]).expect("there is room");
+        // A part of it has been taken, and is gone on with.
+        assert!(eventually(|| unread(number) == 0));
+        let_others_act();
+        assert!(!receive.is_done(), "three bytes are below the mark");
+        other.write_all(&[8; 8]).expect("there is room");
+        assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 11);
+        // SAFETY: leaked; the call has ended.
+        let found = unsafe { std::slice::from_raw_parts(memory as *const u8, 11) };
+        assert_eq!(found, [7, 7, 7, 8, 8, 8, 8, 8, 8, 8, 8]);
+    });
+}
+
+#[test]
+fn a_cancelled_receive_below_its_mark_says_what_it_has_taken() {
+    attached(|| {
+        let (one, mut other) = UnixStream::pair().expect("a pair");
+        let number = one.as_raw_fd();
+        let memory = Block::leak().address();
+        let receive = number_call(libc::SYS_recvfrom, [number as usize, memory, 100, 0, 0, 0]);
+        other.write_all(&[7]).expect("there is room");
+        assert_eq!(done_or_over(go(receive)), 1);
+        set_low_mark(number, 10);
+        let receive = pending(go(receive));
+        other.write_all(&[7; 3]).expect("there is room");
+        assert!(eventually(|| unread(number) == 0));
+        receive.cancel();
+        assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 3);
+    });
+}
+
+/// The answer of a call that does not wait.
+fn done_or_over(submitted: Submitted) -> isize {
+    match submitted {
+        Submitted::Done(ret) => ret.raw(),
+        Submitted::Pending(pending) => pending.wait_deadline(late()).expect("it ends").raw(),
+    }
+}
+
+fn set_low_mark(socket: RawFd, mark: i32) {
+    let (at, len) = ((&raw const mark).cast(), size_of::<i32>() as u32);
+    // SAFETY: the kernel reads one live number.
+    let set = unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, at, len) };
+    assert_eq!(set, 0);
+}
+
+/// Bytes that a receive would find.
+fn unread(socket: RawFd) -> i32 {
+    let mut count = -1i32;
+    // SAFETY: the kernel writes one number, which is live.
+    assert_eq!(unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut count) }, 0);
+    count
 }

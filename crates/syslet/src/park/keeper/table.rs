@@ -19,7 +19,7 @@ use crate::park::nap::NAPS;
 use crate::park::op::Parked;
 use crate::park::set::Set;
 use crate::park::source::{Begun, Ended, Named, Order};
-use crate::park::watch::Watches;
+use crate::park::watch::{From, Watches};
 use crate::sync::{Ordering, lock};
 
 /// How long a call is parked before its file is held, in nanoseconds: most are over by then, and to hold a
@@ -221,12 +221,18 @@ impl Table {
         self.was_asked |= !requests.is_empty();
         for request in requests.drain(..) {
             match request {
-                Request::Watch(call, descriptor, events, reply) => {
-                    let watched = self.watch(call, descriptor, events);
+                Request::Watch(call, descriptor, events, ticket, reply) => {
+                    let watched = self.watch(call, descriptor, events, ticket);
                     answer(&reply, if watched { DONE } else { NOT_DONE });
                 }
                 Request::Set(call, interests, place, reply) => {
-                    let watched = self.watch_set(&call, &interests, place);
+                    let mut files = Vec::new();
+                    for (ticket, some) in interests {
+                        let numbers: Vec<_> = some.iter().map(|(number, _)| *number).collect();
+                        let sent = self.watches.sent(ticket, &numbers).into_iter();
+                        files.extend(sent.zip(some.iter().map(|(_, events)| *events)));
+                    }
+                    let watched = self.watch_set(&call, files, place);
                     answer(&reply, if watched { DONE } else { NOT_DONE });
                 }
                 Request::Child(call, pid) => self.watch_child(call, pid),
@@ -267,15 +273,7 @@ impl Table {
         if descriptor::stat_of_path(&path).is_ok_and(|stat| !self.keeper.may_take(&stat)) {
             return None;
         }
-        let taken = descriptor::take_from(self.process, number) as i32;
-        if taken < 0 {
-            return None;
-        }
-        if descriptor::stat(taken).is_ok_and(|stat| call.is_of(&stat)) {
-            return Some(taken);
-        }
-        kernel::close(taken);
-        None
+        if_its_file(call, descriptor::take_from(self.process, number) as i32)
     }
 
     /// Keeps `call` with its file, which is `descriptor` here. False: the call is over, and the file
@@ -306,11 +304,18 @@ impl Table {
         self.keeper.held.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn watch(&mut self, call: Arc<Parked>, number: i32, events: u32) -> bool {
+    fn watch(&mut self, call: Arc<Parked>, number: i32, events: u32, ticket: u64) -> bool {
+        let sent = self.watches.sent(ticket, &[number]).pop();
         if let Some(kept) = call.kept_at() {
+            sent.into_iter().for_each(From::let_go);
             return self.arm(kept, events);
         }
-        let Some(descriptor) = self.take_file(&call, number) else { return false };
+        let file = match sent {
+            // Who sent it has looked whether it may be.
+            Some(From::Sent(sent)) => if_its_file(&call, sent),
+            _ => self.take_file(&call, number),
+        };
+        let Some(descriptor) = file else { return false };
         if !self.keep(Arc::clone(&call), descriptor) {
             return true; // it is over already
         }
@@ -332,14 +337,14 @@ impl Table {
     }
 
     /// Lets the owned call wait, if its set is polled from now on where `place` says.
-    fn watch_set(&mut self, call: &Arc<Parked>, interests: &[(i32, u32)], place: PollIn) -> bool {
+    fn watch_set(&mut self, call: &Arc<Parked>, files: Vec<(From, u32)>, place: PollIn) -> bool {
         // That of the round before. The numbers may mean other files by now, and the old ones be ready for ever.
         if let Some(kept) = call.kept_at()
             && call.keep_no_more(kept)
         {
             self.release(kept);
         }
-        let Some(set) = Set::of(self.process, interests) else { return false };
+        let Some(set) = Set::of(self.process, files) else { return false };
         match place {
             PollIn::Ring => self.engine.arm_set(call, &set),
             PollIn::Epoll => self.keep_set(call, set),
@@ -439,4 +444,16 @@ impl Table {
             self.engine.deliver(Delivery::Finish(Arc::clone(call), -ECANCELED));
         }
     }
+}
+
+/// `taken`, a descriptor here or `-errno`, if it is the file of `call`; else it is closed.
+fn if_its_file(call: &Parked, taken: i32) -> Option<i32> {
+    if taken < 0 {
+        return None;
+    }
+    if descriptor::stat(taken).is_ok_and(|stat| call.is_of(&stat)) {
+        return Some(taken);
+    }
+    kernel::close(taken);
+    None
 }
