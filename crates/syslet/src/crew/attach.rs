@@ -13,7 +13,7 @@ use super::guard::AttachGuard;
 use super::guest::Guest;
 use super::mechanism::{self, Unsupported};
 use super::transfer::{acquire_crew, detach, go, lasting_difference};
-use super::{identity, local};
+use super::{identity, local, rseq};
 use crate::AttachError;
 use crate::sync::Ordering;
 
@@ -217,7 +217,7 @@ impl Attach {
             give_up();
             return Err(error);
         }
-        if let Some(why) = mechanism::leave_rseq() {
+        if let Some(why) = rseq::leave() {
             engine.free_guest(guest);
             give_up();
             return Ok(Some(why));

@@ -256,7 +256,7 @@ impl Crew {
 
     /// Makes the kernel thread fit for its part; returns its alternate signal stack.
     fn prepare(&'static self, engine: &Engine) -> Option<super::mapping::Mapping> {
-        super::mechanism::leave_rseq();
+        super::rseq::leave();
         self.tp.set(arch::thread_pointer());
         self.generation.set(super::fork::generation());
         // The watchdog's short time slice is not for us.
