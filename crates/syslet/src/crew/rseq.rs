@@ -19,12 +19,9 @@ use crate::sync::{AtomicUsize, Ordering};
 const RSEQ_LEN: usize = 32;
 /// Areas lie at multiples of this, those of glibc from 2.41 on perhaps of more.
 const ALIGNMENT: usize = 32;
-/// `RSEQ_CPU_ID_UNINITIALIZED`: as before registration. glibc's `sched_getcpu` asks the vDSO when it
-/// reads a negative value, and threads that this one makes register theirs (they do not if it is -2,
-/// which says that registration failed).
-const UNINITIALIZED: i32 = -1;
-/// `RSEQ_CPU_ID_REGISTRATION_FAILED`.
-const REGISTRATION_FAILED: i32 = -2;
+/// As before registration. glibc's `sched_getcpu` asks the vDSO when it reads a negative value, and threads that this
+/// one makes register theirs (they do not where registration has failed).
+const UNINITIALIZED: i32 = uapi::RSEQ_UNINITIALIZED;
 /// How far above the thread pointer glibc up to 2.40 may have its area: it is part of the thread's descriptor, which is
 /// 2304 bytes in 2.36. (2.41 has it below, where thread-locals of others are.)
 const DESCRIPTOR: usize = 4096;
@@ -115,7 +112,7 @@ impl Area {
     /// `cpu_id`, the second word. (`cpu_id_start`, the first, is what optimistic readers index by
     /// and stays a valid CPU.)
     fn cpu_id(self) -> *mut i32 {
-        (self.address + 4) as *mut i32
+        (self.address + uapi::RSEQ_CPU_ID) as *mut i32
     }
 
     /// True if the kernel knows the area.
@@ -166,7 +163,7 @@ pub(super) fn enter() {
     // SAFETY: clause *own*.
     let left = unsafe { area.cpu_id().read_volatile() } == UNINITIALIZED;
     if left && area.register(0) != 0 {
-        area.set_cpu(REGISTRATION_FAILED);
+        area.set_cpu(uapi::RSEQ_REGISTRATION_FAILED);
     }
 }
 
