@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
 # Runs a command; if it fails, says so and runs it once more: bash ci/again.sh COMMAND...
-# Some tests bound times on CPUs that are kept busy, and the machine may be shared. Both runs are seen. Of `cargo test
-# --workspace` the targets that failed are run again, each whole.
-# What a sanitizer finds, no load has caused: that is a failure at once.
+# Some tests bound times on CPUs that are kept busy, and the machine may be shared. Both runs are seen, and .ci/run
+# counts them (ci/counted.sh). Of a `cargo test` that goes on after a failure the targets that failed are run again,
+# each whole. What a sanitizer finds, no load has caused, and a property test that has a counterexample is right: those
+# are failures at once.
 set -uo pipefail
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
-all=
-[[ "$*" == "cargo test --workspace"* ]] && all=--no-fail-fast
-"$@" $all 2>&1 | tee "$log" && exit 0
+"$@" 2>&1 | tee "$log" && exit 0
 if grep -q -e AddressSanitizer -e 'runtime error:' "$log"; then
   echo "== failed, by what a sanitizer has found: $*"
   exit 1
 fi
+# As proptest says it: by its own panic, and where its result is unwrapped.
+if grep -q -e 'minimal failing input' -e 'Err(Fail(' -e 'on an `Err` value: Fail(' "$log"; then
+  echo "== failed, by a counterexample: $*"
+  exit 1
+fi
 # As cargo says it: "error: 1 target failed:", and a line for each with what selects it.
 targets="$(sed -n '/^error: [0-9]* targets\? failed:$/,$ s/^    `\(.*\)`$/\1/p' "$log")"
-if [ -z "$all" ] || [ -z "$targets" ]; then
+if [ -z "$targets" ]; then
   echo "== failed, is run again: $*"
   "$@"
   exit

@@ -9,4 +9,10 @@ SYSLET_FORCE_POOL=1 bash ci/again.sh cargo test --quiet -p syslet-tokio --test m
 # The event queue under random changes by eight threads, once for long; about 65 s.
 SYSLET_STRESS_SECONDS=60 bash ci/again.sh cargo test --quiet -p syslet-kevent --test main stress
 # On a shared machine a scenario that fails is run a second time; both are printed.
-SYSLET_TEST_AGAIN=1 bash ci/again.sh cargo test --workspace
+all="cargo test --workspace --no-fail-fast"
+if ! grep -qxF "$all" README.md; then
+  echo "test: the README gives another command than this: $all"
+  exit 1
+fi
+# shellcheck disable=SC2086
+SYSLET_TEST_AGAIN=1 bash ci/again.sh $all

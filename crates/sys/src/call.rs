@@ -7,12 +7,9 @@
 
 use crate::arch::syscall;
 use crate::uapi::{
-    KernelSigaction, MEMBARRIER_PRIVATE, MEMBARRIER_REGISTER, SIG_SETMASK, SchedAttr, Siginfo,
-    SignalStack, Timespec, nr,
+    KCMP_FS, KernelSigaction, MASK_SIZE, MEMBARRIER_PRIVATE, MEMBARRIER_REGISTER, SIG_SETMASK,
+    SchedAttr, Siginfo, SignalStack, Timespec, nr,
 };
-
-/// Bytes of a kernel signal mask.
-const MASK_SIZE: usize = 8;
 
 /// Makes a call whose arguments are numbers only.
 #[inline(always)]
@@ -58,7 +55,6 @@ pub fn getppid() -> i32 {
 /// True if the running thread and thread `tid` of the same process have root, working directory and umask in
 /// common, for good: what one of them changes the other has too. kcmp(2); false where it is not allowed.
 pub fn shares_place(tid: i32) -> bool {
-    const KCMP_FS: usize = 3;
     plain(nr::KCMP, [gettid() as usize, tid as usize, KCMP_FS, 0]) == 0
 }
 

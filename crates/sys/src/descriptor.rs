@@ -6,8 +6,9 @@ use crate::arch::syscall;
 use crate::uapi::{
     AT_EMPTY_PATH, AT_STATX_DONT_SYNC, CLOSE_RANGE_UNSHARE, EBADF, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
     EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL,
-    IN_CLOEXEC_NONBLOCK, O_CLOEXEC, SFD_CLOEXEC_NONBLOCK, SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO,
-    SO_TYPE, SOCK_STREAM, SOL_SOCKET, STATX_INO, STATX_TYPE, Stat, Statx, Timeval, nr,
+    IN_CLOEXEC_NONBLOCK, KCMP_FILE, O_CLOEXEC, SEEK_CUR, SFD_CLOEXEC_NONBLOCK, SO_RCVLOWAT,
+    SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET, STATX_INO, STATX_TYPE, Stat, Statx,
+    Timeval, nr,
 };
 
 /// What kind of file `descriptor` is, and which: statx(2).
@@ -109,7 +110,6 @@ pub fn is_stream_socket(descriptor: i32) -> bool {
 
 /// True if `descriptor` has a position: it is a file.
 pub fn is_seekable(descriptor: i32) -> bool {
-    const SEEK_CUR: usize = 1;
     // SAFETY: reads and writes no memory, and leaves the position where it is.
     unsafe { syscall(nr::LSEEK, [descriptor as usize, 0, SEEK_CUR, 0, 0, 0]) >= 0 }
 }
@@ -214,7 +214,6 @@ pub fn same_file(one: i32, tid: i32, other: i32) -> Option<bool> {
 
 /// The kernel's answer to [`same_file`]: 0 if they are the same, 1 to 3 if not, or `-errno`.
 pub fn compare(one: i32, tid: i32, other: i32) -> isize {
-    const KCMP_FILE: usize = 0;
     let own = crate::call::gettid();
     let args = [own as usize, tid as usize, KCMP_FILE, one as usize, other as usize, 0];
     // SAFETY: reads and writes no memory.

@@ -8,7 +8,9 @@
 use core::sync::atomic::AtomicU32;
 
 use crate::arch::syscall;
-use crate::uapi::{EFAULT, FUTEX_PRIVATE, nr};
+use crate::uapi::{
+    EFAULT, FUTEX_OP_ADD, FUTEX_OP_CMP_EQ, FUTEX_PRIVATE, FUTEX_WAKE_OP, MASK_SIZE, nr,
+};
 
 /// The smallest page.
 pub const PAGE: usize = 4096;
@@ -27,9 +29,8 @@ pub fn is_possible(address: usize, len: usize) -> bool {
 pub fn is_readable(address: usize, len: usize) -> bool {
     /// rt_sigprocmask(2) reads a mask before it looks at what is to be done with it.
     const NOTHING: usize = usize::MAX;
-    const MASK: usize = 8;
     each_page(address, len, |at| {
-        let args = [NOTHING, at & !(MASK - 1), 0, MASK, 0, 0];
+        let args = [NOTHING, at & !(MASK_SIZE - 1), 0, MASK_SIZE, 0, 0];
         // SAFETY: the kernel reads eight bytes, or says that it cannot; nothing is changed.
         let answer = unsafe { syscall(nr::RT_SIGPROCMASK, args) };
         answer != -EFAULT
@@ -38,14 +39,12 @@ pub fn is_readable(address: usize, len: usize) -> bool {
 
 /// Whether `len` bytes at `address` can be written to now. One system call for each page.
 pub fn is_writable(address: usize, len: usize) -> bool {
-    /// futex(2): wakes at one word after it has changed another, here by adding 0.
-    const WAKE_OP: usize = 5;
-    const ADD: usize = 1 << 28;
-    /// Sleepers at the other word are woken if it held this: none has reason to sleep for it.
-    const IF_EQUAL: usize = 0x5a3;
+    /// Wakes at one word after it has changed another, here by adding 0. Sleepers at the other word are woken if it
+    /// held this number: none has reason to sleep for it.
+    const ADD: usize = FUTEX_OP_ADD | FUTEX_OP_CMP_EQ | 0x5a3;
     static OURS: AtomicU32 = AtomicU32::new(0);
     each_page(address, len, |at| {
-        let args = [OURS.as_ptr() as usize, WAKE_OP | FUTEX_PRIVATE, 0, 0, at & !3, ADD | IF_EQUAL];
+        let args = [OURS.as_ptr() as usize, FUTEX_WAKE_OP | FUTEX_PRIVATE, 0, 0, at & !3, ADD];
         // SAFETY: the kernel adds 0 to the word in one step, or says that it cannot. Who is woken by it,
         // if the word holds just that number, finds it as it was.
         let answer = unsafe { syscall(nr::FUTEX, args) };

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::arch::syscall;
 use crate::uapi::{
-    EAGAIN, EINVAL, FUTEX_BITSET_ANY, FUTEX_PRIVATE, IORING_ENTER_GETEVENTS,
+    EAGAIN, EINVAL, FUTEX_BITSET_ANY, FUTEX_PRIVATE, FUTEX2_SIZE_U32, IORING_ENTER_GETEVENTS,
     IORING_ENTER_REGISTERED_RING, IORING_OP_ASYNC_CANCEL, IORING_OP_FUTEX_WAIT, IORING_OP_READ,
     IORING_OP_READV, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_NO_MMAP, IORING_SETUP_NO_SQARRAY,
     IORING_SETUP_REGISTERED_FD_ONLY, IORING_SETUP_SINGLE_ISSUER, RingCompletion, RingOffsets,
@@ -24,8 +24,6 @@ pub const REQUESTS: u32 = 64;
 pub const COMPLETIONS: u32 = 2 * REQUESTS;
 /// Bytes of a page.
 const PAGE: usize = 4096;
-/// Size of a word that a futex may be (futex2: FUTEX2_SIZE_U32).
-const FUTEX2_SIZE_U32: i32 = 2;
 
 /// The memory of a ring, zeroed: a page for the requests, and one for the queues' ends and the
 /// completions.

@@ -1,6 +1,7 @@
 //! A C program prints what the headers of this machine say; each line must be what we say.
 
 use std::io::Write as _;
+use std::mem::offset_of;
 use std::process::{Command, Stdio};
 
 use syslet_sys::uapi;
@@ -33,6 +34,8 @@ fn every_number_and_size_is_that_of_the_headers() {
          #include <sys/inotify.h>\n#include <sys/signalfd.h>\n\
          #include <sys/stat.h>\n#include <sys/time.h>\n#include <linux/aio_abi.h>\n\
          #include <linux/fs.h>\n#include <linux/close_range.h>\n#include <fcntl.h>\n\
+         #include <sys/file.h>\n#include <sys/ipc.h>\n#include <sys/random.h>\n#include <pthread.h>\n\
+         #include <asm/prctl.h>\n#include <asm/hwcap2.h>\n\
          #define sched_param kernel_sched_param\n#include <linux/sched/types.h>\n\
          #undef sched_param\n",
     );
@@ -45,6 +48,7 @@ fn every_number_and_size_is_that_of_the_headers() {
         "membarrier",
         "rseq",
         "sched",
+        "kcmp",
         "io_uring",
         "version",
     ] {
@@ -52,6 +56,11 @@ fn every_number_and_size_is_that_of_the_headers() {
     }
     // Newer than headers of before Linux 6.7, which say nothing of it then.
     source += "#ifndef __NR_futex_wait\n#define __NR_futex_wait 455\n#endif\n";
+    // Likewise: of Linux 6.7 (and 5.16 by another name), 6.6 and glibc 2.35.
+    source += "#ifndef FUTEX2_SIZE_U32\n#define FUTEX2_SIZE_U32 2\n#endif\n\
+               #ifndef ARCH_SHSTK_STATUS\n#define ARCH_SHSTK_STATUS 0x5005\n#endif\n\
+               #if __has_include(<sys/rseq.h>)\n#include <sys/rseq.h>\n#else\n\
+               #define RSEQ_SIG 0x53053053\n#endif\n";
     source += "int main(void) {\n";
     let mut expected = Vec::new();
     let mut line = |name: &str, c: &str, value: i64| {
@@ -67,32 +76,85 @@ fn every_number_and_size_is_that_of_the_headers() {
     }
     line("sizeof_timespec", "sizeof(struct timespec)", size_of::<uapi::Timespec>() as i64);
     line("sizeof_siginfo", "sizeof(siginfo_t)", size_of::<uapi::Siginfo>() as i64);
-    line("si_pid", "offsetof(siginfo_t, si_pid)", 16);
-    line("si_value", "offsetof(siginfo_t, si_value)", 24);
+    line("si_pid", "offsetof(siginfo_t, si_pid)", offset_of!(uapi::Siginfo, pid) as i64);
+    line("si_value", "offsetof(siginfo_t, si_value)", offset_of!(uapi::Siginfo, value) as i64);
     line("sizeof_stack", "sizeof(stack_t)", size_of::<uapi::SignalStack>() as i64);
-    line("stack_size", "offsetof(stack_t, ss_size)", 16);
-    line("rip", "offsetof(ucontext_t, uc_mcontext.gregs[REG_RIP])", 40 + 8 * uapi::REG_RIP as i64);
-    line("sizeof_filter", "sizeof(struct sock_filter)", 8);
-    line("sizeof_fprog", "sizeof(struct sock_fprog)", 16);
+    line("stack_size", "offsetof(stack_t, ss_size)", offset_of!(uapi::SignalStack, size) as i64);
+    let registers = offset_of!(uapi::UContext, registers) as i64;
+    line("registers", "offsetof(ucontext_t, uc_mcontext.gregs)", registers);
+    line(
+        "rip",
+        "offsetof(ucontext_t, uc_mcontext.gregs[REG_RIP])",
+        registers + 8 * uapi::REG_RIP as i64,
+    );
+    line("uc_stack", "offsetof(ucontext_t, uc_stack)", offset_of!(uapi::UContext, stack) as i64);
+    line(
+        "uc_sigmask",
+        "offsetof(ucontext_t, uc_sigmask)",
+        offset_of!(uapi::UContext, signal_mask) as i64,
+    );
+    line("sizeof_filter", "sizeof(struct sock_filter)", size_of::<uapi::SockFilter>() as i64);
+    line("sizeof_fprog", "sizeof(struct sock_fprog)", size_of::<uapi::SockFprog>() as i64);
     line("sizeof_iocb", "sizeof(struct iocb)", size_of::<uapi::Iocb>() as i64);
-    line("iocb_fildes", "offsetof(struct iocb, aio_fildes)", 20);
-    line("iocb_buf", "offsetof(struct iocb, aio_buf)", 24);
+    line(
+        "iocb_fildes",
+        "offsetof(struct iocb, aio_fildes)",
+        offset_of!(uapi::Iocb, descriptor) as i64,
+    );
+    line("iocb_buf", "offsetof(struct iocb, aio_buf)", offset_of!(uapi::Iocb, buf) as i64);
+    line("iocb_resfd", "offsetof(struct iocb, aio_resfd)", offset_of!(uapi::Iocb, resfd) as i64);
     line("sizeof_io_event", "sizeof(struct io_event)", size_of::<uapi::IoEvent>() as i64);
     line("sizeof_epoll_event", "sizeof(struct epoll_event)", size_of::<uapi::EpollEvent>() as i64);
     line("sizeof_stat", "sizeof(struct stat)", size_of::<uapi::Stat>() as i64);
     line("sizeof_statx", "sizeof(struct statx)", size_of::<uapi::Statx>() as i64);
-    line("st_mode", "offsetof(struct stat, st_mode)", 24);
+    line("st_mode", "offsetof(struct stat, st_mode)", offset_of!(uapi::Stat, mode) as i64);
+    line("st_rdev", "offsetof(struct stat, st_rdev)", offset_of!(uapi::Stat, rdev) as i64);
+    line("stx_mode", "offsetof(struct statx, stx_mode)", offset_of!(uapi::Statx, mode) as i64);
+    line("stx_ino", "offsetof(struct statx, stx_ino)", offset_of!(uapi::Statx, ino) as i64);
+    line(
+        "stx_major",
+        "offsetof(struct statx, stx_dev_major)",
+        offset_of!(uapi::Statx, dev_major) as i64,
+    );
     line("sizeof_sqe", "sizeof(struct io_uring_sqe)", size_of::<uapi::RingRequest>() as i64);
-    line("sqe_off", "offsetof(struct io_uring_sqe, off)", 8);
-    line("sqe_user_data", "offsetof(struct io_uring_sqe, user_data)", 32);
-    line("sqe_addr3", "offsetof(struct io_uring_sqe, addr3)", 48);
+    line(
+        "sqe_off",
+        "offsetof(struct io_uring_sqe, off)",
+        offset_of!(uapi::RingRequest, offset) as i64,
+    );
+    line(
+        "sqe_user_data",
+        "offsetof(struct io_uring_sqe, user_data)",
+        offset_of!(uapi::RingRequest, data) as i64,
+    );
+    line(
+        "sqe_addr3",
+        "offsetof(struct io_uring_sqe, addr3)",
+        offset_of!(uapi::RingRequest, mask) as i64,
+    );
     line("sizeof_cqe", "sizeof(struct io_uring_cqe)", size_of::<uapi::RingCompletion>() as i64);
-    line("cqe_res", "offsetof(struct io_uring_cqe, res)", 8);
+    line(
+        "cqe_res",
+        "offsetof(struct io_uring_cqe, res)",
+        offset_of!(uapi::RingCompletion, result) as i64,
+    );
     line("sizeof_ring", "sizeof(struct io_uring_params)", size_of::<uapi::RingParams>() as i64);
-    line("ring_sq_off", "offsetof(struct io_uring_params, sq_off)", 40);
-    line("ring_cqes", "offsetof(struct io_cqring_offsets, cqes)", 20);
+    line(
+        "ring_sq_off",
+        "offsetof(struct io_uring_params, sq_off)",
+        offset_of!(uapi::RingParams, request_queue) as i64,
+    );
+    line(
+        "ring_cqes",
+        "offsetof(struct io_cqring_offsets, cqes)",
+        offset_of!(uapi::RingOffsets, dropped_or_completions) as i64,
+    );
     line("sizeof_timeval", "sizeof(struct timeval)", size_of::<uapi::Timeval>() as i64);
-    line("runtime", "offsetof(struct sched_attr, sched_runtime)", 24);
+    line(
+        "runtime",
+        "offsetof(struct sched_attr, sched_runtime)",
+        offset_of!(uapi::SchedAttr, runtime) as i64,
+    );
     for (name, (major, minor), value) in uapi::NEWER {
         let known = format!("#if LINUX_VERSION_CODE >= KERNEL_VERSION({major}, {minor}, 0)");
         source += &format!("{known}\nprintf(\"{name} %lld\\n\", (long long)({name}));\n");

@@ -97,7 +97,16 @@ pub(crate) struct PastCounters {
     latency: TickHistogram,
 }
 
-/// How long it took from when a sleeping call was noticed until its caller went on.
+/// How long handoffs took from when a sentinel or the watchdog found the call in progress, and woke a crew thread for
+/// it, until that thread had the guest.
+///
+/// It does not begin when the call went to sleep. That instant is not known: the inline path reads no clock, which
+/// would cost it some 20 ns, as much as all else that it does. What is left out before the beginning is the switch to
+/// the sentinel, about a microsecond where that is awake or has been woken before the call went to sleep; where every
+/// CPU is kept busy, so that the watchdog has to find the call, one to two rounds of its looks, 0.2 ms to 1.6 ms
+/// ([`Stats::rescued`] counts these); and all of the time that a call was computing before it slept. What is left out
+/// at the end is the switch back to the guest, some 50 ns. `syslet probe` and `bench handoff` time the whole from
+/// outside, from before the call to when the caller goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
     pub(crate) counts: [u64; BUCKETS],
@@ -156,7 +165,8 @@ pub struct GuestStats {
     /// (A sentinel starts one where its CPU has nothing to do; a call that waits for a CPU looks as if it slept.)
     /// Such a handoff is harmless: the guest goes on in parallel.
     pub false_handoffs: u64,
-    /// From when a sleeping call was noticed until the guest went on.
+    /// From when a call was found to be in progress until the guest was taken over; see [`Histogram`] for what that
+    /// leaves out.
     pub latency: Histogram,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use crate::util::{has, run, skip, tree};
+use crate::util::{Linked, WAYS, compile, has, program, run, skip, source, succeed, tree};
 
 /// The functions that the shared library exports, as the linker sees them: name and version.
 fn exported() -> BTreeSet<String> {
@@ -98,5 +98,13 @@ fn pkg_config_names_folders_that_are_there() {
     assert!(text.contains(&format!("Version: {}\n", env!("CARGO_PKG_VERSION"))), "{text}");
     for file in ["lib/libsyslet.so.0", "lib/libsyslet.so", "lib/libsyslet.a", "include/syslet.h"] {
         assert!(tree().join(file).exists(), "{file} is not installed");
+    }
+}
+
+#[test]
+fn a_program_without_any_shared_library_is_attached_and_knows_its_cpu() {
+    let path = compile(&source("alone.c"), Linked::Alone);
+    for way in WAYS {
+        succeed(program(&path, way));
     }
 }

@@ -92,7 +92,8 @@ struct Calls {
     in_place: u64,
     /// Of those handed off: computing, not asleep.
     computing: u64,
-    /// From when a sleeping call was noticed until the guest went on.
+    /// From when a sentinel or the watchdog found a call in progress until the guest was taken over. Not from when the
+    /// call went to sleep: see `syslet::Histogram`.
     handoff_latency: Vec<Bucket>,
 }
 
@@ -203,7 +204,9 @@ impl Calls {
         let _ = writeln!(text, "{units} of work, {away} of them by threadlets handed off");
         let most = self.handoff_latency.iter().map(|bucket| bucket.count).max().unwrap_or(0);
         if most > 0 {
-            text.push_str("handoff latency:\n");
+            text.push_str(
+                "handoff latency, from when a waiting call was found until its caller went on:\n",
+            );
         }
         for Bucket { below_ns, count } in &self.handoff_latency {
             let bar = "#".repeat((count * BAR).div_ceil(most) as usize);

@@ -262,6 +262,80 @@ constants! {
     IORING_SETUP_SINGLE_ISSUER: u32 = 1 << 12, "linux/io_uring.h", "IORING_SETUP_SINGLE_ISSUER";
     /// Completions are worked at when that thread asks for them.
     IORING_SETUP_DEFER_TASKRUN: u32 = 1 << 13, "linux/io_uring.h", "IORING_SETUP_DEFER_TASKRUN";
+    /// From where the position is.
+    SEEK_CUR: usize = 1, "stdio.h", "SEEK_CUR";
+    /// Compare open files.
+    KCMP_FILE: usize = 0, "linux/kcmp.h", "KCMP_FILE";
+    /// Compare roots, working directories and umasks.
+    KCMP_FS: usize = 3, "linux/kcmp.h", "KCMP_FS";
+    /// A futex is a word of 32 bits.
+    FUTEX2_SIZE_U32: i32 = 2, "linux/futex.h", "FUTEX2_SIZE_U32";
+    /// Change a word, and wake sleepers.
+    FUTEX_WAKE_OP: usize = 5, "linux/futex.h", "FUTEX_WAKE_OP";
+    /// The word is changed by adding.
+    FUTEX_OP_ADD: usize = 1 << 28, "linux/futex.h", "(FUTEX_OP_ADD << 28)";
+    /// Sleepers at a second word are woken if it held a number.
+    FUTEX_OP_CMP_EQ: usize = 0, "linux/futex.h", "(FUTEX_OP_CMP_EQ << 24)";
+    /// What of the operation is the command, without its flags.
+    FUTEX_COMMAND: usize = 0x7f, "linux/futex.h", "(FUTEX_CMD_MASK & 0xff)";
+    /// The thread pointer is user code's to change.
+    HWCAP2_FSGSBASE: u64 = 2, "asm/hwcap2.h", "HWCAP2_FSGSBASE";
+    /// Asks for the state of user shadow stacks.
+    ARCH_SHSTK_STATUS: usize = 0x5005, "asm/prctl.h", "ARCH_SHSTK_STATUS";
+    /// Signature of glibc's areas for restartable sequences.
+    RSEQ_SIGNATURE: usize = 0x5305_3053, "sys/rseq.h", "RSEQ_SIG";
+    /// What such an area says before it is registered.
+    RSEQ_UNINITIALIZED: i32 = -1, "linux/rseq.h", "RSEQ_CPU_ID_UNINITIALIZED";
+    /// What it says when it could not be.
+    RSEQ_REGISTRATION_FAILED: i32 = -2, "linux/rseq.h", "RSEQ_CPU_ID_REGISTRATION_FAILED";
+    /// Where in it the CPU is.
+    RSEQ_CPU_ID: usize = 4, "linux/rseq.h", "offsetof(struct rseq, cpu_id)";
+    /// Do not wait for a lock of a file.
+    LOCK_NB: usize = 4, "sys/file.h", "LOCK_NB";
+    /// Lock a part of a file.
+    F_SETLK: usize = 6, "fcntl.h", "F_SETLK";
+    /// Lock a part of a file, and wait for it.
+    F_SETLKW: usize = 7, "fcntl.h", "F_SETLKW";
+    /// Lock a part of a file for everyone who has it open.
+    F_OFD_SETLK: usize = 37, "fcntl.h", "F_OFD_SETLK";
+    /// Lock a part of a file for everyone who has it open, and wait for it.
+    F_OFD_SETLKW: usize = 38, "fcntl.h", "F_OFD_SETLKW";
+    /// Reading, writing or both.
+    O_ACCMODE: usize = 3, "fcntl.h", "O_ACCMODE";
+    /// Do not wait for a queue or semaphore.
+    IPC_NOWAIT: usize = 0o4000, "sys/ipc.h", "IPC_NOWAIT";
+    /// Do not wait for randomness.
+    GRND_NONBLOCK: usize = 1, "sys/random.h", "GRND_NONBLOCK";
+    /// No message of that type.
+    ENOMSG: isize = 42, "errno.h", "ENOMSG";
+    /// Not allowed, or locked by another.
+    EACCES: isize = 13, "errno.h", "EACCES";
+    /// Descriptors are closed by exec, not now.
+    CLOSE_RANGE_CLOEXEC: usize = 4, "linux/close_range.h", "CLOSE_RANGE_CLOEXEC";
+    /// Sent by the kernel itself.
+    SI_KERNEL: i32 = 0x80, "signal.h", "SI_KERNEL";
+    /// The kernel's first real-time signal.
+    FIRST_REAL_TIME: i32 = 32, "signal.h", "__SIGRTMIN";
+    /// Bytes of a signal mask.
+    MASK_SIZE: usize = 8, "signal.h", "((_NSIG - 1) / 8)";
+    /// A thread cannot be cancelled.
+    PTHREAD_CANCEL_DISABLE: i32 = 1, "pthread.h", "PTHREAD_CANCEL_DISABLE";
+    /// Bytes that a signalfd says of a signal.
+    SIGNALFD_SIGINFO: usize = 128, "sys/signalfd.h", "sizeof(struct signalfd_siginfo)";
+    /// Bytes that an inotify says of an event, without its name.
+    INOTIFY_EVENT: usize = 16, "sys/inotify.h", "sizeof(struct inotify_event)";
+    /// A step of a filter: load a word.
+    BPF_LOAD: u16 = 0x20, "linux/filter.h", "(BPF_LD | BPF_W | BPF_ABS)";
+    /// A step of a filter: go elsewhere if it is a number.
+    BPF_JUMP_EQUAL: u16 = 0x15, "linux/filter.h", "(BPF_JMP | BPF_JEQ | BPF_K)";
+    /// A step of a filter: answer.
+    BPF_RETURN: u16 = 0x06, "linux/filter.h", "(BPF_RET | BPF_K)";
+    /// Where a filter finds the call's number.
+    SECCOMP_NR: u32 = 0, "linux/seccomp.h", "offsetof(struct seccomp_data, nr)";
+    /// Where a filter finds the architecture.
+    SECCOMP_ARCH: u32 = 4, "linux/seccomp.h", "offsetof(struct seccomp_data, arch)";
+    /// Where a filter finds the lower half of the third argument.
+    SECCOMP_ARGUMENT_2: u32 = 32, "linux/seccomp.h", "offsetof(struct seccomp_data, args[2])";
 }
 
 /// Signal by which glibc makes every thread change its ids (nptl/pthreadP.h: `SIGSETXID`).

@@ -7,14 +7,14 @@
 use syslet_catalog::{Entry, Twin};
 use syslet_sys::memory::is_readable;
 use syslet_sys::uapi::{
-    CLOCK_MONOTONIC, EAGAIN, EINVAL, ETIMEDOUT, FUTEX_BITSET_ANY, FUTEX_WAIT, FUTEX_WAIT_BITSET,
-    Timespec, nr,
+    CLOCK_MONOTONIC, EAGAIN, EINVAL, ETIMEDOUT, FUTEX_BITSET_ANY, FUTEX_COMMAND, FUTEX_WAIT,
+    FUTEX_WAIT_BITSET, IPC_NOWAIT, Timespec, nr,
 };
 
 use super::number::Call;
 use super::submit::in_place;
-use super::timeout::{FUTEX_COMMAND, time_of_sleep, timeout};
-use super::twin::{Answer, Attempt, IPC_NOWAIT, read_flagged};
+use super::timeout::{time_of_sleep, timeout};
+use super::twin::{Answer, Attempt, read_flagged};
 
 /// Most operations of one semop(2) that are tried: few programs make more at a time.
 const MOST_OPERATIONS: usize = 16;

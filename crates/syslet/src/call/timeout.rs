@@ -5,13 +5,9 @@
 use syslet_catalog::Timeout;
 use syslet_sys::call::is_writable;
 use syslet_sys::memory::is_readable;
-use syslet_sys::uapi::{TIMER_ABSTIME, Timespec, Timeval, nr};
+use syslet_sys::uapi::{FUTEX_COMMAND, FUTEX_WAIT, TIMER_ABSTIME, Timespec, Timeval, nr};
 
 use super::number::Call;
-
-/// Futex operations whose time limit is relative: FUTEX_WAIT only (futex(2)).
-const FUTEX_WAIT: usize = 0;
-pub(super) const FUTEX_COMMAND: usize = 0x7f;
 
 /// A time limit that counts from the beginning of its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +39,7 @@ pub(super) unsafe fn limit(call: &Call) -> Limit {
             Err(_) => Limit::Never,
         },
         Timeout::ByFlags { .. } if call.args()[1] & TIMER_ABSTIME != 0 => Limit::Never,
+        // FUTEX_WAIT only has a relative one: futex(2).
         Timeout::ByOp { .. } if call.args()[1] & FUTEX_COMMAND != FUTEX_WAIT => Limit::Never,
         Timeout::RelTimeval { arg, .. }
         | Timeout::RelTimespec { arg, .. }

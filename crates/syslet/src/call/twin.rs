@@ -5,23 +5,13 @@
 use syslet_catalog::{Entry, Timeout, Twin};
 use syslet_sys::arch;
 use syslet_sys::uapi::{
-    EAGAIN, EINVAL, ENOTSOCK, EOPNOTSUPP, MSG_DONTWAIT, RWF_NOWAIT, WNOHANG, nr,
+    EACCES, EAGAIN, EINVAL, ENOMSG, ENOTSOCK, EOPNOTSUPP, F_OFD_SETLK, F_OFD_SETLKW, F_SETLK,
+    F_SETLKW, GRND_NONBLOCK, IPC_NOWAIT, LOCK_NB, MSG_DONTWAIT, RWF_NOWAIT, WNOHANG, nr,
 };
 
 use super::number::Call;
 use super::timeout::timeout;
 use super::transfer::{Position, Transfer};
-
-/// sys/file.h, fcntl.h, sys/ipc.h, sys/random.h.
-const LOCK_NB: usize = 4;
-const F_SETLK: usize = 6;
-const F_SETLKW: usize = 7;
-const F_OFD_SETLK: usize = 37;
-const F_OFD_SETLKW: usize = 38;
-pub(super) const IPC_NOWAIT: usize = 0o4000;
-const GRND_NONBLOCK: usize = 1;
-const ENOMSG: isize = 42;
-const EACCES: isize = 13;
 
 /// A twin, and the memory that it needs beside the caller's.
 ///

@@ -13,7 +13,7 @@ use super::guard::AttachGuard;
 use super::guest::Guest;
 use super::mechanism::{self, Unsupported};
 use super::transfer::{acquire_crew, detach, go, lasting_difference};
-use super::{identity, local};
+use super::{identity, local, rseq};
 use crate::AttachError;
 use crate::sync::Ordering;
 
@@ -33,7 +33,16 @@ pub enum Placement {
     Pinned(usize),
 }
 
-/// Settings for attaching a thread.
+/// Settings for attaching a thread. If it is attached already they are compared, and the new guard is counted:
+///
+/// | setting | whose | asked for again with another value |
+/// |---|---|---|
+/// | [`placement`](Self::placement) | the thread's, until it is detached | [`AttachError::SettingDiffers`]; the pool has none |
+/// | [`stack_size`](Self::stack_size) | the process's, for good | [`AttachError::SettingDiffers`], on any thread |
+/// | [`max_crew`](Self::max_crew) | the process's | no error, on any thread: the largest is in force |
+/// | [`require`](Self::require) | this guard's | an error if the thread's guards stand for the pool |
+///
+/// What is not asked for (but the placement, which is `Follow` then) is never another value.
 ///
 /// ```
 /// let guard = syslet::Attach::new().max_crew(64).attach()?;
@@ -64,7 +73,7 @@ impl Attach {
     }
 
     /// Most crew threads of the process, 2 to 4096. The crew is shared by all guests: the largest
-    /// limit that was asked for is in force.
+    /// limit that was asked for is in force, so one that is smaller is no error and changes nothing.
     pub fn max_crew(mut self, count: usize) -> Self {
         self.max_crew = Some(count);
         self
@@ -96,7 +105,8 @@ impl Attach {
     ///
     /// # Errors
     ///
-    /// See [`AttachError`]. Nothing has changed then.
+    /// See [`AttachError`]. Nothing has changed then, but that a larger limit of crew threads stays in force if what
+    /// came after the settings failed.
     ///
     /// # Blocking
     ///
@@ -172,20 +182,20 @@ impl Attach {
         Ok(Some(mode))
     }
 
-    /// Compares the settings that are the process's.
+    /// Compares the settings that are the process's. Nothing has changed if they differ.
     fn agree(&self, engine: &Engine) -> Result<(), AttachError> {
+        if let Some(asked) = self.stack_size.filter(|size| *size != engine.stack_size) {
+            return Err(AttachError::SettingDiffers {
+                setting: "stack_size",
+                current: engine.stack_size.to_string(),
+                asked: asked.to_string(),
+            });
+        }
         if let Some(limit) = self.max_crew {
             engine.limit.fetch_max(limit, Ordering::Relaxed);
             engine.dispatch(); // what waits in the queue may have been waiting for that
         }
-        match self.stack_size {
-            Some(asked) if asked != engine.stack_size => Err(AttachError::SettingDiffers {
-                setting: "stack_size",
-                current: engine.stack_size.to_string(),
-                asked: asked.to_string(),
-            }),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Attaches the running thread, or says why the pool must do.
@@ -217,7 +227,7 @@ impl Attach {
             give_up();
             return Err(error);
         }
-        if let Some(why) = mechanism::leave_rseq() {
+        if let Some(why) = rseq::leave() {
             engine.free_guest(guest);
             give_up();
             return Ok(Some(why));

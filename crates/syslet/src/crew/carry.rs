@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use syslet_sys::uapi::{
-    SIGPIPE, SIGTTIN, SIGTTOU, SIGXFSZ, SchedAttr, Siginfo, SignalStack, Timespec,
+    FIRST_REAL_TIME, SIGPIPE, SIGTTIN, SIGTTOU, SIGXFSZ, SchedAttr, Siginfo, SignalStack, Timespec,
 };
 use syslet_sys::{arch, call};
 
@@ -207,9 +207,6 @@ fn end_if_other(left: &Crew) {
         std::process::abort();
     }
 }
-
-/// The kernel's first real-time signal (asm-generic/signal.h; the C library keeps two to itself).
-const FIRST_REAL_TIME: i32 = 32;
 
 /// Signals that, when they are sent, take back others: signal(7).
 const JOB_CONTROL: [i32; 4] = [libc::SIGCONT, libc::SIGTSTP, SIGTTIN, SIGTTOU];

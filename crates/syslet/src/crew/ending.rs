@@ -10,13 +10,10 @@
 use std::fs;
 
 use syslet_sys::call;
-use syslet_sys::uapi::{SI_USER, Siginfo};
+use syslet_sys::uapi::{SI_KERNEL, SI_USER, Siginfo};
 
 use super::engine::Engine;
 use crate::sync::Ordering;
-
-/// `si_code` of what the kernel itself sends to a process, at a terminal for one (`asm-generic/siginfo.h`).
-const SI_KERNEL: i32 = 0x80;
 
 /// Signals whose default action is none, or is to stop (signal(7)).
 const HARMLESS: [i32; 8] = [

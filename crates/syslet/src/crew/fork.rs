@@ -15,7 +15,7 @@ use syslet_sys::{arch, call};
 
 use super::engine::{STARTING, forget};
 use super::member::Crew;
-use super::{local, mechanism};
+use super::{local, rseq};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, lock};
 
 /// Counts forks from the first process on.
@@ -63,7 +63,7 @@ fn become_plain() {
     if let Some(guest) = unsafe { local::current_guest().as_ref() } {
         super::transfer::put_back_signal_stack(guest);
         call::set_name(&guest.manners().name);
-        mechanism::enter_rseq();
+        rseq::enter();
     }
     local::set_guest(std::ptr::null());
     super::attach::forget_attachment();
@@ -76,7 +76,7 @@ fn become_plain() {
 fn child_of_threadlet(crew: &Crew) {
     local::set_crew(std::ptr::null());
     let Some(guest) = crew.guest_in_call() else {
-        mechanism::enter_rseq();
+        rseq::enter();
         return;
     };
     let own = arch::thread_pointer();
@@ -86,12 +86,14 @@ fn child_of_threadlet(crew: &Crew) {
     become_plain();
     // SAFETY: back to what it was.
     unsafe { arch::set_thread_pointer(own) };
+    rseq::forked_in_closure(guest.thread_pointer());
 }
 
 unsafe extern "C" fn child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     forget();
     super::thread::forget_listed();
+    rseq::forked();
     // SAFETY: null, or a record, which is never freed.
     if let Some(crew) = unsafe { local::current_crew().as_ref() } {
         child_of_threadlet(crew);

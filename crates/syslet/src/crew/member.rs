@@ -6,7 +6,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 
 use syslet_sys::arch::{self, Context};
-use syslet_sys::uapi::{SS_DISABLE, SchedAttr, SignalStack, Timespec};
+use syslet_sys::uapi::{PTHREAD_CANCEL_DISABLE, SS_DISABLE, SchedAttr, SignalStack, Timespec};
 use syslet_sys::{call, futex};
 
 use super::affinity::CpuSet;
@@ -256,7 +256,7 @@ impl Crew {
 
     /// Makes the kernel thread fit for its part; returns its alternate signal stack.
     fn prepare(&'static self, engine: &Engine) -> Option<super::mapping::Mapping> {
-        super::mechanism::leave_rseq();
+        super::rseq::leave();
         self.tp.set(arch::thread_pointer());
         self.generation.set(super::fork::generation());
         // The watchdog's short time slice is not for us.
@@ -426,9 +426,6 @@ impl Crew {
         result
     }
 }
-
-/// glibc: pthread.h.
-const PTHREAD_CANCEL_DISABLE: i32 = 1;
 
 unsafe extern "C" {
     fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;

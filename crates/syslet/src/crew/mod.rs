@@ -43,6 +43,8 @@ mod member;
 #[cfg(all(loom, test))]
 mod models;
 #[cfg(not(loom))]
+mod rseq;
+#[cfg(not(loom))]
 mod sentinel;
 #[cfg(not(loom))]
 mod signals;

@@ -12,8 +12,9 @@
 #![allow(unsafe_code, reason = "a task without thread-locals, made by hand")]
 
 use syslet_sys::uapi::{
-    self, AUDIT_ARCH, CLONE_CHILD_CLEARTID, CLONE_FILES, CLONE_PARENT_SETTID, CLONE_SETTLS,
-    CLONE_VM, CLOSE_RANGE_UNSHARE, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, SchedAttr,
+    self, AUDIT_ARCH, BPF_JUMP_EQUAL, BPF_LOAD, BPF_RETURN, CLONE_CHILD_CLEARTID, CLONE_FILES,
+    CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM, CLOSE_RANGE_UNSHARE, SECCOMP_ARCH,
+    SECCOMP_ARGUMENT_2, SECCOMP_NR, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, SchedAttr,
     SockFilter, SockFprog, Timespec, nr,
 };
 use syslet_sys::{arch, call, descriptor, futex};
@@ -236,15 +237,8 @@ fn prepare(orders: &Orders) -> Result<(), isize> {
 /// The calls that a sealed sentinel may make, whatever their arguments.
 const ALLOWED: [usize; 3] = [nr::FUTEX, nr::SCHED_YIELD, nr::EXIT];
 
-/// `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JEQ | BPF_K`, `BPF_RET | BPF_K` (linux/bpf_common.h).
-const LOAD: u16 = 0x20;
-const JUMP_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-/// Offsets in `struct seccomp_data`.
-const OFFSET_NR: u32 = 0;
-const OFFSET_ARCH: u32 = 4;
-/// The lower half of the third argument: flags of close_range(2), which the kernel takes no more of.
-const OFFSET_FLAGS: u32 = 32;
+/// Flags of close_range(2), which the kernel takes no more of.
+const OFFSET_FLAGS: u32 = SECCOMP_ARGUMENT_2;
 
 const fn step(code: u16, jt: u8, jf: u8, k: u32) -> SockFilter {
     SockFilter { code, jt, jf, k }
@@ -252,17 +246,17 @@ const fn step(code: u16, jt: u8, jf: u8, k: u32) -> SockFilter {
 
 /// Leaving the table of descriptors is allowed: with this flag close_range(2) closes nothing in a table that is shared.
 static SEAL: [SockFilter; 11] = [
-    step(LOAD, 0, 0, OFFSET_ARCH),
-    step(JUMP_EQUAL, 0, 7, AUDIT_ARCH),
-    step(LOAD, 0, 0, OFFSET_NR),
-    step(JUMP_EQUAL, 6, 0, ALLOWED[0] as u32),
-    step(JUMP_EQUAL, 5, 0, ALLOWED[1] as u32),
-    step(JUMP_EQUAL, 4, 0, ALLOWED[2] as u32),
-    step(JUMP_EQUAL, 0, 2, nr::CLOSE_RANGE as u32),
-    step(LOAD, 0, 0, OFFSET_FLAGS),
-    step(JUMP_EQUAL, 1, 0, CLOSE_RANGE_UNSHARE as u32),
-    step(RETURN, 0, 0, SECCOMP_RET_KILL_PROCESS),
-    step(RETURN, 0, 0, SECCOMP_RET_ALLOW),
+    step(BPF_LOAD, 0, 0, SECCOMP_ARCH),
+    step(BPF_JUMP_EQUAL, 0, 7, AUDIT_ARCH),
+    step(BPF_LOAD, 0, 0, SECCOMP_NR),
+    step(BPF_JUMP_EQUAL, 6, 0, ALLOWED[0] as u32),
+    step(BPF_JUMP_EQUAL, 5, 0, ALLOWED[1] as u32),
+    step(BPF_JUMP_EQUAL, 4, 0, ALLOWED[2] as u32),
+    step(BPF_JUMP_EQUAL, 0, 2, nr::CLOSE_RANGE as u32),
+    step(BPF_LOAD, 0, 0, OFFSET_FLAGS),
+    step(BPF_JUMP_EQUAL, 1, 0, CLOSE_RANGE_UNSHARE as u32),
+    step(BPF_RETURN, 0, 0, SECCOMP_RET_KILL_PROCESS),
+    step(BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW),
 ];
 
 fn seal() -> isize {

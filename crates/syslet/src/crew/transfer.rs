@@ -12,7 +12,7 @@ use super::attach::register_end;
 use super::engine::{Engine, engine, engine_of_guest};
 use super::guest::Guest;
 use super::kick;
-use super::{home, identity, local, mechanism};
+use super::{home, identity, local, rseq};
 use crate::AttachError;
 use crate::sync::{Ordering, lock};
 
@@ -142,7 +142,7 @@ pub(super) fn detach(engine: &'static Engine, guest: &'static Guest) {
     // wakes, goes on with the context once.
     unsafe { arch::enter::<GoHome>(guest.context.get(), crew.stack_top(0), crew.tp(), data) };
     // On the home kernel thread, whose mask is the guest's again.
-    mechanism::enter_rseq();
+    rseq::enter();
     guest.restore_keys();
     guest.settle_signal_stack();
     local::set_guest(std::ptr::null());

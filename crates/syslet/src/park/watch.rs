@@ -25,7 +25,9 @@ use std::collections::hash_map::Entry as Entries;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use syslet_sys::uapi::{EBADF, EEXIST, EPERM, EPOLLET, EpollEvent, POLLERR, POLLHUP, POLLIN};
+use syslet_sys::uapi::{
+    EBADF, EEXIST, EPERM, EPOLLET, EpollEvent, POLLERR, POLLHUP, POLLIN, SIGNALFD_SIGINFO,
+};
 use syslet_sys::{call as kernel, descriptor};
 
 use self::leftovers::Leftovers;
@@ -38,9 +40,6 @@ const WATCH: u64 = 1 << 63;
 const INODES: u64 = 1 << 62;
 const SIGNALS: u64 = INODES | 1;
 const MAIL: u64 = INODES | 2;
-/// Bytes of `struct signalfd_siginfo`; and of `struct inotify_event`, without its name.
-const SIGINFO: usize = 128;
-const INODE_EVENT: usize = 16;
 /// Desks on which files of one inode lie alone, each on one: see `identity`. A desk is a number in the keeper's table.
 /// (Of the two ends of a pipe each watch lies alone, however many there are, so that a place for it is found without
 /// trying them all.)
@@ -464,9 +463,9 @@ impl Watches {
     }
 
     fn read_signals(&mut self) {
-        let mut bytes = [0; 16 * SIGINFO];
+        let mut bytes = [0; 16 * SIGNALFD_SIGINFO];
         let count = descriptor::read(self.signals, &mut bytes).max(0) as usize;
-        for info in bytes[..count].as_chunks::<SIGINFO>().0 {
+        for info in bytes[..count].as_chunks::<SIGNALFD_SIGINFO>().0 {
             let number = u32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
             if let Some(told) = self.told_signals {
                 told(number);

@@ -141,6 +141,9 @@ fn largest_crew_limit_is_in_force() {
             assert_eq!(syslet::stats().crew_limit, 16);
             drop(settings().max_crew(4).attach().expect("it can be attached"));
             assert_eq!(syslet::stats().crew_limit, 16);
+            let refused = settings().max_crew(32).stack_size(3 << 20).attach();
+            assert!(matches!(refused, Err(AttachError::SettingDiffers { .. })), "{refused:?}");
+            assert_eq!(syslet::stats().crew_limit, 16, "nothing has changed");
             drop((small, large));
         });
     });

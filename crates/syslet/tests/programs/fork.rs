@@ -133,9 +133,17 @@ fn in_threadlet() {
 }
 
 fn returns_inline() {
+    let registers = sys::rseq_cpu() >= Some(0);
     let guard = attach();
-    for _ in 0..20 {
-        let threadlet = syslet::threadlet(sys::fork_here);
+    for attaches in (0..20).map(|round| round % 2 == 1) {
+        // The child may attach in the closure, and then again where that returns to.
+        let threadlet = syslet::threadlet(move || match sys::fork_here() {
+            None if attaches => {
+                work(1);
+                None
+            }
+            forked => forked,
+        });
         let inline = threadlet.was_inline();
         match threadlet.join_catch() {
             // The parent; the child was forked by code that may have been handed off.
@@ -143,6 +151,8 @@ fn returns_inline() {
             Ok(Some(child)) => child.kill(),
             _ => {
                 drop(guard);
+                let rseq = sys::rseq_cpu() >= Some(0);
+                assert!(rseq || !registers, "rseq is not registered where the closure returns to");
                 sys::exit_now(child_works());
             }
         }

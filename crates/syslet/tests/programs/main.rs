@@ -74,6 +74,10 @@ fn part(name: &str, arguments: &[String]) -> ExitCode {
             ExitCode::SUCCESS
         }
         "published" => publish::part(arguments),
+        "foreign-rseq" => {
+            sandbox::with_foreign_rseq();
+            ExitCode::SUCCESS
+        }
         "allocator" => {
             sandbox::with_allocator();
             ExitCode::SUCCESS

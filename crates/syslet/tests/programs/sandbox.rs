@@ -24,6 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new("a_cpu_on_which_nothing_may_run_is_no_placement", FOLLOW, forbidden_cpu),
     Scenario::new("a_c_library_told_to_leave_rseq_alone_is_no_obstacle", FOLLOW, no_rseq),
+    Scenario::new("an_rseq_area_of_somebody_elses_leads_to_the_pool", FOLLOW, foreign_rseq),
     Scenario::new("an_allocator_with_caches_per_cpu_leads_to_the_pool", FOLLOW, allocator),
     Scenario::new("a_sandbox_without_close_range_or_seccomp_is_answered", FOLLOW, no_seal),
     Scenario::new("a_kernel_without_epoll_pwait2_is_no_obstacle", crate::runner::ALL, no_pwait2),
@@ -165,6 +166,35 @@ fn no_rseq() {
         .env("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
         .status();
     assert!(program.expect("the program starts").success());
+}
+
+/// As an allocator does it that is linked statically and has no symbol to look up.
+fn foreign_rseq() {
+    let program = std::process::Command::new("/proc/self/exe")
+        .args(["--part", "foreign-rseq"])
+        .env("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
+        .status();
+    assert!(program.expect("the program starts").success());
+}
+
+/// The program without an area of the C library's.
+pub(crate) fn with_foreign_rseq() {
+    let Some(area) = sys::RseqArea::register() else {
+        println!("rseq: not to be had here");
+        return;
+    };
+    for _ in 0..2 {
+        let why = pool_because();
+        assert!(matches!(&why, Unsupported::Rseq(what) if what.contains("not glibc's")), "{why}");
+    }
+    for cpu in sys::affinity(0) {
+        sys::set_affinity(0, &[cpu]);
+        assert_eq!(area.cpu(), cpu, "the kernel keeps the area up to date");
+    }
+    // It is a matter of the thread.
+    std::thread::spawn(works).join().expect("a thread without such an area can be attached");
+    area.unregister();
+    works();
 }
 
 /// A library with the symbol by which tcmalloc is known, built by the C compiler and preloaded.

@@ -324,6 +324,38 @@ pub(crate) fn rseq_cpu() -> Option<i32> {
     Some(unsafe { cpu.read_volatile() })
 }
 
+/// An area of restartable sequences that is not the C library's.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct RseqArea([u32; 8]);
+
+/// The signature of an area: any number will do.
+const RSEQ_SIGNATURE: usize = 0x1234_5678;
+
+impl RseqArea {
+    /// Registered for the running thread, for good; `None` where the kernel refuses it.
+    pub(crate) fn register() -> Option<&'static Self> {
+        let area: &'static Self = Box::leak(Box::new(Self([0; 8])));
+        let answer = number_call(libc::SYS_rseq, [area.address(), 32, 0, RSEQ_SIGNATURE]);
+        (answer == 0).then_some(area)
+    }
+
+    /// What the kernel has written there.
+    pub(crate) fn cpu(&self) -> usize {
+        // SAFETY: a word of its own, which the kernel writes.
+        unsafe { (&raw const self.0[1]).read_volatile() as usize }
+    }
+
+    pub(crate) fn unregister(&self) {
+        let answer = number_call(libc::SYS_rseq, [self.address(), 32, 1, RSEQ_SIGNATURE]);
+        assert_eq!(answer, 0, "the area is not registered any more");
+    }
+
+    fn address(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+}
+
 fn thread_pointer() -> usize {
     // SAFETY: clause A; on x86-64 Linux a pthread_t is the thread pointer.
     (unsafe { libc::pthread_self() }) as usize

@@ -19,6 +19,8 @@ const STRICT: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-g", "-pthread"];
 pub(crate) enum Linked {
     Static,
     Shared,
+    /// As everything else is: `-static`.
+    Alone,
     /// Not at all: it loads the library itself.
     Loaded,
 }
@@ -96,6 +98,9 @@ pub(crate) fn compile(file: &Path, linked: Linked) -> PathBuf {
             cc.arg(tree.join("lib/libsyslet.a")).args(xtask::SYSTEM_LIBRARIES);
             // The library's debugging information is as large as all else together.
             cc.arg("-Wl,--strip-debug");
+        }
+        Linked::Alone => {
+            cc.arg("-static").arg(tree.join("lib/libsyslet.a")).arg("-Wl,--strip-debug");
         }
         Linked::Shared => {
             cc.arg("-L").arg(tree.join("lib")).arg("-lsyslet");

@@ -41,9 +41,9 @@ pub fn gs_base() -> usize {
     value
 }
 
-/// True if user code may read and write the thread pointer (AT_HWCAP2 bit 1, since Linux 5.9).
+/// True if user code may read and write the thread pointer (AT_HWCAP2, since Linux 5.9).
 pub fn has_fsgsbase(hwcap2: u64) -> bool {
-    hwcap2 & 2 != 0
+    hwcap2 & crate::uapi::HWCAP2_FSGSBASE != 0
 }
 
 /// Selector of the descriptor whose limit holds the CPU number (`__CPUNODE_SEG`, arch/x86).

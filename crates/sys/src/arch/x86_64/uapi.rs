@@ -83,11 +83,6 @@ impl From<Statx> for Stat {
     }
 }
 
-/// Signature of glibc's rseq areas (sysdeps/unix/sysv/linux/x86/bits/rseq.h).
-pub const RSEQ_SIGNATURE: usize = 0x5305_3053;
-/// Asks for the state of user shadow stacks (arch/x86/include/uapi/asm/prctl.h, Linux 6.6).
-pub const ARCH_SHSTK_STATUS: usize = 0x5005;
-
 // The layouts are the kernel's.
 const _: () = {
     assert!(core::mem::offset_of!(UContext, registers) == 40);

@@ -7,6 +7,7 @@ use std::ops::Range;
 use libc::{c_int, c_long};
 use syslet_catalog::Makes;
 use syslet_sys::call;
+use syslet_sys::uapi::CLOSE_RANGE_CLOEXEC;
 
 use super::steps::{Chain, NOT_RUN, Step, StepId};
 use crate::call::Call;
@@ -24,9 +25,6 @@ pub(super) enum Touched {
     /// It has closed, or replaced, those from the first to the last.
     Closed(u32, u32),
 }
-
-/// Flag of close_range(2), from linux/close_range.h: nothing is closed before an exec.
-const CLOSE_RANGE_CLOEXEC: usize = 1 << 2;
 
 fn makes(nr: usize) -> Makes {
     let entry = u32::try_from(nr).ok().and_then(syslet_catalog::lookup);

@@ -3,13 +3,11 @@
 use std::fs;
 
 use syslet_sys::descriptor;
-use syslet_sys::uapi::{S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, Stat};
+use syslet_sys::uapi::{O_ACCMODE, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, Stat};
 
 use crate::park::keeper::TERMINALS;
 use crate::sync::{AtomicU64, Ordering};
 
-/// `O_ACCMODE`.
-const ACCESS: isize = 3;
 /// `/dev/net/tun`: admin-guide/devices.txt.
 const TUN: (u32, u32) = (10, 200);
 
@@ -85,7 +83,7 @@ impl Sort {
             S_IFSOCK => Self::Socket,
             S_IFIFO if is_pipe(number, stat) => {
                 let flags = descriptor::status_flags(number);
-                if flags < 0 { Self::Alike } else { Self::Pipe((flags & ACCESS) as u8) }
+                if flags < 0 { Self::Alike } else { Self::Pipe((flags & O_ACCMODE as isize) as u8) }
             }
             S_IFIFO => Self::Alike,
             S_IFCHR if TERMINALS.contains(&stat.major()) => Self::Alike,

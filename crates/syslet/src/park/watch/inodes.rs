@@ -3,10 +3,10 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use syslet_sys::uapi::{ENOENT, IN_IGNORED, IN_MASK_ADD, IN_Q_OVERFLOW};
+use syslet_sys::uapi::{ENOENT, IN_IGNORED, IN_MASK_ADD, IN_Q_OVERFLOW, INOTIFY_EVENT};
 use syslet_sys::{call as kernel, descriptor};
 
-use super::{From, INODE_EVENT, INODES, InodeReaders, Watches};
+use super::{From, INODES, InodeReaders, Watches};
 use crate::park::source::{Begun, Order, WatchId};
 
 impl Watches {
@@ -53,7 +53,7 @@ impl Watches {
         let mut bytes = [0; 4096];
         let count = descriptor::read(self.inotify, &mut bytes).max(0) as usize;
         let mut rest = &bytes[..count];
-        while let Some((head, after)) = rest.split_first_chunk::<INODE_EVENT>() {
+        while let Some((head, after)) = rest.split_first_chunk::<INOTIFY_EVENT>() {
             let word = |at: usize| {
                 u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
             };
