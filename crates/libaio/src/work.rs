@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use syslet::{Call, Ret};
 use syslet_dropin::call::start as start_call;
+use syslet_dropin::disks::is_in_ram;
 use syslet_dropin::flags::{STREAM, is_stream};
 use syslet_dropin::report::Way;
-use syslet_dropin::writes::{Write, is_in_ram, try_now};
+use syslet_dropin::writes::{Write, try_now};
 use syslet_dropin::{attach, launch, memory};
 use syslet_sys::uapi::{Iocb, nr};
 
