@@ -77,9 +77,10 @@ impl Limit {
         }
         // SAFETY: the program's duties.
         let timeout = unsafe { memory::read_known::<Timespec>(wish.timeout) };
-        match timeout.map_err(|_| error(libc::EFAULT))?.as_nanos() {
+        match nanos(timeout.map_err(|_| error(libc::EFAULT))?) {
             0 => Ok(Self::Now),
-            nanos => Ok(Self::At(begun.unwrap_or_else(now).saturating_add(nanos))),
+            nanos @ 1.. => Ok(Self::At(begun.unwrap_or_else(now).saturating_add(nanos as u64))),
+            _ => Ok(Self::At(u64::MAX)),
         }
     }
 
@@ -119,6 +120,17 @@ fn get(context: &Arc<Context>, wish: &Wish) -> isize {
             Err(Left::Error(error)) => return error,
         }
     }
+}
+
+/// A time as the kernel has it (`timespec64_to_ktime`), which does not look whether it is one: nanoseconds are added as
+/// they are, both may be negative, and what is too long is as long as it can be. What is negative as a whole ends never:
+/// the clock's time and that would be in the past, which the kernel takes for an overflow (`ktime_add_safe`).
+fn nanos(time: Timespec) -> i64 {
+    const SECOND: i64 = 1_000_000_000;
+    if time.sec >= i64::MAX / SECOND {
+        return i64::MAX;
+    }
+    time.sec.wrapping_mul(SECOND).wrapping_add(time.nsec)
 }
 
 /// What came of waiting in the kernel.
