@@ -196,14 +196,14 @@ fn of_ring(
 ) -> Result<usize, Left> {
     let fail = |errno| Left::Error(error(errno));
     let limit = Limit::of(wish, begun).map_err(Left::Error)?;
-    if wish.least < 0 || wish.least > wish.most {
-        return Err(fail(libc::EINVAL));
-    }
     let mask: Option<u64> = match wish.mask {
         // SAFETY: the program's duties.
         Some(at) if at != 0 => Some(unsafe { memory::read(at) }.map_err(|_| fail(libc::EFAULT))?),
         _ => None,
     };
+    if wish.least < 0 || wish.least > wish.most {
+        return Err(fail(libc::EINVAL));
+    }
     let mut signals = None;
     let (least, most) = (wish.least as usize, wish.most as usize);
     loop {

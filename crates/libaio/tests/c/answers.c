@@ -129,6 +129,7 @@ static void contexts(void) {
 }
 
 #include "requests.h"
+#include "odd.h"
 
 static void waiting(void) {
   struct timespec now = {0, 0}, soon = {0, 50000000};
@@ -393,6 +394,7 @@ static void refused_by_number(void) {
 /* Everything that a context is asked for, until it is destroyed. */
 static void all_but_making(void) {
   requests();
+  odd();
   waiting();
   times();
   old_versions();
@@ -435,6 +437,7 @@ static void behind_many(void) {
 
 int main(int count, char **args) {
   if (count < 3 || chdir(args[1])) return 2;
+  setvbuf(stdout, NULL, _IOLBF, 0); /* what was said before a crash is there */
   file = open("file", O_RDWR | O_CREAT | O_TRUNC, 0600);
   buffer = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   none = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
