@@ -14,7 +14,7 @@ use syslet_sys::uapi::{IoEvent, Timespec};
 
 use crate::abi::error;
 use crate::change::taken_late;
-use crate::context::{Context, Mode};
+use crate::context::{Context, Mode, REPORT};
 use crate::kernel::{self, Wish};
 use crate::register;
 
@@ -147,6 +147,9 @@ fn of_kernel(context: &Context, wish: &Wish) -> Came {
     let asked = context.mode() == Mode::Kernel;
     let answer = if asked { kernel::io_getevents(context.kernel, wish) } else { 0 };
     let events = answer.max(0) as usize;
+    if REPORT.is_open() {
+        count_errors(context, wish.events, events);
+    }
     if context.traffic.leave(events as u64) && events > 0 {
         taken_late(context, events as u32);
     }
@@ -160,6 +163,18 @@ fn of_kernel(context: &Context, wish: &Wish) -> Came {
         return Came::Answer(kept as isize);
     }
     Came::Changed(kept)
+}
+
+/// Counts what answers in the program's memory are errors.
+#[cold]
+fn count_errors(context: &Context, place: usize, events: usize) {
+    for index in 0..events {
+        // SAFETY: the program's duties: the kernel has just written it.
+        let event = unsafe { memory::read::<IoEvent>(place + index * size_of::<IoEvent>()) };
+        if let Some(event) = event.ok().filter(|event| !context.kick.is_of(event)) {
+            REPORT.answered(event.res);
+        }
+    }
 }
 
 /// Takes our own requests' events out of the program's memory; how many are left.
