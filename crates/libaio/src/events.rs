@@ -123,8 +123,8 @@ fn get(context: &Arc<Context>, wish: &Wish) -> isize {
 }
 
 /// A time as the kernel has it (`timespec64_to_ktime`), which does not look whether it is one: nanoseconds are added as
-/// they are, both may be negative, and what is too long is as long as it can be. What is negative as a whole ends never:
-/// the clock's time and that would be in the past, which the kernel takes for an overflow (`ktime_add_safe`).
+/// they are, both may be negative, and what is too long is as long as it can be. What is negative as a whole never
+/// ends: the clock's time and that would be in the past, which the kernel takes for an overflow (`ktime_add_safe`).
 fn nanos(time: Timespec) -> i64 {
     const SECOND: i64 = 1_000_000_000;
     if time.sec >= i64::MAX / SECOND {

@@ -1,5 +1,5 @@
-/* Requests that the kernel does asynchronously by itself, of all kinds in one batch, and some that fail: for the report.
- * The argument is a folder of a file system with O_DIRECT. */
+/* Requests that the kernel does asynchronously by itself, of all kinds in one batch, and some that fail: for the
+ * report. The argument is a folder of a file system with O_DIRECT. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <sys/uio.h>
