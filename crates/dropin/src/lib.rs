@@ -5,6 +5,7 @@
 //! - [`attach`]: making a program's threads guests, where that is asked for;
 //! - [`call`]: system calls whose answer is told, where it comes in, to a function;
 //! - [`clock`]: what time it is;
+//! - [`disks`]: which files are of local file systems, found out without waiting for those of servers;
 //! - [`flags`]: the status flags of descriptors;
 //! - [`launch`]: work for a crew thread, where there may be none;
 //! - [`life`]: what must be made anew in a forked child;
@@ -16,6 +17,7 @@
 pub mod attach;
 pub mod call;
 pub mod clock;
+pub mod disks;
 pub mod flags;
 pub mod launch;
 pub mod life;

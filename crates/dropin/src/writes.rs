@@ -16,6 +16,7 @@ use syslet_sys::arch;
 use syslet_sys::uapi::{RWF_NOWAIT, nr};
 
 use crate::clock;
+use crate::disks::{self, Kind};
 
 /// Flags of pwritev2(2) (linux/fs.h) with which a write is on the disk when it ends.
 const RWF_DSYNC: u32 = 2;
@@ -31,20 +32,13 @@ const SLOW: u64 = 100_000;
 const ELSEWHERE: u64 = 50_000_000;
 const PAGE: u64 = 4096;
 
-/// File systems (statfs(2)) whose writes go to memory first: ext2 to ext4, XFS, btrfs, f2fs, overlayfs.
-const LOCAL: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x794c_7630];
-/// And those that are nothing but memory: tmpfs, ramfs.
-const RAM: [u64; 2] = [0x0102_1994, 0x8584_58f6];
-
 const UNKNOWN: u32 = 0;
 const IS_LOCAL: u32 = 1;
 const IS_NOT: u32 = 2;
-const IS_RAM: u32 = 3;
 
 struct Place {
-    kind: AtomicU32,
-    /// Of the file that a read was asked about last.
-    device: AtomicU64,
+    /// Whether its file's file system is a local one: asked once.
+    local: AtomicU32,
     /// Slow ones in a row.
     slow: AtomicU32,
     /// Until when they are made elsewhere, in nanoseconds of CLOCK_MONOTONIC; 0: they are not.
@@ -52,12 +46,7 @@ struct Place {
 }
 
 static PLACES: [Place; NUMBERS] = [const {
-    Place {
-        kind: AtomicU32::new(UNKNOWN),
-        device: AtomicU64::new(0),
-        slow: AtomicU32::new(0),
-        until: AtomicU64::new(0),
-    }
+    Place { local: AtomicU32::new(UNKNOWN), slow: AtomicU32::new(0), until: AtomicU64::new(0) }
 }; NUMBERS];
 
 /// A write.
@@ -79,34 +68,6 @@ pub struct Write {
 
 fn place(descriptor: i32) -> &'static Place {
     &PLACES[descriptor as usize % NUMBERS]
-}
-
-/// True if a descriptor names a file that is nowhere but in memory. It is asked which device the file is of: the
-/// number may have named another one before, and a guess that is wrong would have every read of a slow file wait.
-pub fn is_in_ram(descriptor: i32) -> bool {
-    let place = place(descriptor);
-    let Some(device) = device(descriptor) else { return false };
-    if place.kind.load(Ordering::Relaxed) == UNKNOWN
-        || place.device.swap(device, Ordering::Relaxed) != device
-    {
-        place.look(descriptor);
-    }
-    place.kind.load(Ordering::Relaxed) == IS_RAM
-}
-
-/// The device that a file is of, as it is known: nobody is waited for.
-fn device(descriptor: i32) -> Option<u64> {
-    const HOW: usize = (libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC) as usize;
-    let mut about = std::mem::MaybeUninit::<libc::statx>::zeroed();
-    let (path, place) = (c"".as_ptr() as usize, about.as_mut_ptr() as usize);
-    let args = [descriptor as usize, path, HOW, 0, place, 0];
-    // SAFETY: a constant, and a structure that is live, which is written.
-    if unsafe { arch::syscall(libc::SYS_statx as usize, args) } < 0 {
-        return None;
-    }
-    // SAFETY: numbers.
-    let about = unsafe { about.assume_init() };
-    Some(u64::from(about.stx_dev_major) << 32 | u64::from(about.stx_dev_minor))
 }
 
 /// Makes a write on the spot, unless something speaks for waiting; as pwritev2(2) answers.
@@ -143,30 +104,17 @@ pub unsafe fn try_now(write: &Write) -> Option<isize> {
 
 impl Place {
     fn is_local(&self, descriptor: i32) -> bool {
-        matches!(self.kind(descriptor), IS_LOCAL | IS_RAM)
-    }
-
-    fn kind(&self, descriptor: i32) -> u32 {
-        match self.kind.load(Ordering::Relaxed) {
+        match self.local.load(Ordering::Relaxed) {
             UNKNOWN => self.look(descriptor),
-            kind => kind,
+            known => known == IS_LOCAL,
         }
     }
 
     #[cold]
-    fn look(&self, descriptor: i32) -> u32 {
-        let mut about = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-        // SAFETY: writes the structure, which is live.
-        unsafe { libc::fstatfs(descriptor, about.as_mut_ptr()) };
-        // SAFETY: numbers, zero if the call failed.
-        let about = unsafe { about.assume_init() };
-        let kind = match about.f_type as u64 {
-            of if RAM.contains(&of) => IS_RAM,
-            of if LOCAL.contains(&of) => IS_LOCAL,
-            _ => IS_NOT,
-        };
-        self.kind.store(kind, Ordering::Relaxed);
-        kind
+    fn look(&self, descriptor: i32) -> bool {
+        let local = disks::kind_of(descriptor) != Kind::Other;
+        self.local.store(if local { IS_LOCAL } else { IS_NOT }, Ordering::Relaxed);
+        local
     }
 
     /// True if writes were not slow lately.
@@ -191,7 +139,7 @@ impl Place {
             return;
         }
         // The number may name a file of another file system by now.
-        self.kind.store(UNKNOWN, Ordering::Relaxed);
+        self.local.store(UNKNOWN, Ordering::Relaxed);
         if self.slow.fetch_add(1, Ordering::Relaxed) > 0 {
             self.slow.store(0, Ordering::Relaxed);
             self.until.store(clock::now() + ELSEWHERE, Ordering::Relaxed);

@@ -24,7 +24,7 @@ pub(crate) const RWF_NOWAIT: u32 = 8;
 /// `struct iovec`.
 pub(crate) type Vector = [usize; 2];
 /// Most of them (UIO_MAXIOV).
-pub(crate) const MOST_VECTORS: u64 = 1024;
+pub(crate) const MOST_VECTORS: usize = 1024;
 
 /// `-errno`, as the interface has it.
 pub(crate) const fn error(errno: i32) -> isize {

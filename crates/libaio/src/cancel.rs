@@ -23,9 +23,10 @@ fn cancel(context: &Arc<Context>, address: usize, iocb: usize, event: usize) -> 
     if !matches!(mode, Mode::Own | Mode::Dead) {
         return kernel::io_cancel(address, iocb, event);
     }
-    // SAFETY: the program's duties.
-    let Ok(block) = (unsafe { memory::read::<Iocb>(iocb) }) else { return error(libc::EFAULT) };
-    if block.key != 0 || mode == Mode::Dead {
+    let key = iocb.wrapping_add(std::mem::offset_of!(Iocb, key));
+    // SAFETY: the program's duties. The kernel looks at no more of the block.
+    let Ok(key) = (unsafe { memory::read::<u32>(key) }) else { return error(libc::EFAULT) };
+    if key != 0 || mode == Mode::Dead {
         return error(libc::EINVAL);
     }
     let found = context.state().take_away(iocb as u64);

@@ -11,7 +11,7 @@ use syslet_dropin::launch;
 use syslet_sys::uapi::{IoEvent, Iocb};
 
 use crate::abi::{POLL, PREAD, PWRITE, RWF_NOWAIT, error, reads};
-use crate::context::{Context, Mode, State};
+use crate::context::{Context, Mode, REPORT, State};
 use crate::kernel::{self, Wish};
 use crate::ring;
 
@@ -249,6 +249,7 @@ fn move_event(context: &Context, event: &IoEvent) {
     state.kernels -= counted;
     state.inflight -= counted;
     if !context.kick.is_of(event) && context.mode() == Mode::Own {
+        REPORT.answered(event.res);
         push(&mut state, *event);
     }
     state.telling += 1;

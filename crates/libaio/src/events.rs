@@ -14,7 +14,7 @@ use syslet_sys::uapi::{IoEvent, Timespec};
 
 use crate::abi::error;
 use crate::change::taken_late;
-use crate::context::{Context, Mode};
+use crate::context::{Context, Mode, REPORT};
 use crate::kernel::{self, Wish};
 use crate::register;
 
@@ -77,9 +77,10 @@ impl Limit {
         }
         // SAFETY: the program's duties.
         let timeout = unsafe { memory::read_known::<Timespec>(wish.timeout) };
-        match timeout.map_err(|_| error(libc::EFAULT))?.as_nanos() {
+        match nanos(timeout.map_err(|_| error(libc::EFAULT))?) {
             0 => Ok(Self::Now),
-            nanos => Ok(Self::At(begun.unwrap_or_else(now).saturating_add(nanos))),
+            nanos @ 1.. => Ok(Self::At(begun.unwrap_or_else(now).saturating_add(nanos as u64))),
+            _ => Ok(Self::At(u64::MAX)),
         }
     }
 
@@ -121,6 +122,17 @@ fn get(context: &Arc<Context>, wish: &Wish) -> isize {
     }
 }
 
+/// A time as the kernel has it (`timespec64_to_ktime`), which does not look whether it is one: nanoseconds are added as
+/// they are, both may be negative, and what is too long is as long as it can be. What is negative as a whole never
+/// ends: the clock's time and that would be in the past, which the kernel takes for an overflow (`ktime_add_safe`).
+fn nanos(time: Timespec) -> i64 {
+    const SECOND: i64 = 1_000_000_000;
+    if time.sec >= i64::MAX / SECOND {
+        return i64::MAX;
+    }
+    time.sec.wrapping_mul(SECOND).wrapping_add(time.nsec)
+}
+
 /// What came of waiting in the kernel.
 enum Came {
     /// This is the answer.
@@ -135,6 +147,9 @@ fn of_kernel(context: &Context, wish: &Wish) -> Came {
     let asked = context.mode() == Mode::Kernel;
     let answer = if asked { kernel::io_getevents(context.kernel, wish) } else { 0 };
     let events = answer.max(0) as usize;
+    if REPORT.is_open() {
+        count_errors(context, wish.events, events);
+    }
     if context.traffic.leave(events as u64) && events > 0 {
         taken_late(context, events as u32);
     }
@@ -148,6 +163,18 @@ fn of_kernel(context: &Context, wish: &Wish) -> Came {
         return Came::Answer(kept as isize);
     }
     Came::Changed(kept)
+}
+
+/// Counts what answers in the program's memory are errors.
+#[cold]
+fn count_errors(context: &Context, place: usize, events: usize) {
+    for index in 0..events {
+        // SAFETY: the program's duties: the kernel has just written it.
+        let event = unsafe { memory::read::<IoEvent>(place + index * size_of::<IoEvent>()) };
+        if let Some(event) = event.ok().filter(|event| !context.kick.is_of(event)) {
+            REPORT.answered(event.res);
+        }
+    }
 }
 
 /// Takes our own requests' events out of the program's memory; how many are left.
@@ -184,14 +211,14 @@ fn of_ring(
 ) -> Result<usize, Left> {
     let fail = |errno| Left::Error(error(errno));
     let limit = Limit::of(wish, begun).map_err(Left::Error)?;
-    if wish.least < 0 || wish.least > wish.most {
-        return Err(fail(libc::EINVAL));
-    }
     let mask: Option<u64> = match wish.mask {
         // SAFETY: the program's duties.
         Some(at) if at != 0 => Some(unsafe { memory::read(at) }.map_err(|_| fail(libc::EFAULT))?),
         _ => None,
     };
+    if wish.least < 0 || wish.least > wish.most {
+        return Err(fail(libc::EINVAL));
+    }
     let mut signals = None;
     let (least, most) = (wish.least as usize, wish.most as usize);
     loop {

@@ -37,6 +37,9 @@ pub(crate) enum Route {
     Buffered { flags: i32 },
 }
 
+/// The longest transfer (MAX_RW_COUNT of linux/fs.h).
+pub(crate) const LONGEST: u64 = 0x7fff_f000;
+
 const _: () = assert!(size_of::<IoEvent>() == 32);
 
 /// Looks at a request.
@@ -50,7 +53,7 @@ pub(crate) fn route(iocb: &Iocb) -> Route {
             true => Route::Sync,
             false => Route::Kernel,
         },
-        POLL if is_bare(iocb) && iocb.buf <= 0xffff && is_open(iocb) => Route::Poll,
+        POLL if is_bare(iocb) && iocb.buf <= 0xffff && is_pollable(iocb) => Route::Poll,
         _ => Route::Kernel,
     }
 }
@@ -68,16 +71,31 @@ fn is_bare(iocb: &Iocb) -> bool {
     iocb.nbytes == 0 && iocb.offset == 0 && iocb.rw_flags == 0
 }
 
-fn is_open(iocb: &Iocb) -> bool {
+/// True if the descriptor names what can be polled, and the kernel would not say of it that it cannot wait: a file or a
+/// folder is ready to be read and written to, and if that is not asked for nothing will come.
+fn is_pollable(iocb: &Iocb) -> bool {
+    const READY: u64 = 0x145; // DEFAULT_POLLMASK of linux/poll.h: to be read, to be written to, by both their names
+    const NEVER: [u32; 2] = [libc::S_IFREG, libc::S_IFDIR];
     let flags = status_flags(iocb.descriptor as i32);
-    flags >= 0 && flags & libc::O_PATH == 0
+    let open = flags >= 0 && (flags & libc::O_PATH == 0 || names_file(iocb.descriptor as i32)); // it may be a folder
+    open && (iocb.buf & READY != 0 || !is_one_of(iocb, &NEVER))
 }
 
-/// True for files and block devices. What is not open is none.
+/// True for files, folders and block devices. What is not open is none.
 fn is_storage(iocb: &Iocb) -> bool {
-    const KINDS: [u32; 2] = [libc::S_IFREG, libc::S_IFBLK];
+    is_one_of(iocb, &[libc::S_IFREG, libc::S_IFDIR, libc::S_IFBLK])
+        && names_file(iocb.descriptor as i32)
+}
+
+fn is_one_of(iocb: &Iocb, kinds: &[u32]) -> bool {
     let stat = descriptor::stat(iocb.descriptor as i32);
-    stat.is_ok_and(|stat| KINDS.contains(&(stat.mode & libc::S_IFMT)))
+    stat.is_ok_and(|stat| kinds.contains(&(stat.mode & libc::S_IFMT)))
+}
+
+/// True if a number names an open file, and not only a path.
+fn names_file(number: i32) -> bool {
+    let flags = descriptor::status_flags(number);
+    flags >= 0 && flags as i32 & libc::O_PATH == 0
 }
 
 fn transfer(iocb: &Iocb) -> Route {
@@ -103,41 +121,47 @@ fn may(iocb: &Iocb, flags: i32) -> bool {
 }
 
 fn is_sound(iocb: &Iocb) -> bool {
-    // Classes of linux/ioprio.h that anybody may ask for: none, best-effort, idle.
-    let priority = iocb.flags & FLAG_IOPRIO == 0 || matches!(iocb.priority as u16 >> 13, 0 | 2 | 3);
+    // Classes of linux/ioprio.h that anybody may ask for: none, which has no levels, best-effort, idle.
+    let (class, level) = (iocb.priority as u16 >> 13, iocb.priority & 7);
+    let priority = iocb.flags & FLAG_IOPRIO == 0 || matches!((class, level), (0, 0) | (2 | 3, _));
     iocb.offset >= 0
         && iocb.rw_flags & !RWF_KNOWN == 0
         && priority
         && match iocb.opcode {
-            PREAD | PWRITE => is_range(iocb.buf as usize, iocb.nbytes as usize),
+            PREAD | PWRITE => is_buffer(iocb),
             _ => are_ranges(iocb),
         }
 }
 
-/// Why the kernel would refuse a request, in the order in which it looks (fs/aio.c): for contexts without one of the
-/// kernel's.
+/// What the kernel looks at before it makes room for a request: nothing that it does not know is asked for.
 #[cold]
-pub(crate) fn refusal(iocb: &Iocb) -> Option<i32> {
-    let flags = descriptor::status_flags(iocb.descriptor as i32) as i32;
-    if iocb.reserved != 0 || (iocb.nbytes as isize) < 0 {
-        return Some(libc::EINVAL);
-    }
-    if flags < 0 || flags & libc::O_PATH != 0 {
+pub(crate) fn is_understood(iocb: &Iocb) -> bool {
+    iocb.reserved == 0 && isize::try_from(iocb.nbytes).is_ok()
+}
+
+/// Why the kernel would refuse a request that it understands and has room for, in the order in which it looks
+/// (fs/aio.c): for contexts without one of the kernel's.
+#[cold]
+pub(crate) fn refusal(iocb: &Iocb, obj: u64) -> Option<i32> {
+    if !names_file(iocb.descriptor as i32) {
         return Some(libc::EBADF);
     }
     if let Some(eventfd) = eventfd(iocb)
         && !is_eventfd(eventfd)
     {
-        let open = descriptor::status_flags(eventfd) >= 0;
-        return Some(if open { libc::EINVAL } else { libc::EBADF });
+        return Some(if names_file(eventfd) { libc::EINVAL } else { libc::EBADF });
+    }
+    if memory::writable(obj as usize + std::mem::offset_of!(Iocb, key), size_of::<u32>()).is_err() {
+        return Some(libc::EFAULT);
     }
     match iocb.opcode {
-        PREAD | PWRITE | PREADV | PWRITEV => refusal_of_transfer(iocb, flags),
+        PREAD | PWRITE | PREADV | PWRITEV => refusal_of_transfer(iocb),
         _ => None,
     }
 }
 
-fn refusal_of_transfer(iocb: &Iocb, flags: i32) -> Option<i32> {
+fn refusal_of_transfer(iocb: &Iocb) -> Option<i32> {
+    let flags = descriptor::status_flags(iocb.descriptor as i32) as i32;
     if iocb.rw_flags & !RWF_KNOWN != 0 {
         return Some(libc::EOPNOTSUPP);
     }
@@ -145,17 +169,22 @@ fn refusal_of_transfer(iocb: &Iocb, flags: i32) -> Option<i32> {
         return Some(libc::EBADF);
     }
     if matches!(iocb.opcode, PREAD | PWRITE) {
-        let there = is_range(iocb.buf as usize, iocb.nbytes as usize);
-        return (!there).then_some(libc::EFAULT);
+        let there = is_range(iocb.buf as usize, iocb.nbytes.min(LONGEST) as usize);
+        return if !there {
+            Some(libc::EFAULT)
+        } else {
+            (!is_buffer(iocb)).then_some(libc::EINVAL)
+        };
     }
-    if iocb.nbytes > MOST_VECTORS {
+    if count(iocb) > MOST_VECTORS {
         return Some(libc::EINVAL);
     }
     let Some(vectors) = vectors(iocb) else { return Some(libc::EFAULT) };
     if vectors.iter().any(|vector| (vector[1] as isize) < 0) {
         return Some(libc::EINVAL);
     }
-    (!are_ranges(iocb)).then_some(libc::EFAULT)
+    let there = vectors.iter().all(|[address, len]| is_range(*address, *len));
+    if !there { Some(libc::EFAULT) } else { (!are_ranges(iocb)).then_some(libc::EINVAL) }
 }
 
 /// What the kernel's `access_ok` takes.
@@ -164,17 +193,35 @@ fn is_range(address: usize, len: usize) -> bool {
     isize::try_from(len).is_ok() && address.checked_add(len).is_some_and(|end| end < END)
 }
 
+/// A buffer is cut to the longest transfer before it is looked at.
+fn is_buffer(iocb: &Iocb) -> bool {
+    isize::try_from(iocb.nbytes).is_ok()
+        && is_range(iocb.buf as usize, iocb.nbytes.min(LONGEST) as usize)
+        && ends(iocb, iocb.nbytes)
+}
+
+/// Whether so much from its offset on ends where offsets do, at the latest.
+fn ends(iocb: &Iocb, len: u64) -> bool {
+    iocb.offset.checked_add(len.min(LONGEST) as i64).is_some()
+}
+
+/// How many vectors there are: the kernel takes the lower half of the number.
+fn count(iocb: &Iocb) -> usize {
+    iocb.nbytes as u32 as usize
+}
+
 fn are_ranges(iocb: &Iocb) -> bool {
-    iocb.nbytes <= MOST_VECTORS
+    count(iocb) <= MOST_VECTORS
         && vectors(iocb).is_some_and(|vectors| {
             let total = vectors.iter().try_fold(0usize, |sum, vector| sum.checked_add(vector[1]));
-            total.is_some() && vectors.iter().all(|[address, len]| is_range(*address, *len))
+            total.is_some_and(|total| ends(iocb, total as u64))
+                && vectors.iter().all(|[address, len]| is_range(*address, *len))
         })
 }
 
 /// The vectors of a request, if they are there.
 pub(crate) fn vectors(iocb: &Iocb) -> Option<Box<[Vector]>> {
-    let (at, count) = (iocb.buf as usize, iocb.nbytes as usize);
+    let (at, count) = (iocb.buf as usize, count(iocb));
     if count == 0 {
         return Some(Box::default());
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use syslet_dropin::attach::attach_if_wanted;
 use syslet_dropin::launch;
 use syslet_dropin::memory;
-use syslet_dropin::report::Way;
+use syslet_dropin::report::Kind;
 use syslet_sys::uapi::Iocb;
 
 use crate::abi::{error, eventfd, kind_of};
@@ -35,7 +35,10 @@ fn submit(context: &Arc<Context>, number: isize, iocbs: usize) -> isize {
         let at = iocbs.wrapping_add(done * size_of::<usize>());
         match some(context, at, number - done) {
             Ok(accepted) => done += accepted,
-            Err(error) if done == 0 => return error,
+            Err(error) if done == 0 => {
+                REPORT.answered(error as i64);
+                return error;
+            }
             Err(_) => break,
         }
     }
@@ -112,16 +115,21 @@ fn accepted(answer: isize) -> Result<usize, isize> {
 
 /// Passes requests on. Duty: the gate is held.
 pub(crate) fn counted(context: &Context, at: usize, run: usize, first: &Iocb) -> isize {
-    let begun = REPORT.begin();
+    let kinds = if REPORT.is_open() { kinds(at, run) } else { Vec::new() };
     let answer = kernel::io_submit(context.kernel, run as isize, at);
     if answer > 0 {
         context.passed.fetch_add(answer as u64, Ordering::Relaxed);
         if let Some(eventfd) = eventfd(first) {
             context.passed_eventfd.store(eventfd as u32 + 1, Ordering::Relaxed);
         }
-        for _ in 0..answer {
-            REPORT.end(begun, kind_of(first.opcode), Way::Kernel, 0);
-        }
+        kinds.into_iter().take(answer as usize).for_each(|kind| REPORT.passed_on(kind));
     }
     answer
+}
+
+/// What requests are, before the kernel has them: after that their blocks are the program's again.
+#[cold]
+fn kinds(at: usize, run: usize) -> Vec<Kind> {
+    let kind = |index| read(at + index * size_of::<usize>()).map(|(_, iocb)| kind_of(iocb.opcode));
+    (0..run).map_while(|index| kind(index).ok()).collect()
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use syslet::{Call, Ret};
 use syslet_dropin::call::start as start_call;
+use syslet_dropin::disks::is_in_ram;
 use syslet_dropin::flags::{STREAM, is_stream};
 use syslet_dropin::report::Way;
-use syslet_dropin::writes::{Write, is_in_ram, try_now};
+use syslet_dropin::writes::{Write, try_now};
 use syslet_dropin::{attach, launch, memory};
 use syslet_sys::uapi::{Iocb, nr};
 
@@ -16,7 +17,7 @@ use crate::abi::{FSYNC, PREAD, PREADV, PWRITE, PWRITEV, RWF_NOWAIT, Vector, erro
 use crate::away::Away;
 use crate::change::drain;
 use crate::context::{Context, Mode, Op};
-use crate::route::{self, Route, vectors};
+use crate::route::{self, LONGEST, Route, vectors};
 use crate::submit::counted;
 use crate::writes;
 
@@ -31,11 +32,8 @@ pub(crate) fn start(
     if way == Route::Kernel {
         return refuse(context, iocb, obj, libc::EINVAL);
     }
-    if iocb.key != 0 {
-        // As the kernel does: io_cancel asks for it.
-        let key = obj as usize + std::mem::offset_of!(Iocb, key);
-        // SAFETY: the program's duties: its block.
-        unsafe { memory::write(key, 0u32) }.map_err(|_| error(libc::EFAULT))?;
+    if !is_keyed(iocb, obj) {
+        return refuse(context, iocb, obj, libc::EFAULT);
     }
     let owed = matches!(way, Route::Buffered { .. });
     let number = context.reserve(owed)?;
@@ -47,6 +45,20 @@ pub(crate) fn start(
         Route::Poll | Route::Kernel => poll(context, iocb, op),
     }
     Ok(())
+}
+
+/// Puts the kernel's key into the program's block, as the kernel does with each that it takes: io_cancel asks for it.
+/// False: the block may only be read. (Where the key is there already, as it is in most, and the block in a page that
+/// others were in, that costs some nanoseconds.)
+#[inline]
+fn is_keyed(iocb: &Iocb, obj: u64) -> bool {
+    const KEY: u32 = 0; // KIOCB_KEY of linux/aio_abi.h
+    let place = obj as usize + std::mem::offset_of!(Iocb, key);
+    if iocb.key == KEY {
+        return memory::writable_known(place, size_of::<u32>()).is_ok();
+    }
+    // SAFETY: the program's duties: its block.
+    unsafe { memory::write(place, KEY) }.is_ok()
 }
 
 /// What a transfer is, as a call: with the vectors that it names, which the program may take away.
@@ -63,7 +75,8 @@ fn transfer_of(iocb: &Iocb) -> Option<Transfer> {
         _ => Box::default(),
     };
     let (buffer, len) = match (iocb.opcode, &*named) {
-        (PREAD | PWRITE, _) => (iocb.buf as usize, iocb.nbytes as usize),
+        // Cut before it is looked at, as the kernel does here and not in pread(2).
+        (PREAD | PWRITE, _) => (iocb.buf as usize, iocb.nbytes.min(LONGEST) as usize),
         (_, [one]) => (one[0], one[1]),
         (_, several) => (several.as_ptr() as usize, several.len()),
     };
@@ -209,6 +222,7 @@ fn inline(context: &Arc<Context>, iocb: &Iocb, op: &Op, answer: isize) -> Result
     const OF_REQUESTS: [i32; 3] = [libc::EINVAL, libc::EISDIR, libc::EBADF];
     if answer < 0
         && let Some(errno) = OF_REQUESTS.into_iter().find(|errno| answer == error(*errno))
+        && (context.backed || errno != libc::EINVAL || route::refusal(iocb, op.obj).is_some())
     {
         context.unreserve(op.owed);
         let errno = if errno == libc::EISDIR { libc::EINVAL } else { errno };
@@ -341,11 +355,15 @@ fn poll(context: &Arc<Context>, iocb: &Iocb, op: Op) {
 /// A request that the kernel would refuse, which is why: it is asked. (`errno`: what we think.)
 #[cold]
 fn refuse(context: &Arc<Context>, iocb: &Iocb, obj: u64, errno: i32) -> Result<(), isize> {
-    if !context.backed {
-        return Err(error(route::refusal(iocb).unwrap_or(errno)));
+    if !route::is_understood(iocb) {
+        return Err(error(libc::EINVAL));
     }
-    // An event of the kernel's must find room in our ring.
+    // An event of the kernel's must find room in our ring. Without any the kernel looks no further.
     context.reserve(false)?;
+    if !context.backed {
+        context.unreserve(false);
+        return Err(error(route::refusal(iocb, obj).unwrap_or(errno)));
+    }
     let pointer = [obj as usize];
     let answer = {
         let _gate = context.pass();

@@ -99,6 +99,13 @@ pub fn set_status_flags(descriptor: i32, flags: isize) -> isize {
     unsafe { syscall(nr::FCNTL, [descriptor as usize, F_SETFL, flags as usize, 0, 0, 0]) }
 }
 
+/// The seals of `descriptor` (fcntl(2)), which files of tmpfs, of memfd_create(2) and of hugetlbfs have; or `-errno`.
+pub fn seals(descriptor: i32) -> isize {
+    const F_GET_SEALS: usize = 1034; // linux/fcntl.h
+    // SAFETY: reads and writes no memory.
+    unsafe { syscall(nr::FCNTL, [descriptor as usize, F_GET_SEALS, 0, 0, 0, 0]) }
+}
+
 /// True if `descriptor` is a socket that carries a stream.
 pub fn is_stream_socket(descriptor: i32) -> bool {
     let (mut kind, mut len) = (0u32, size_of::<u32>() as u32);

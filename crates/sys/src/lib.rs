@@ -2,7 +2,7 @@
 //!
 //! This is the only Rust code of the project with assembly. Everything that depends on the processor is
 //! in [`arch`]; the rest is plain data ([`uapi`]) and thin wrappers around single calls ([`aio`],
-//! [`call`], [`descriptor`], [`futex`], [`memory`], [`uring`]). Nothing here keeps state, allocates, or uses
+//! [`call`], [`descriptor`], [`futex`], [`memory`], [`mount`], [`uring`]). Nothing here keeps state, allocates, or uses
 //! thread-locals, so every function can run on a thread that has no thread-local storage of its own and
 //! inside a signal handler.
 //!
@@ -19,5 +19,6 @@ pub mod call;
 pub mod descriptor;
 pub mod futex;
 pub mod memory;
+pub mod mount;
 pub mod uapi;
 pub mod uring;

@@ -12,7 +12,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use crate::delayed::Delayed;
 use crate::faults::{Answer, Fault, Request};
 use crate::gate::Gate;
-use crate::session::Served;
+use crate::session::{Script, Served};
 
 /// Threads that answer the kernel. What is delayed needs none.
 const THREADS: usize = 2;
@@ -33,6 +33,7 @@ pub struct TestFs {
     at: PathBuf,
     counters: Arc<Counters>,
     gate: Arc<Gate>,
+    figures: Arc<Gate>,
 }
 
 impl TestFs {
@@ -47,24 +48,44 @@ impl TestFs {
         files: Vec<File>,
         script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let at = at.as_ref().canonicalize()?;
+        Self::mount_as(at.as_ref(), files, Box::new(script), false)
+    }
+
+    /// The same with files that may be opened to be written to: what is written is taken, and forgotten.
+    ///
+    /// # Errors
+    ///
+    /// As [`mount`](Self::mount).
+    pub fn mount_for_writing(
+        at: impl AsRef<Path>,
+        files: Vec<File>,
+        script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::mount_as(at.as_ref(), files, Box::new(script), true)
+    }
+
+    fn mount_as(at: &Path, files: Vec<File>, script: Script, writes: bool) -> io::Result<Self> {
+        let at = at.canonicalize()?;
         let counters = Arc::new(Counters::default());
-        let gate = Arc::new(Gate::default());
+        let (gate, figures) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
         let served = Served {
             files,
-            script: Box::new(script),
+            script,
+            writes,
             counters: Arc::clone(&counters),
             delayed: Delayed::start()?,
             gate: Arc::clone(&gate),
+            figures: Arc::clone(&figures),
             // Whole seconds: what is made up of it has no fractions to lose.
             born: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         };
         let mut config = Config::default();
         let name = MountOption::FSName("syslet-testfs".to_owned());
-        config.mount_options = vec![name, MountOption::RO, MountOption::NoDev, MountOption::NoSuid];
+        let access = if writes { MountOption::RW } else { MountOption::RO };
+        config.mount_options = vec![name, access, MountOption::NoDev, MountOption::NoSuid];
         config.n_threads = Some(THREADS);
         let session = Session::new(served, &at, &config)?.spawn()?;
-        Ok(Self { session: Some(session), at, counters, gate })
+        Ok(Self { session: Some(session), at, counters, gate, figures })
     }
 
     /// Where it is mounted.
@@ -86,6 +107,12 @@ impl TestFs {
     /// Gives the answers that are held, and holds no more.
     pub fn let_go(&self) {
         self.gate.open();
+        self.figures.open();
+    }
+
+    /// Holds the answers to statfs(2) from now on: how full it is, and of which kind.
+    pub fn hold_figures(&self) {
+        self.figures.shut();
     }
 
     /// What the kernel is told of names and attributes from now on it does not remember.
@@ -149,6 +176,10 @@ pub struct Counts {
     pub ioctls: u64,
     /// Polls that were asked for: one of a mount, as it is told that its files are always ready.
     pub polls: u64,
+    /// Writes that were asked for.
+    pub writes: u64,
+    /// How often statfs(2) was asked for.
+    pub figures: u64,
     /// Files that are open now. The kernel tells of a closing a little later.
     pub open: u64,
 }
@@ -168,6 +199,8 @@ pub(crate) struct Counters {
     pub(crate) flush_nanos: AtomicU64,
     pub(crate) ioctls: AtomicU64,
     pub(crate) polls: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) figures: AtomicU64,
     /// How many requests are to be broken off.
     broken_off: AtomicU64,
     /// Nothing is to be remembered.
@@ -209,6 +242,8 @@ impl Counters {
             flushes: get(&self.flushes),
             ioctls: get(&self.ioctls),
             polls: get(&self.polls),
+            writes: get(&self.writes),
+            figures: get(&self.figures),
             open: get(&self.open),
         }
     }

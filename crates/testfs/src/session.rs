@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags,
     LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, ReplyAttr, ReplyData,
-    ReplyDirectory, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyPoll,
+    ReplyDirectory, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
+    WriteFlags,
 };
 
 use crate::content::fill;
@@ -34,6 +35,10 @@ pub(crate) struct Served {
     pub(crate) counters: Arc<Counters>,
     pub(crate) delayed: Delayed,
     pub(crate) gate: Arc<Gate>,
+    /// The gate of the answers to statfs(2).
+    pub(crate) figures: Arc<Gate>,
+    /// Files may be written to.
+    pub(crate) writes: bool,
     pub(crate) born: SystemTime,
 }
 
@@ -51,6 +56,7 @@ impl Served {
 
     fn attributes(&self, inode: INodeNo) -> Option<FileAttr> {
         let (kind, perm, size) = match self.file(inode) {
+            Some((_, file)) if self.writes => (FileType::RegularFile, 0o644, file.size),
             Some((_, file)) => (FileType::RegularFile, 0o444, file.size),
             None if inode == INodeNo::ROOT => (FileType::Directory, 0o555, 0),
             None => return None,
@@ -200,6 +206,27 @@ impl Filesystem for Served {
             fill(file, offset, &mut bytes);
             reply.data(&bytes);
         });
+    }
+
+    fn write(
+        &self,
+        _: &fuser::Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        self.counters.writes.fetch_add(1, Ordering::Relaxed);
+        reply.written(data.len() as u32);
+    }
+
+    fn statfs(&self, _: &fuser::Request, _: INodeNo, reply: ReplyStatfs) {
+        self.counters.figures.fetch_add(1, Ordering::Relaxed);
+        self.figures.pass(Box::new(move || reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096)));
     }
 
     fn ioctl(

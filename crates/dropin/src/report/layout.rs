@@ -68,7 +68,8 @@ names! {
     Parked = "parked",
     /// By another thread, or by io_uring.
     Away = "away",
-    /// By the kernel's own asynchronous I/O.
+    /// By the kernel's own asynchronous I/O: counted when it takes them. How long they took is not known, because
+    /// programs may take their answers out of the kernel's memory themselves.
     Kernel = "kernel",
 }
 

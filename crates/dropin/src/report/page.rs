@@ -59,10 +59,31 @@ impl Report {
     /// An operation begins.
     #[inline]
     pub fn begin(&self) -> Begun {
-        if self.page.load(Ordering::Relaxed).is_null() {
+        if !self.is_open() {
             return Begun::default();
         }
         Begun(now())
+    }
+
+    /// True if somebody wants to know: for who would have to look at something for it.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        !self.page.load(Ordering::Relaxed).is_null()
+    }
+
+    /// An operation that the kernel has taken, whose end nobody tells us of.
+    pub fn passed_on(&self, kind: Kind) {
+        if let Some(section) = self.section() {
+            let latency = &section.operations[kind as usize][Way::Kernel as usize];
+            latency.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An answer of an operation that is counted elsewhere, or that was refused.
+    pub fn answered(&self, res: i64) {
+        if let Some(section) = self.section() {
+            note(section, res);
+        }
     }
 
     /// It has ended with `res`, an answer as the kernel gives it.
@@ -82,6 +103,11 @@ fn count(section: &Section, begun: Begun, kind: Kind, way: Way, res: i64) {
     latency.sum.fetch_add(nanos, Ordering::Relaxed);
     latency.max.fetch_max(nanos, Ordering::Relaxed);
     latency.buckets[bucket_of(nanos)].fetch_add(1, Ordering::Relaxed);
+    note(section, res);
+}
+
+/// Counts what is an error.
+fn note(section: &Section, res: i64) {
     if res < 0 {
         let errno = usize::try_from(res.unsigned_abs()).unwrap_or(usize::MAX);
         section.errors[errno.min(ERRORS - 1)].fetch_add(1, Ordering::Relaxed);

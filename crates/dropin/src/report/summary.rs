@@ -26,7 +26,8 @@ pub struct LibrarySummary {
     pub processes: u64,
     /// By what was done and how; none that are empty.
     pub cells: Vec<Cell>,
-    /// Answers that were errors, by number, with how often; 0: all whose number is above those of Linux.
+    /// Answers that were errors, also of what was refused, by number, with how often; 0: all whose number is above
+    /// those of Linux. Of what the kernel's own asynchronous I/O did, those that the program asked us for.
     pub errors: Vec<(i32, u64)>,
 }
 
@@ -43,7 +44,8 @@ pub struct Cell {
     pub sum: Duration,
     /// The longest.
     pub max: Duration,
-    /// How often below a time that they did not reach, for each step that is not empty.
+    /// How often below a time that they did not reach, for each step that is not empty; nothing, and no times, where
+    /// that is not known ([`Way::Kernel`]).
     pub histogram: Vec<(Duration, u64)>,
 }
 

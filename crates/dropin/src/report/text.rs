@@ -27,8 +27,11 @@ impl fmt::Display for LibrarySummary {
         for cell in &self.cells {
             let name = format!("{} {}", cell.kind.name(), cell.way.name());
             let mean = cell.sum / u32::try_from(cell.count).unwrap_or(u32::MAX);
-            let times = [mean, cell.quantile(0.5), cell.quantile(0.99), cell.max].map(short);
-            let [mean, p50, p99, max] = times;
+            let times = [mean, cell.quantile(0.5), cell.quantile(0.99), cell.max];
+            let [mean, p50, p99, max] = match cell.histogram.is_empty() {
+                true => times.map(|_| "-".to_owned()), // nobody knows
+                false => times.map(short),
+            };
             writeln!(f, "  {name:<16}{:>12}{mean:>10}{p50:>10}{p99:>10}{max:>10}", cell.count)?;
         }
         for (errno, count) in &self.errors {

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -128,6 +129,7 @@ static void contexts(void) {
 }
 
 #include "requests.h"
+#include "odd.h"
 
 static void waiting(void) {
   struct timespec now = {0, 0}, soon = {0, 50000000};
@@ -168,6 +170,32 @@ static void waiting(void) {
 
 static volatile int came;
 static void handler(int signal) { came = signal; }
+
+/* Times that are none, or that never end: those are interrupted by a signal, again and again, should one come before
+ * the wait. */
+static void times(void) {
+  static const struct timespec odd[] = {
+      {-1, 0}, {0, -1}, {-1, 999999999}, {-1, 1000000000}, {-1, 1000000001}, {-1, 2000000000}, {1, -1000000000},
+      {1, -999999999}, {0, 1000000}, {-3, 3001000000}, {0, LONG_MAX}, {0, LONG_MIN},
+      {-1, LONG_MAX}, {LONG_MAX, 0}, {LONG_MAX, 999999999}, {LONG_MAX, LONG_MAX}, {LONG_MIN, 0}, {LONG_MIN, -1},
+      {LONG_MAX / 2, 0}, {9223372035, 1000000000}, {9223372036, 0}, {9223372037, -1}};
+  struct io_event events[1];
+  struct itimerval often = {{0, 100000}, {0, 100000}}, never = {{0, 0}, {0, 0}};
+  sigset_t all;
+  char name[80];
+  signal(SIGALRM, handler);
+  sigfillset(&all);
+  for (unsigned i = 0; i < sizeof odd / sizeof *odd; i++) {
+    snprintf(name, sizeof name, "a time of {%ld, %ld}", odd[i].tv_sec, odd[i].tv_nsec);
+    setitimer(ITIMER_REAL, &often, NULL);
+    int answer = io_getevents(context, 1, 1, events, (struct timespec *)&odd[i]);
+    setitimer(ITIMER_REAL, &never, NULL);
+    say(name, answer);
+  }
+  /* A time that is over has come to its end, and no signal. */
+  struct timespec short_one = {-3, 3001000000};
+  say("a short time, with a mask", io_pgetevents(context, 1, 1, events, &short_one, &all));
+}
 
 static pid_t waiting_thread;
 
@@ -366,7 +394,9 @@ static void refused_by_number(void) {
 /* Everything that a context is asked for, until it is destroyed. */
 static void all_but_making(void) {
   requests();
+  odd();
   waiting();
+  times();
   old_versions();
   signals();
   others();
@@ -407,6 +437,7 @@ static void behind_many(void) {
 
 int main(int count, char **args) {
   if (count < 3 || chdir(args[1])) return 2;
+  setvbuf(stdout, NULL, _IOLBF, 0); /* what was said before a crash is there */
   file = open("file", O_RDWR | O_CREAT | O_TRUNC, 0600);
   buffer = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   none = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -58,3 +58,33 @@ fn calls_by_number_are_served() {
     assert_eq!(count(&summary, &[Kind::Read], None), 1, "{summary}");
     assert_eq!(count(&summary, &[Kind::Read], Some(Way::Kernel)), 0, "{summary}");
 }
+
+/// What the kernel does by itself is counted by what it is, without times, and so are errors.
+#[test]
+fn requests_that_the_kernel_has_are_counted_one_by_one() {
+    let Some(program) = compile("kernels") else { return };
+    let folder = scratch();
+    let report = Report::new(folder.path());
+    let mut kernels = command(Library::Ours, &program);
+    finish(report.tell(kernels.arg(folder.path()))).assert_good();
+    let summary = report.read();
+    let cells = &summary
+        .libraries
+        .iter()
+        .find(|library| library.processes > 0)
+        .expect("it was loaded")
+        .cells;
+    let counted: Vec<_> = cells.iter().map(|cell| (cell.kind, cell.way, cell.count)).collect();
+    let expected =
+        Kind::ALL.iter().map(|kind| (*kind, Way::Kernel, if *kind == Kind::Read { 2 } else { 1 }));
+    assert_eq!(counted, expected.collect::<Vec<_>>());
+    assert!(cells.iter().all(|cell| cell.histogram.is_empty() && cell.max.is_zero()));
+    let errors: Vec<_> = summary.libraries.iter().flat_map(|library| &library.errors).collect();
+    assert_eq!(errors, [&(libc::EBADF, 1), &(libc::EINVAL, 1)], "{summary}");
+    let text = summary.to_string();
+    let line = text.lines().find(|line| line.contains("poll kernel")).unwrap_or_default();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>(),
+        ["poll", "kernel", "1", "-", "-", "-", "-"]
+    );
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use syslet_dropin::report::{Kind, Way};
 
-use crate::util::{LIMIT, Library, Report, command, count, finish, has, scratch, wait};
+use crate::util::{Library, Report, command, count, finish, has, limit, scratch, wait};
 
 /// Rows that are acknowledged before the server is killed.
 const ROWS: usize = 300;
@@ -51,7 +51,7 @@ fn start(library: Library, folder: &Path, method: &str, report: &Report) -> Serv
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = report.tell(&mut server).spawn().expect("the server starts");
     let mut server = Server { child, socket, log };
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + limit();
     while query(&server, "SELECT 1").is_none() {
         let ended = server.child.try_wait().expect("it is our child");
         assert!(ended.is_none() && Instant::now() < end, "{ended:?}: {}", log_of(&server));

@@ -2,11 +2,14 @@
 //! read at the same time.
 
 use std::path::Path;
+use std::sync::mpsc::{self, TryRecvError};
+use std::thread;
 use std::time::Duration;
 
+use syslet_dropin::report::{Kind, Way};
 use syslet_testfs::{Answer, File, Request, TestFs};
 
-use crate::util::{Library, command, compile, finish, scratch};
+use crate::util::{Library, Report, command, compile, count, finish, scratch};
 
 const DELAY: Duration = Duration::from_millis(300);
 const READS: u32 = 16;
@@ -77,5 +80,67 @@ fn submitting_does_not_wait_for_a_slow_write() {
         for (kind, submit) in times {
             assert!(submit < DELAY.as_millis() / 2, "{kind}: io_submit took {submit} ms");
         }
+    }
+}
+
+/// A server that does not answer statfs(2) is not asked: neither by a read nor by a write.
+#[test]
+fn submitting_does_not_ask_a_server_what_it_is() {
+    let Some(program) = compile("kinds") else { return };
+    for library in [Library::Ours, Library::Attached] {
+        for forbidden in ["nothing", "statmount", "all"] {
+            let place = scratch();
+            let files = vec![File { name: "file".to_owned(), size: 4096 }];
+            let mounted = TestFs::mount_for_writing(place.path(), files, |_| Answer::NOW);
+            let mounted = match mounted {
+                Ok(mounted) => mounted,
+                Err(error) => return println!("skipped: FUSE cannot be used here: {error}"),
+            };
+            mounted.hold_figures();
+            let mut kinds = command(library, &program);
+            kinds.arg(mounted.path().join("file")).arg(forbidden);
+            thread::scope(|scope| {
+                let (over, end) = mpsc::channel::<()>();
+                let mounted = &mounted;
+                // So that who waits for an answer does not wait until the limit of all commands.
+                scope.spawn(move || {
+                    while mounted.counts().figures == 0
+                        && end.try_recv() == Err(TryRecvError::Empty)
+                    {
+                        thread::yield_now();
+                    }
+                    mounted.let_go();
+                });
+                finish(&mut kinds).assert_good();
+                drop(over);
+            });
+            let counts = mounted.counts();
+            assert_eq!((counts.figures, counts.writes), (0, 1), "{library:?}, without {forbidden}");
+        }
+    }
+}
+
+/// What is a local file system the kernel says, or `/proc`; where neither does, none is.
+#[test]
+fn small_writes_of_local_files_are_made_on_the_spot() {
+    let Some(program) = compile("kinds") else { return };
+    let local = ["ext4", "xfs", "btrfs", "overlay", "tmpfs"];
+    let folder = scratch();
+    let about =
+        finish(command(Library::System, "stat").args(["-f", "-c", "%T"]).arg(folder.path()));
+    let about = about.assert_good();
+    if !local.iter().any(|kind| about.trim().starts_with(kind) || about.starts_with("ext2/ext3")) {
+        return println!("skipped: {} is none of {local:?}", about.trim());
+    }
+    let memory = about.trim() == "tmpfs"; // a file of it says so itself
+    for (forbidden, inline) in [("nothing", 1), ("statmount", 1), ("all", u64::from(memory))] {
+        let folder = scratch();
+        let file = folder.path().join("file");
+        std::fs::write(&file, [0; 4096]).expect("there is room");
+        let report = Report::new(folder.path());
+        let mut kinds = command(Library::Ours, &program);
+        finish(report.tell(kinds.arg(file).arg(forbidden))).assert_good();
+        let found = count(&report.read(), &[Kind::Write], Some(Way::Inline));
+        assert_eq!(found, inline, "without {forbidden}");
     }
 }

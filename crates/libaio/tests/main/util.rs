@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 use syslet_dropin::report::{Kind, Summary, VARIABLE, Way};
 use xtask::Install;
 
-/// No command takes longer: what does, hangs.
-pub(crate) const LIMIT: Duration = Duration::from_secs(240);
+/// No command takes longer, but a soak as much more as it was told to: what does, hangs.
+pub(crate) fn limit() -> Duration {
+    const LIMIT: Duration = Duration::from_secs(240);
+    let soak = std::env::var("SYSLET_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    LIMIT + Duration::from_secs(soak.unwrap_or(0))
+}
 
 /// Whose library a program gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +144,7 @@ pub(crate) fn finish(command: &mut Command) -> Finished {
 /// Waits for a child's end; if it takes too long it is killed.
 pub(crate) fn wait(child: &mut Child) -> Option<ExitStatus> {
     const STEP: Duration = Duration::from_millis(5);
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + limit();
     while Instant::now() < end {
         if let Some(status) = child.try_wait().expect("it is our child") {
             return Some(status);

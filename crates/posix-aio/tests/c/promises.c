@@ -803,6 +803,20 @@ static void main_ends(void)
 	pthread_exit(NULL); /* this program too */
 }
 
+/* A write of a file whose server says nothing of its file system. */
+static void write_served(void)
+{
+	static char page[4096];
+	int fd = open(slow, O_WRONLY);
+	CHECK(fd >= 0);
+	struct aiocb cb = block(fd, page, sizeof page, 0);
+	const struct aiocb *list[] = { &cb };
+	CHECK(aio_write(&cb) == 0);
+	while (aio_error(&cb) == EINPROGRESS)
+		aio_suspend(list, 1, NULL);
+	CHECK(aio_error(&cb) == 0 && aio_return(&cb) == sizeof page);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -813,7 +827,7 @@ static const struct {
 	{ "forking_with_shared", forking_with_shared }, { "suspend_in_a_handler", suspend_in_a_handler },
 	{ "thread_events", thread_events }, { "thread_id", thread_id }, { "interrupted_list", interrupted_list },
 	{ "unseen", unseen }, { "closing", closing }, { "threads", threads }, { "both_ways", both_ways },
-	{ "main_ends", main_ends },
+	{ "main_ends", main_ends }, { "write_served", write_served },
 };
 
 int main(int argc, char **argv)

@@ -150,6 +150,33 @@ fn a_program_whose_main_thread_has_ended_ends_with_its_last_request() {
     holds("main_ends", &WAYS);
 }
 
+/// A server that does not answer statfs(2) is not asked.
+#[test]
+fn a_write_does_not_ask_a_server_what_it_is() {
+    for way in WAYS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = vec![File { name: "file".to_owned(), size: 4096 }];
+        let mounted = TestFs::mount_for_writing(folder.path(), files, |_| Answer::NOW);
+        let mounted = match mounted {
+            Ok(mounted) => mounted,
+            Err(error) => return skip(&format!("FUSE cannot be used here: {error}")),
+        };
+        mounted.hold_figures();
+        let file = mounted.path().join("file");
+        let mut child = ours(program(), way);
+        let mut child = child.arg("write_served").arg(std::env::temp_dir()).arg(file).spawn();
+        let child = child.as_mut().expect("it can be run");
+        // Nobody tells when one of two things has happened.
+        while mounted.counts().figures == 0 && child.try_wait().expect("a child").is_none() {
+            std::thread::yield_now();
+        }
+        mounted.let_go();
+        assert!(child.wait().expect("a child").success(), "{way}");
+        let counts = mounted.counts();
+        assert_eq!((counts.figures, counts.writes), (0, 1), "{way}");
+    }
+}
+
 /// `SYSLET_SOAK_SECONDS` makes it longer, `SYSLET_SOAK_SEED` another.
 #[test]
 fn what_was_synced_survives_the_client() {

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// Seconds that no program takes: what does, hangs.
-const LIMIT: &str = "120";
+/// Seconds that no program takes, but a soak as many more as it was told: what does, hangs.
+fn limit() -> String {
+    const LIMIT: u64 = 120;
+    let soak = std::env::var("SYSLET_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    (LIMIT + soak.unwrap_or(0)).to_string()
+}
 
 /// Ways for the library to work, by the environment that asks for them.
 pub(crate) const WAYS: [&str; 3] = ["", "SYSLET_FORCE_POOL", "SYSLET_ATTACH"];
@@ -75,7 +79,7 @@ pub(crate) fn with_ours(mut command: Command, way: &str) -> Command {
 pub(crate) fn stock(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("timeout");
     command
-        .args(["--signal=KILL", LIMIT])
+        .args(["--signal=KILL", &limit()])
         .arg(program)
         .stdin(Stdio::null())
         .env_remove("LD_PRELOAD");

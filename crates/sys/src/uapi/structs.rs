@@ -213,7 +213,9 @@ pub struct Statx {
     pub dev_major: u32,
     /// And its minor one.
     pub dev_minor: u32,
-    _rest: [u64; 14],
+    /// The mount, if it was asked for.
+    pub mount: u64,
+    _rest: [u64; 13],
 }
 
 /// `struct io_uring_sqe`: a request, with the names of a read's fields.
@@ -323,6 +325,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Statx, mode) == 28);
     assert!(core::mem::offset_of!(Statx, ino) == 32);
     assert!(core::mem::offset_of!(Statx, dev_major) == 136);
+    assert!(core::mem::offset_of!(Statx, mount) == 144);
     assert!(size_of::<Timespec>() == 16);
     assert!(size_of::<KernelSigaction>() == 32);
     assert!(size_of::<Siginfo>() == 128);

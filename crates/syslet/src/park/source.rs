@@ -14,6 +14,7 @@
 //! This is for the project's own crates: nothing here is promised to stay.
 
 mod file;
+mod mounts;
 
 use std::fmt;
 use std::io;
@@ -25,6 +26,7 @@ use crate::sync::{AtomicU32, lock};
 use syslet_sys::uapi::{EBADF, EPERM};
 
 pub use self::file::{File, Sort};
+pub use self::mounts::file_system;
 use super::gathering::Gathering;
 use super::keeper::{Delivery, Keeper};
 use super::mail;

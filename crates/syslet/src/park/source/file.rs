@@ -1,10 +1,9 @@
 //! Which file a number meant, and how far its inode tells it from others.
 
-use std::fs;
-
 use syslet_sys::descriptor;
 use syslet_sys::uapi::{O_ACCMODE, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, Stat};
 
+use super::mounts::file_system;
 use crate::park::keeper::TERMINALS;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -67,12 +66,8 @@ impl File {
         let (major, minor) = (dev >> 8 & 0xfff, dev & 0xff | dev >> 12 & !0xff);
         let device = format!("{major}:{minor}");
         // Not statfs(2), which asks the program.
-        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
-        mounts.lines().any(|mount| {
-            let kind = mount.split_once(" - ").map_or("", |(_, after)| after);
-            mount.split(' ').nth(2) == Some(&*device)
-                && (kind.starts_with("fuse") || kind.starts_with("virtiofs"))
-        })
+        file_system(|_, of| of == device)
+            .is_some_and(|kind| kind.starts_with("fuse") || kind.starts_with("virtiofs"))
     }
 }
 
@@ -118,6 +113,7 @@ fn is_first_pipe(number: i32, stat: &Stat) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::fd::AsRawFd;
 
     use super::*;
