@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use syslet::{Attach, Call, Pending, Submitted, stats, submit};
 
+use crate::dice::Dice;
 use crate::error::Trouble;
 use crate::guest::{Path, on_guest_as, on_thread, placement};
 use crate::options::{ParkedOptions, ParkedWork, Place};
@@ -47,6 +48,7 @@ pub(crate) fn run(options: &ParkedOptions) -> Result<Vec<Row>, Trouble> {
             &Attach::new().placement(place).max_crew(MOST_CREW),
             || match work {
                 ParkedWork::Wake => wake(options.rounds()),
+                ParkedWork::Late => late(options.sleeps()),
                 ParkedWork::Million => million(options.calls(), "syslet-follow"),
                 ParkedWork::Away => away(options.away()),
             },
@@ -106,6 +108,38 @@ fn wake(rounds: usize) -> Result<Vec<Row>, Trouble> {
     let strays = calls - count.min(calls);
     row.fault = (strays > calls / 1000).then(|| format!("{count} of {calls} calls were parked"));
     Ok(vec![Row::new("park_wake", "epoll-oneshot", &bare), row])
+}
+
+/// How much later than asked for sleeps end: in the kernel, and parked with a thousand others.
+fn late(sleeps: usize) -> Result<Vec<Row>, Trouble> {
+    let mut dice = Dice(7);
+    let mut time = || Duration::from_nanos(200_000 + dice.below(2_000_000));
+    let sleep = |time: Duration| {
+        let spec = [time.as_secs(), u64::from(time.subsec_nanos())];
+        go(libc::SYS_nanosleep, [leak(spec), 0, 0, 0, 0, 0])
+    };
+    let others: Vec<_> =
+        (0..1000).map(|_| sleep(Duration::from_secs(3600))).collect::<Result<_, _>>()?;
+    let (mut plain, mut parked) = (Samples::default(), Samples::default());
+    for _ in 0..sleeps {
+        let asked = time();
+        let begun = Instant::now();
+        std::thread::sleep(asked);
+        plain.push((begun.elapsed() - asked).as_nanos() as f64);
+        let asked = time();
+        let begun = Instant::now();
+        let answer = sleep(asked)?.wait().result();
+        parked.push((begun.elapsed() - asked).as_nanos() as f64);
+        answer.map_err(|error| Trouble::Work("sleep_late", error))?;
+    }
+    for other in others {
+        if let Submitted::Pending(other) = other {
+            other.cancel();
+            other.wait();
+        }
+    }
+    let row = Row::new("sleep_late", "syslet-follow", &parked);
+    Ok(vec![Row::new("sleep_late", "nanosleep", &plain), row])
 }
 
 /// An epoll with one descriptor.

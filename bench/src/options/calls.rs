@@ -182,6 +182,7 @@ pub(crate) struct ParkedOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ParkedWork {
     Wake,
+    Late,
     Million,
     Away,
 }
@@ -194,6 +195,11 @@ impl ParkedOptions {
 
     pub(crate) fn rounds(&self) -> usize {
         if self.common.quick { 5 } else { 500 }
+    }
+
+    /// Sleeps of each way.
+    pub(crate) fn sleeps(&self) -> usize {
+        if self.common.quick { 20 } else { 2000 }
     }
 
     pub(crate) fn calls(&self) -> usize {

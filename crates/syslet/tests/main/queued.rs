@@ -9,11 +9,12 @@ use std::thread;
 
 use syslet::{CancelOutcome, Chain, Submitted, stats};
 
-use crate::util::calls::{accepted, gettid, go, go_chain, pending, sleeps, taking_call};
+use crate::util::calls::{accepted, gettid, go, go_chain, pending, send, sleeps, taking_call};
 use crate::util::chain;
 use crate::util::child::Child;
 use crate::util::parking::{accept_call, parked};
 use crate::util::pipe::Pipe;
+use crate::util::queue::{next, queue};
 use crate::util::{LIMIT, attached, bounded, eventually, skip_in_pool};
 
 /// Two crew threads sleep from now on, and no others can be made: until as many bytes are put into the pipe.
@@ -142,6 +143,32 @@ fn many_that_were_cancelled_leave_nothing_behind() {
             assert_eq!(last.wait().raw(), 1);
             assert_eq!(stats().outstanding, 2);
             end(crew);
+        });
+    });
+}
+
+/// Ten thousand reads that cannot be parked: some have a thread, the others wait for one.
+#[test]
+fn ten_thousand_reads_away_are_answered_once_each() {
+    let path = "queued::ten_thousand_reads_away_are_answered_once_each";
+    with_crew(256, path, || {
+        bounded(LIMIT, || {
+            const CALLS: usize = 10_000;
+            let pipe = Pipe::new();
+            let queue = queue(CALLS).always_queue(true);
+            for number in 0..CALLS {
+                let _ = send(&queue, number as u64, taking_call(pipe.read_end()));
+            }
+            assert!(eventually(|| stats().outstanding == CALLS), "{:?}", stats());
+            let mut answered = vec![false; CALLS];
+            for _ in 0..CALLS {
+                pipe.put(1);
+                let one = next(&queue);
+                assert_eq!(one.res, 1, "of {}", one.user_data);
+                let twice = std::mem::replace(&mut answered[one.user_data as usize], true);
+                assert!(!twice, "{} is answered twice", one.user_data);
+            }
+            assert_eq!((queue.pop().is_none(), pipe.filled(), stats().outstanding), (true, 0, 0));
         });
     });
 }
