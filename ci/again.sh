@@ -2,8 +2,8 @@
 # Runs a command; if it fails, says so and runs it once more: bash ci/again.sh COMMAND...
 # Some tests bound times on CPUs that are kept busy, and the machine may be shared. Both runs are seen, and .ci/run
 # counts them (ci/counted.sh). Of a `cargo test` that goes on after a failure the targets that failed are run again,
-# each whole. What a sanitizer finds, no load has caused, and a property test that has a counterexample is right: those
-# are failures at once.
+# each whole. What a sanitizer finds, no load has caused, and a property test that has a counterexample, hangs or aborts
+# is right: those are failures at once.
 set -uo pipefail
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
@@ -15,6 +15,12 @@ fi
 # As proptest says it: by its own panic, and where its result is unwrapped.
 if grep -q -e 'minimal failing input' -e 'Err(Fail(' -e 'on an `Err` value: Fail(' "$log"; then
   echo "== failed, by a counterexample: $*"
+  exit 1
+fi
+# The tests say so of each; one that hangs or aborts has no counterexample to name.
+tried="$(grep -o 'a property is tried' "$log" | wc -l)"
+if [ "$tried" -gt "$(grep -o 'a property has held' "$log" | wc -l)" ]; then
+  echo "== failed, by a property that was tried and did not hold: $*"
   exit 1
 fi
 # As cargo says it: "error: 1 target failed:", and a line for each with what selects it.

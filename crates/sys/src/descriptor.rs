@@ -2,13 +2,15 @@
 
 #![allow(unsafe_code, reason = "system calls; arguments are borrowed or plain numbers")]
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use crate::arch::syscall;
 use crate::uapi::{
-    AT_EMPTY_PATH, AT_STATX_DONT_SYNC, CLOSE_RANGE_UNSHARE, EBADF, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL,
-    IN_CLOEXEC_NONBLOCK, KCMP_FILE, O_CLOEXEC, SEEK_CUR, SFD_CLOEXEC_NONBLOCK, SO_RCVLOWAT,
-    SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET, STATX_INO, STATX_TYPE, Stat, Statx,
-    Timeval, nr,
+    AT_EMPTY_PATH, AT_STATX_DONT_SYNC, CLOSE_RANGE_UNSHARE, EBADF, EFAULT, EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL,
+    FIONREAD, IN_CLOEXEC_NONBLOCK, KCMP_FILE, O_CLOEXEC, POLLERR, POLLIN, SEEK_CUR,
+    SFD_CLOEXEC_NONBLOCK, SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET,
+    STATX_INO, STATX_TYPE, Stat, Statx, Timeval, nr,
 };
 
 /// What kind of file `descriptor` is, and which: statx(2).
@@ -20,7 +22,24 @@ use crate::uapi::{
 ///
 /// `-errno`.
 pub fn stat(descriptor: i32) -> Result<Stat, isize> {
-    match statx(descriptor, c"", AT_EMPTY_PATH) {
+    // Without a path to look at it takes a tenth less.
+    let nameless = !PATH_IS_NEEDED.load(Ordering::Relaxed);
+    let found = if nameless { statx(descriptor, 0, AT_EMPTY_PATH) } else { Err(-EFAULT) };
+    match found {
+        Err(error) if error != -EBADF => stat_by_name(descriptor, error),
+        found => found,
+    }
+}
+
+/// The kernel takes no null for an empty path: it is older than Linux 6.11.
+static PATH_IS_NEEDED: AtomicBool = AtomicBool::new(false);
+
+#[cold]
+fn stat_by_name(descriptor: i32, error: isize) -> Result<Stat, isize> {
+    if error == -EFAULT {
+        PATH_IS_NEEDED.store(true, Ordering::Relaxed);
+    }
+    match statx(descriptor, c"".as_ptr() as usize, AT_EMPTY_PATH) {
         Err(error) if error != -EBADF => stat_by_asking(descriptor),
         found => found,
     }
@@ -32,12 +51,13 @@ pub fn stat(descriptor: i32) -> Result<Stat, isize> {
 ///
 /// `-errno`.
 pub fn stat_of_path(path: &core::ffi::CStr) -> Result<Stat, isize> {
-    statx(-1, path, 0)
+    statx(-1, path.as_ptr() as usize, 0)
 }
 
-fn statx(descriptor: i32, path: &core::ffi::CStr, how: usize) -> Result<Stat, isize> {
+/// `path` is the address of a string, or 0.
+fn statx(descriptor: i32, path: usize, how: usize) -> Result<Stat, isize> {
     let mut found = Statx::default();
-    let (path, at) = (path.as_ptr() as usize, &raw mut found as usize);
+    let at = &raw mut found as usize;
     let wanted = STATX_TYPE | STATX_INO;
     let args = [descriptor as usize, path, how | AT_STATX_DONT_SYNC, wanted, at, 0];
     // SAFETY: the kernel reads the path, which is borrowed, and writes the structure, which is live.
@@ -133,14 +153,23 @@ pub fn has_socket_timeout(descriptor: i32, sending: bool) -> bool {
     answer >= 0 && (limit.sec != 0 || limit.usec != 0)
 }
 
-/// How many bytes a receive of the socket waits for: `SO_RCVLOWAT`; 1 of what has none.
-pub fn low_mark(descriptor: i32) -> u32 {
-    let (mut mark, mut len) = (1u32, size_of::<u32>() as u32);
+/// True if a receive of the socket waits for more than one byte: `SO_RCVLOWAT`.
+pub fn has_low_mark(descriptor: i32) -> bool {
+    let (mut mark, mut len) = (0u32, size_of::<u32>() as u32);
     let at = &raw mut mark as usize;
     let args = [descriptor as usize, SOL_SOCKET, SO_RCVLOWAT, at, &raw mut len as usize, 0];
     // SAFETY: the kernel writes at most `len` bytes of the number, and the length.
-    let answer = unsafe { syscall(nr::GETSOCKOPT, args) };
-    if answer < 0 { 1 } else { mark }
+    unsafe { syscall(nr::GETSOCKOPT, args) >= 0 && mark > 1 }
+}
+
+/// True if all that the socket has to tell is an error, which the next receive takes away.
+pub fn has_but_an_error(descriptor: i32) -> bool {
+    let mut unread = 0i32;
+    let args = [descriptor as usize, FIONREAD, &raw mut unread as usize, 0, 0, 0];
+    poll(descriptor, POLLIN as u16, 0) & POLLERR as isize != 0
+        // SAFETY: the kernel writes one number, which is live.
+        && unsafe { syscall(nr::IOCTL, args) } == 0
+        && unread == 0
 }
 
 /// Waits for `events` of one descriptor for at most `millis` (negative: for ever); returns what is

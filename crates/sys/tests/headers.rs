@@ -31,7 +31,7 @@ fn every_number_and_size_is_that_of_the_headers() {
          #include <ucontext.h>\n#include <time.h>\n#include <sched.h>\n#include <errno.h>\n\
          #include <sys/syscall.h>\n#include <linux/filter.h>\n\
          #include <poll.h>\n#include <sys/socket.h>\n#include <sys/epoll.h>\n\
-         #include <sys/inotify.h>\n#include <sys/signalfd.h>\n\
+         #include <sys/inotify.h>\n#include <sys/signalfd.h>\n#include <sys/ioctl.h>\n\
          #include <sys/stat.h>\n#include <sys/time.h>\n#include <linux/aio_abi.h>\n\
          #include <linux/fs.h>\n#include <linux/close_range.h>\n#include <fcntl.h>\n\
          #include <sys/file.h>\n#include <sys/ipc.h>\n#include <sys/random.h>\n#include <pthread.h>\n\

@@ -116,6 +116,8 @@ constants! {
     POLLOUT: u32 = 4, "poll.h", "POLLOUT";
     /// An error.
     POLLERR: u32 = 8, "poll.h", "POLLERR";
+    /// Bytes that a read would find.
+    FIONREAD: usize = 0x541b, "sys/ioctl.h", "FIONREAD";
     /// The other side is gone.
     POLLHUP: u32 = 16, "poll.h", "POLLHUP";
     /// Do not wait, for one message.

@@ -7,9 +7,9 @@ use syslet_sys::descriptor;
 use syslet_sys::uapi::{EAGAIN, O_NONBLOCK, POLLOUT, Stat, nr};
 
 use super::cold::{Found, found};
-use super::kinds::{Kind, look, look_at_type};
+use super::kinds::{Kind, look};
 use super::number::Call;
-use super::progress::{Progress, may_be_below_mark};
+use super::progress::Progress;
 use super::route::{interest, order};
 use super::transfer::{Transfer, bytes};
 use super::twin::{Answer, read_transfer};
@@ -138,10 +138,7 @@ pub(super) fn wait_for_readiness(call: &Call, way: Way) -> Decision {
         // Not a reason to wait but the answer. Where nothing was tried the call itself gives it.
         return if way == Way::Thread { Decision::Run } else { Decision::Over(-EAGAIN) };
     }
-    // Of a receive that can be gone on with the mark is asked when it turns out to be short; a send has none.
-    let has_no_mark = way == Way::Message && (Progress::writes(call) || may_be_below_mark(call));
-    let looked = if has_no_mark { look_at_type(descriptor) } else { look(descriptor) };
-    let Ok((kind, stat)) = looked else { return Decision::Run };
+    let Ok((kind, stat)) = look(descriptor) else { return Decision::Run };
     let way = if kind == Kind::Device && way == Way::Message { Way::Thread } else { way };
     let limited = Kind::of(&stat) == Kind::Socket && is_limited(call);
     if kind.is_storage() || limited || is_of_signals(descriptor as i32, &stat) {

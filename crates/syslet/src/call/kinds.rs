@@ -168,26 +168,12 @@ pub(crate) fn has_no_twin(descriptor: usize, writes: bool) {
 /// `-errno` of statx(2).
 #[cold]
 pub(crate) fn look(descriptor: usize) -> Result<(Kind, Stat), isize> {
-    let (mut kind, stat) = look_at_type(descriptor)?;
-    // An attempt would take what there is, below the mark.
-    if kind == Kind::Socket && descriptor::low_mark(descriptor as i32) > 1 {
-        kind = Kind::Device;
-        kind.remember(descriptor);
-    }
-    Ok((kind, stat))
-}
-
-/// As [`look`], but for a socket's `SO_RCVLOWAT`, which costs a call more.
-///
-/// # Errors
-///
-/// As [`look`].
-#[cold]
-pub(crate) fn look_at_type(descriptor: usize) -> Result<(Kind, Stat), isize> {
     let stat = descriptor::stat(descriptor as i32)?;
     let kind = match (Kind::of(&stat), Kind::guess(descriptor)) {
         (Kind::Storage, _) => of_file_system(stat.dev),
         (Kind::Stream, Kind::Device) => Kind::Device,
+        // An attempt would take what there is, below the mark.
+        (Kind::Socket, _) if descriptor::has_low_mark(descriptor as i32) => Kind::Device,
         (kind, _) => kind,
     };
     kind.remember(descriptor);

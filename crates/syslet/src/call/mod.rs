@@ -33,7 +33,7 @@ pub use hand_over::hand_over;
 pub use number::{Call, Ret};
 pub use pending::{CancelOutcome, Pending};
 pub(crate) use pending::{PendingCall, outcome_of};
-pub(crate) use progress::{Progress, below_mark};
+pub(crate) use progress::Progress;
 pub(crate) use queued::make_as_waiter;
 pub(crate) use retry::{Clockwork, MOST_REPEATS, has_enough};
 pub(crate) use route::{child_of, descriptor_argument, interest, needs_descriptors};

@@ -3,10 +3,8 @@
 
 #![allow(unsafe_code, reason = "reads the vectors of a call")]
 
-use syslet_sys::descriptor;
-use syslet_sys::uapi::{MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_WAITALL, nr};
+use syslet_sys::uapi::{MSG_WAITALL, nr};
 
-use super::kinds::Kind;
 use super::number::Call;
 use super::transfer::{MOST, Vector, total, vectors};
 
@@ -60,41 +58,6 @@ impl Progress {
     pub(crate) fn has_vectors(call: &Call) -> bool {
         matches!(call.nr(), nr::READV | nr::WRITEV | nr::PREADV2 | nr::PWRITEV2 | nr::SENDMSG)
     }
-}
-
-/// True if `call` is a receive, should its descriptor be a socket, of which what is below the mark of `SO_RCVLOWAT` can
-/// be taken, and the rest later.
-pub(crate) fn may_be_below_mark(call: &Call) -> bool {
-    match call.nr() {
-        nr::READ => true,
-        nr::RECVFROM => call.args()[3] & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE) == 0,
-        _ => false,
-    }
-}
-
-/// What is left of a receive by `MSG_DONTWAIT`, which has taken `answer` bytes after the `done` ones, and goes on
-/// waiting for what its socket's `SO_RCVLOWAT` says. The socket is `descriptor` to the running thread. Only what is
-/// short is asked about.
-pub(crate) fn below_mark(call: &Call, descriptor: i32, done: usize, answer: isize) -> Option<Call> {
-    let args = call.args();
-    let (part, most) = (answer as usize, args[2].min(MOST));
-    if answer <= 0 || part >= most || !may_be_below_mark(call) {
-        return None;
-    }
-    let mark = descriptor::low_mark(descriptor) as usize;
-    if mark <= 1 {
-        return None;
-    }
-    // The next ones are not tried.
-    Kind::Device.remember(args[0]);
-    if mark.min(done + most) <= done + part || !descriptor::is_stream_socket(descriptor) {
-        return None;
-    }
-    let mut rest = *call;
-    (rest.0[2], rest.0[3]) = (args[1] + part, args[2] - part);
-    // Who sent it was told with the first part.
-    (rest.0[5], rest.0[6]) = if call.nr() == nr::RECVFROM { (0, 0) } else { (args[4], args[5]) };
-    Some(rest)
 }
 
 /// A call that transfers what is left after `done` bytes, and the memory that it needs.

@@ -93,6 +93,7 @@ unsafe extern "C" fn child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     forget();
     super::thread::forget_listed();
+    crate::park::mail_forked();
     rseq::forked();
     // SAFETY: null, or a record, which is never freed.
     if let Some(crew) = unsafe { local::current_crew().as_ref() } {

@@ -10,8 +10,8 @@ use syslet_sys::{arch, descriptor};
 
 use super::op::{Parked, Way, hold_off_handlers};
 use crate::call::{
-    Answer, Attempt, Call, Clockwork, Progress, ask, below_mark, child_of, descriptor_argument,
-    interest, make_as_waiter, needs_descriptors, note_traced,
+    Answer, Attempt, Call, Clockwork, Progress, ask, child_of, descriptor_argument, interest,
+    make_as_waiter, needs_descriptors, note_traced,
 };
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job, Withdrawable};
@@ -206,6 +206,13 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
             Way::Thread | Way::Sleep | Way::Poll | Way::Several | Way::Connect | Way::Disk => None,
         };
         let Some(attempt) = attempt else { return Went::NeedsThread };
+        if call.done() > 0
+            && !Progress::writes(&now)
+            && descriptor::has_but_an_error(now.args()[0] as i32)
+        {
+            // What was received is the answer; the error is that of the next receive.
+            return Went::Over(0);
+        }
         // SAFETY: the duties of `submit`: the call may be made until it ends.
         let answer = without_sigpipe(&now, || unsafe { attempt.make() });
         match attempt.read(&now, answer) {
@@ -218,15 +225,7 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
             Answer::Final => {}
         }
         call.in_vain(false);
-        let progress = match Progress::of(&call.call(), answer) {
-            Progress::Over if call.way == Way::Message => {
-                let number = now.args()[0] as i32;
-                let rest = below_mark(&call.call(), number, call.done(), answer);
-                rest.map_or(Progress::Over, Progress::Rest)
-            }
-            progress => progress,
-        };
-        match progress {
+        match Progress::of(&call.call(), answer) {
             Progress::Over => return Went::Over(answer),
             Progress::Rest(rest) => {
                 call.add_done(answer as usize);

@@ -20,17 +20,19 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use syslet_sys::uapi::{EAGAIN, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, SIGSETXID, Siginfo, Stat};
+use syslet_sys::uapi::{
+    EAGAIN, EBADF, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, SIGSETXID, Siginfo, Stat,
+};
 use syslet_sys::{call as kernel, descriptor, futex};
 
 use self::table::Table;
-use super::TRY_AGAIN;
 use super::gathering::Gathering;
 use super::mail::{self, Address};
 use super::nap::Nap;
 use super::op::Parked;
 use super::rest::Rest;
 use super::source::{Begun, Ended, Named, Nudged, Order, WatchId};
+use super::{TRY_AGAIN, drives};
 use crate::complete::{Holder, Untold};
 use crate::crew::{Engine, KNOCK_CODE, on_own_thread, start_thread};
 use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, lock};
@@ -371,7 +373,7 @@ impl Engine {
             Some(_) if !may_send() => return false,
             Some(address) => {
                 // What was closed since the call was tried is not one of those that it would wait for.
-                let is_open = |(number, _): &(i32, u32)| descriptor::stat(*number).is_ok();
+                let is_open = |(number, _): &(i32, u32)| !matches!(descriptor::stat(*number), Err(error) if error == -EBADF);
                 let open: Vec<_> = interests.iter().copied().filter(is_open).collect();
                 let parcel = |some: &[(i32, u32)]| {
                     let numbers: Vec<_> = some.iter().map(|(number, _)| *number).collect();
@@ -398,7 +400,8 @@ impl Engine {
 /// a moment, and a program that closes everything just then, and has another file by that number, would have it closed
 /// by us. So it is done only while a thread of the program's waits for it, never at a moment of our own.
 fn may_send() -> bool {
-    !on_own_thread()
+    // A thread that drives a ring goes on with calls of others.
+    !on_own_thread() && !drives()
 }
 
 fn answer(reply: &AtomicU32, answer: u32) {

@@ -30,6 +30,8 @@ pub(super) const MOST: usize = 128;
 pub(super) const LOST: u64 = u64::MAX;
 /// Seconds that who sends waits for the box to be emptied, which takes microseconds.
 const PATIENCE: i64 = 2;
+/// Messages that are taken in at a time.
+const ROUND: usize = 64;
 /// Bytes of control messages: files, and who has sent them. In words, so that they are aligned.
 const CONTROL: usize = 16 + 4 * MOST + 16 + size_of::<libc::ucred>() + 32;
 type Control = [u64; CONTROL.div_ceil(8)];
@@ -43,6 +45,52 @@ pub(super) struct Address {
 
 /// The next ticket: of all boxes, so that one of before a fork is of no other.
 static TICKETS: AtomicU64 = AtomicU64::new(1);
+
+/// Sockets by which files are being sent: number and lower half of the inode, which tells whether the number is theirs
+/// still. A child that is forked meanwhile has copies. 0: none.
+static IN_USE: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+
+/// A socket that is closed when it has served.
+struct InUse(u64);
+
+impl InUse {
+    fn note(socket: i32) -> Self {
+        let inode = descriptor::stat(socket).map_or(0, |stat| stat.ino as u32);
+        let word = (socket as u64) << 32 | u64::from(inode);
+        // If all places are taken a child may keep it.
+        let _ = IN_USE.iter().find(|place| change(place, 0, word));
+        Self(word)
+    }
+
+    fn close(self) {
+        let _ = IN_USE.iter().find(|place| change(place, self.0, 0));
+        close_if_still(self.0);
+    }
+}
+
+fn change(place: &AtomicU64, from: u64, to: u64) -> bool {
+    place.load(Ordering::Relaxed) == from
+        && place.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// If the program has closed the socket meanwhile, with everything else, its number may be another file's.
+fn close_if_still(word: u64) {
+    let (socket, inode) = ((word >> 32) as i32, word as u32);
+    if inode == 0 || descriptor::stat(socket).is_ok_and(|stat| stat.ino as u32 == inode) {
+        kernel::close(socket);
+    }
+}
+
+/// In a child: closes the copies of sockets by which threads of the parent's were sending. The forking thread was not,
+/// or finds it closed.
+pub(crate) fn forked() {
+    for place in &IN_USE {
+        match place.swap(0, Ordering::Relaxed) {
+            0 => {}
+            word => close_if_still(word),
+        }
+    }
+}
 
 fn errno() -> isize {
     -(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) as isize)
@@ -79,7 +127,7 @@ pub(super) fn send(to: &Address, numbers: &[i32]) -> Result<u64, isize> {
     if socket < 0 {
         return Err(errno());
     }
-    let inode = descriptor::stat(socket).ok().map(|stat| stat.ino);
+    let used = InUse::note(socket);
     set(socket, libc::SO_SNDTIMEO, libc::timeval { tv_sec: PATIENCE, tv_usec: 0 });
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
     let mut bytes = ticket.to_ne_bytes();
@@ -116,10 +164,7 @@ pub(super) fn send(to: &Address, numbers: &[i32]) -> Result<u64, isize> {
             answer => break answer,
         }
     };
-    // If the program has closed it meanwhile, with everything else, its number may be another file's.
-    if descriptor::stat(socket).is_ok_and(|stat| Some(stat.ino) == inode) {
-        kernel::close(socket);
-    }
+    used.close();
     if answer < 0 { Err(answer) } else { Ok(ticket) }
 }
 
@@ -155,21 +200,31 @@ impl Inbox {
 
     /// The files of a ticket, `count` of them: descriptors here, or `-errno`.
     pub(super) fn claim(&mut self, ticket: u64, count: usize) -> Vec<i32> {
-        self.empty();
+        // In the order in which they were sent: what comes behind it may wait.
+        while ticket != LOST && !self.arrived.contains_key(&ticket) && self.take() {}
         let mut files = self.arrived.remove(&ticket).unwrap_or_default();
         // What found no place in the table did not come.
         files.resize(count, -libc::EMFILE);
         files
     }
 
-    /// Takes in what there is.
+    /// Takes in what there is, as far as it is not too much: anybody may send something. The rest is told again.
     pub(super) fn empty(&mut self) {
-        while let Some((ticket, files)) = self.receive() {
-            match ticket {
-                Some(ticket) => drop(self.arrived.insert(ticket, files)),
-                None => files.into_iter().for_each(kernel::close),
+        for _ in 0..ROUND {
+            if !self.take() {
+                return;
             }
         }
+    }
+
+    /// Takes in a message, if there is one.
+    fn take(&mut self) -> bool {
+        let Some((ticket, files)) = self.receive() else { return false };
+        match ticket {
+            Some(ticket) => drop(self.arrived.insert(ticket, files)),
+            None => files.into_iter().for_each(kernel::close),
+        }
+        true
     }
 
     /// The next message: its ticket, if this process has sent it, and its files.

@@ -32,6 +32,7 @@ pub(crate) use self::again::without_sigpipe;
 use self::disk::Disk;
 pub(crate) use self::disk::MOST_READS;
 use self::keeper::{Delivery, Keeper, PollIn};
+pub(crate) use self::mail::forked as mail_forked;
 use self::op::NOWHERE;
 pub(crate) use self::op::{CHILD_LOOKS, NEVER, Order, Parked, Way, hold_off_handlers};
 use self::ring::{Ring, Unarmed};

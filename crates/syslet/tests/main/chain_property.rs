@@ -13,7 +13,7 @@ use crate::util::calls::{Block, close, go_chain, open_descriptors, plain};
 use crate::util::chain::CONDITIONS;
 use crate::util::child::Child;
 use crate::util::pipe::{Pipe, file_with};
-use crate::util::{attached, eventually};
+use crate::util::{Property, attached, eventually};
 
 /// A number, or the result of one of the steps so far.
 #[derive(Debug, Clone)]
@@ -274,6 +274,7 @@ fn chain_does_what_its_calls_do_one_by_one() {
     let ended = Child::new().run(path, || {
         let before = open_descriptors();
         let config = ProptestConfig { cases: 600, failure_persistence: None, ..Default::default() };
+        let property = Property::tried();
         let outcome = TestRunner::new(config).run(&(ops(), rules()), |(ops, rules)| {
             attached(move || compare(&ops, &rules));
             Ok(())
@@ -281,6 +282,7 @@ fn chain_does_what_its_calls_do_one_by_one() {
         assert!(outcome.is_ok(), "{outcome:?}");
         assert!(eventually(|| syslet::stats().outstanding == 0));
         assert_eq!(open_descriptors(), before, "descriptors are left");
+        property.held();
     });
     ended.expect("this is the parent").expect_done();
 }

@@ -16,7 +16,7 @@ use crate::container::sandbox;
 use crate::util::calls::{Block, go, leave_cache, number_call, open_descriptors, plain};
 use crate::util::child::Child;
 use crate::util::temp::Folder;
-use crate::util::{LIMIT, Way, attached, bounded, eventually, skip, way, within};
+use crate::util::{LIMIT, Property, Way, attached, bounded, eventually, skip, way, within};
 
 const BLOCK: usize = 4096;
 /// Whole blocks, and a part of one: the end of the file is within a read.
@@ -387,6 +387,7 @@ fn any_interleaving_answers_each_read_once() {
     with_ring!("cold_reads::any_interleaving_answers_each_read_once", |cold: &Cold| {
         let before = open_descriptors();
         let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
+        let property = Property::tried();
         let outcome = TestRunner::new(config).run(&steps(), |steps| {
             play(cold, &steps);
             Ok(())
@@ -394,6 +395,7 @@ fn any_interleaving_answers_each_read_once() {
         assert!(outcome.is_ok(), "{outcome:?}");
         assert!(eventually(|| stats().parked == 0 && stats().outstanding == 0), "{:?}", stats());
         assert_eq!(open_descriptors(), before, "descriptors are left");
+        property.held();
     });
 }
 

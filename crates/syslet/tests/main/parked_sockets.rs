@@ -246,7 +246,7 @@ fn what_is_received_aside_is_not_waited_for() {
 
 #[test]
 fn a_receive_waits_for_as_much_as_its_socket_says() {
-    // In a process of its own: of numbers that were sockets before it is not noticed at once.
+    // In a process of its own: of numbers that were sockets before it is not noticed before one has waited.
     let path = "parked_sockets::a_receive_waits_for_as_much_as_its_socket_says";
     let ended = Child::new().run(path, || {
         attached(|| {
@@ -272,45 +272,57 @@ fn a_receive_waits_for_as_much_as_its_socket_says() {
 }
 
 #[test]
-fn a_mark_that_is_set_later_holds_for_a_receive_that_waits() {
+fn a_mark_that_is_set_later_holds_from_the_first_wait_on() {
     attached(|| {
         let (one, mut other) = UnixStream::pair().expect("a pair");
         let number = one.as_raw_fd();
         let memory = Block::leak().address();
-        let read = number_call(libc::SYS_read, [number as usize, memory, 100, 0, 0, 0]);
+        let read = |len| number_call(libc::SYS_read, [number as usize, memory, len, 0, 0, 0]);
         // What the number is, is known from here on.
         other.write_all(&[7]).expect("there is room");
-        assert_eq!(done_or_over(go(read)), 1);
+        assert_eq!(done_or_over(go(read(100))), 1);
         set_low_mark(number, 10);
-        let receive = pending(go(read));
-        other.write_all(&[7; 3]).expect("there is room");
-        // A part of it has been taken, and is gone on with.
-        assert!(eventually(|| unread(number) == 0));
-        let_others_act();
-        assert!(!receive.is_done(), "three bytes are below the mark");
-        other.write_all(&[8; 8]).expect("there is room");
-        assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 11);
-        // SAFETY: leaked; the call has ended.
-        let found = unsafe { std::slice::from_raw_parts(memory as *const u8, 11) };
-        assert_eq!(found, [7, 7, 7, 8, 8, 8, 8, 8, 8, 8, 8]);
+        // The first waits with nothing there; others find a part. None is short, but asks for no more either.
+        for parts in [[0, 10], [3, 7], [9, 1]] {
+            other.write_all(&vec![7; parts[0]]).expect("there is room");
+            let receive = pending(go(read(10)));
+            let_others_act();
+            assert!(!receive.is_done(), "{} bytes are below the mark", parts[0]);
+            other.write_all(&vec![8; parts[1]]).expect("there is room");
+            assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 10);
+        }
     });
 }
 
 #[test]
-fn a_cancelled_receive_below_its_mark_says_what_it_has_taken() {
+fn a_part_does_not_cost_the_error_that_ended_it() {
     attached(|| {
-        let (one, mut other) = UnixStream::pair().expect("a pair");
-        let number = one.as_raw_fd();
-        let memory = Block::leak().address();
-        let receive = number_call(libc::SYS_recvfrom, [number as usize, memory, 100, 0, 0, 0]);
-        other.write_all(&[7]).expect("there is room");
-        assert_eq!(done_or_over(go(receive)), 1);
-        set_low_mark(number, 10);
-        let receive = pending(go(receive));
-        other.write_all(&[7; 3]).expect("there is room");
-        assert!(eventually(|| unread(number) == 0));
-        receive.cancel();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
+        let address = listener.local_addr().expect("it is bound");
+        let mut client = TcpStream::connect(address).expect("somebody listens");
+        let (server, _) = listener.accept().expect("somebody has come");
+        let args = [
+            server.as_raw_fd() as usize,
+            Block::leak().address(),
+            100,
+            libc::MSG_WAITALL as usize,
+            0,
+            0,
+        ];
+        let receive = pending(go(number_call(libc::SYS_recvfrom, args)));
+        client.write_all(&[7; 3]).expect("there is room");
+        assert!(eventually(|| unread(server.as_raw_fd()) == 0), "a part is taken");
+        // What is closed so resets the connection.
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let (at, len) = ((&raw const linger).cast(), size_of::<libc::linger>() as u32);
+        let level = (libc::SOL_SOCKET, libc::SO_LINGER);
+        // SAFETY: the kernel reads the structure, which is live.
+        let set = unsafe { libc::setsockopt(client.as_raw_fd(), level.0, level.1, at, len) };
+        assert_eq!(set, 0);
+        drop(client);
         assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 3);
+        let again = go(number_call(libc::SYS_recvfrom, args));
+        assert_eq!(done_or_over(again), -(libc::ECONNRESET as isize));
     });
 }
 

@@ -16,20 +16,31 @@ use crate::util::parking::parked;
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually, late};
 
-/// Uses up what the system allows of kernel AIO, and has none made in this process when others give some back.
+/// Has this process find no kernel AIO left, as it is when others use all that the system allows. That is done once, to
+/// see that the kernel says `EAGAIN`, and given back, because other tests need some; from then on a filter says so.
 pub(crate) fn use_up_aio() {
     let number = |name: &str| -> u64 {
         let text = std::fs::read_to_string(format!("/proc/sys/fs/{name}")).expect("it is there");
         text.trim().parse().expect("a number")
     };
-    let mut left = number("aio-max-nr") - number("aio-nr");
-    while left > 0 {
+    let mut left = number("aio-max-nr").saturating_sub(number("aio-nr")).max(1);
+    let mut contexts = Vec::new();
+    let refusal = loop {
         let mut context = 0usize;
         // SAFETY: the kernel writes the word, which is live.
-        if unsafe { libc::syscall(libc::SYS_io_setup, left, &mut context) } != 0 {
+        if unsafe { libc::syscall(libc::SYS_io_setup, left, &mut context) } == 0 {
+            contexts.push(context);
+        } else if left > 1 {
             left /= 2;
+        } else {
+            break std::io::Error::last_os_error().raw_os_error();
         }
+    };
+    for context in contexts {
+        // SAFETY: made above; nothing was submitted.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_io_destroy, context) }, 0);
     }
+    assert_eq!(refusal, Some(libc::EAGAIN));
     deny_everywhere(&[(libc::SYS_io_setup, libc::EAGAIN)]);
 }
 

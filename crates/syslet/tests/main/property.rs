@@ -9,7 +9,7 @@ use crate::util::calls::{Landing, go, open_descriptors, pending, read_call, try_
 use crate::util::child::Child;
 use crate::util::parking::let_others_act;
 use crate::util::pipe::Pipe;
-use crate::util::{attached, eventually};
+use crate::util::{Property, attached, eventually};
 
 /// What is done, and to which of the operations made so far.
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +171,7 @@ fn every_accepted_operation_completes_once_and_no_descriptor_leaks() {
         attached(|| play(&[Step::Submit, Step::Complete(0), Step::Wait(0)]));
         let before = open_descriptors();
         let config = ProptestConfig { cases: 80, failure_persistence: None, ..Default::default() };
+        let property = Property::tried();
         let outcome = TestRunner::new(config).run(&steps(), |steps| {
             attached(move || play(&steps));
             Ok(())
@@ -179,6 +180,7 @@ fn every_accepted_operation_completes_once_and_no_descriptor_leaks() {
         let after = open_descriptors();
         assert!(eventually(|| syslet::stats().outstanding == 0));
         assert_eq!(after, before, "descriptors are left");
+        property.held();
     });
     ended.expect("this is the parent").expect_done();
 }

@@ -15,7 +15,7 @@ use crate::util::calls::{
 use crate::util::child::Child;
 use crate::util::parking::let_others_act;
 use crate::util::pipe::Pipe;
-use crate::util::{attached, eventually, late};
+use crate::util::{Property, attached, eventually, late};
 
 /// What is done, and to which of the operations made so far.
 #[derive(Debug, Clone, Copy)]
@@ -340,6 +340,7 @@ fn holds(limit: Option<usize>) {
     attached(|| play(2, &[Step::SubmitTaking, Step::Complete(0), Step::Wait], false, false));
     let before = open_descriptors();
     let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
+    let property = Property::tried();
     let outcome = TestRunner::new(config).run(&world, |(capacity, steps, abandon)| {
         attached(move || play(capacity, &steps, limit.is_some(), abandon));
         Ok(())
@@ -349,6 +350,7 @@ fn holds(limit: Option<usize>) {
     assert!(eventually(|| syslet::stats().outstanding == 0));
     assert_eq!(after, before, "descriptors are left");
     assert!(limit.is_none_or(|limit| syslet::stats().crew <= limit));
+    property.held();
 }
 
 #[test]

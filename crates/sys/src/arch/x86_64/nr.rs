@@ -24,6 +24,7 @@ numbers! {
     MUNMAP = 11,
     RT_SIGACTION = 13,
     RT_SIGPROCMASK = 14,
+    IOCTL = 16,
     PREAD64 = 17,
     PWRITE64 = 18,
     READV = 19,

@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use syslet::{Operation, fs};
 
 use crate::util::temp::Folder;
-use crate::util::{attached, bounded};
+use crate::util::{Property, attached, bounded};
 
 /// Files, directories and links that sequences work on. Some lie in others.
 const NAMES: [&str; 9] = ["a", "b", "d", "d/a", "d/e", "d/e/f", "l", "d/l", "a/x"];
@@ -240,16 +240,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[test]
 fn any_sequence_does_what_std_does() {
     let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
+    let property = Property::tried();
     let outcome = TestRunner::new(config).run(&steps(), |steps| {
         attached(move || play(&steps));
         Ok(())
     });
     assert!(outcome.is_ok(), "{outcome:?}");
+    property.held();
 }
 
 #[test]
 fn sequences_of_threads_that_are_not_attached_and_of_threadlets_do_too() {
     let config = ProptestConfig { cases: 10, failure_persistence: None, ..Default::default() };
+    let property = Property::tried();
     let outcome = TestRunner::new(config).run(&steps(), |steps| {
         let again = steps.clone();
         bounded(crate::util::LIMIT, move || play(&steps));
@@ -257,6 +260,7 @@ fn sequences_of_threads_that_are_not_attached_and_of_threadlets_do_too() {
         Ok(())
     });
     assert!(outcome.is_ok(), "{outcome:?}");
+    property.held();
 }
 
 #[test]

@@ -14,7 +14,7 @@ use syslet::{Call, Limits, Pending, Ret, Submitted};
 use crate::util::calls::{go, memory_file, open_descriptors, try_go};
 use crate::util::child::Child;
 use crate::util::withheld::{PAGE, Withheld};
-use crate::util::{attached, eventually, late};
+use crate::util::{Property, attached, eventually, late};
 
 /// What is done, and to which of the writes made so far.
 #[derive(Debug, Clone, Copy)]
@@ -230,6 +230,7 @@ fn every_accepted_write_is_made_once_under_any_bound() {
         attached(|| play(pages, &[Step::Write(0), Step::Write(2), Step::LetIn(0), Step::LetIn(1)]));
         let before = open_descriptors();
         let config = ProptestConfig { cases: 80, failure_persistence: None, ..Default::default() };
+        let property = Property::tried();
         let outcome = TestRunner::new(config).run(&steps(), |steps| {
             let pages = Withheld::new(MOST).expect("it was to be had before");
             attached(move || play(pages, &steps));
@@ -237,6 +238,7 @@ fn every_accepted_write_is_made_once_under_any_bound() {
         });
         assert!(outcome.is_ok(), "{outcome:?}");
         assert_eq!(open_descriptors(), before, "descriptors are left");
+        property.held();
     });
     ended.expect("this is the parent").expect_done();
 }
