@@ -50,9 +50,11 @@ unsafe extern "C" fn prepare() {
     HELD.with(|held| {
         held.borrow_mut().get_or_insert_with(|| lock(&STARTING));
     });
+    crate::park::mail::before_fork();
 }
 
 unsafe extern "C" fn parent() {
+    crate::park::mail::after_fork();
     HELD.with(|held| *held.borrow_mut() = None);
 }
 
@@ -93,7 +95,7 @@ unsafe extern "C" fn child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     forget();
     super::thread::forget_listed();
-    crate::park::mail_forked();
+    crate::park::mail::forked();
     rseq::forked();
     // SAFETY: null, or a record, which is never freed.
     if let Some(crew) = unsafe { local::current_crew().as_ref() } {

@@ -310,6 +310,53 @@ fn expect_no_thread_without_kernel_aio() {
 }
 
 #[test]
+fn a_child_that_is_forked_while_files_are_sent_has_no_socket_of_ours() {
+    let path = "several::a_child_that_is_forked_while_files_are_sent_has_no_socket_of_ours";
+    let ended = Child::new().run(path, || {
+        deny_taking();
+        let over = Arc::new(AtomicBool::new(false));
+        let senders = [(); 4].map(|()| {
+            let over = Arc::clone(&over);
+            thread::spawn(move || {
+                let (one, other) = (Pipe::new(), Pipe::new());
+                let entries = [(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)];
+                let polls = Polls::of(&entries);
+                while !over.load(Ordering::Relaxed) {
+                    let wait = pending(go(polls.call(LONG)));
+                    wait.cancel();
+                    wait.wait();
+                }
+            })
+        });
+        assert!(eventually(|| stats().parked_in_all > 100));
+        for _ in 0..300 {
+            // SAFETY: the child makes system calls only.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(i32::from((0..256).any(is_datagram_socket))) };
+            }
+            let mut status = -1;
+            // SAFETY: the kernel writes the status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0, "the child has a socket");
+        }
+        over.store(true, Ordering::Relaxed);
+        senders.into_iter().for_each(|sender| sender.join().expect("it has sent"));
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+fn is_datagram_socket(number: RawFd) -> bool {
+    let (mut kind, mut len) = (0, size_of::<i32>() as u32);
+    let at = (&raw mut kind).cast();
+    // SAFETY: the kernel writes one number, and its length.
+    let answer =
+        unsafe { libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_TYPE, at, &raw mut len) };
+    answer == 0 && kind == libc::SOCK_DGRAM
+}
+
+#[test]
 fn without_a_number_to_spare_a_thread_waits() {
     let path = "several::without_a_number_to_spare_a_thread_waits";
     let ended = Child::new().run(path, || {
