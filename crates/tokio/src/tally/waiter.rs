@@ -4,8 +4,8 @@
 //! of each closure takes them from whoever goes on then, on the same CPU. So a waiter stays for a while after the
 //! last closure, and looks by itself whether any are away. Two others must not pay for that:
 //!
-//! - *A runtime that ends* would end as much later. So a task of the runtime's, which does nothing, tells the waiter when
-//!   it is dropped: the *guard*. It is there while the waiter is.
+//! - *A runtime that ends* would end as much later. So a task of the runtime's, which does nothing, tells the waiter
+//!   when it is dropped: the *guard*. It is there while the waiter is.
 //! - *Closures of `spawn_blocking`* for which the pool has no other thread (`max_blocking_threads`) would wait as long,
 //!   and for ever if what is away waits for them. So the waiter goes to the end of the pool's queue from time to time.
 
