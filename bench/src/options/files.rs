@@ -191,12 +191,12 @@ impl ServerOptions {
         if self.works.is_empty() { ServerWork::value_variants() } else { &self.works }
     }
 
-    /// The ways that are asked for: all if none is named; for a soak that of `syslet_tokio::fs`.
+    /// The ways that are asked for: all if none is named; for a soak ours.
     pub(crate) fn ways(&self) -> Vec<Files> {
         match (self.ways.is_empty(), self.soak) {
             (false, _) => self.ways.clone(),
             (true, None) => Files::value_variants().to_vec(),
-            (true, Some(_)) => vec![Files::SysletFs],
+            (true, Some(_)) => vec![Files::SysletFs, Files::Unblock],
         }
     }
 

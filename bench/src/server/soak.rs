@@ -56,31 +56,63 @@ const MOST_LONGER: u32 = 30;
 /// Threads by which two rests may differ: one that is about to end.
 const SLACK: usize = 2;
 
-/// Lets every way soak for so long.
+/// Lets every way soak for so long, one after the other. They come to rest together, which takes longer than a short
+/// soak.
 pub(super) fn run(options: &ServerOptions, time: Duration) -> Result<Vec<Row>, Trouble> {
-    let mut rows = Vec::new();
+    let mut soaks = Vec::new();
     for way in options.ways() {
         match Soak::start(options, way)? {
-            Ok(soak) => rows.push(soak.run(time, name(way))?),
+            Ok(soak) => soaks.push(soak),
             Err(error) => eprintln!("bench: skipped: the soak: FUSE cannot be used here: {error}"),
         }
     }
-    Ok(rows)
+    let warm = time.min(Duration::from_secs(20));
+    let warm = each(&soaks, |soak| soak.soak(warm, CLIENTS_BEFORE, 1))?;
+    let before = rest(&soaks)?;
+    let seen = each(&soaks, |soak| soak.soak(time, CLIENTS, 2))?;
+    let after = rest(&soaks)?;
+    let seen = warm.into_iter().zip(seen).zip(before.into_iter().zip(after));
+    soaks.into_iter().zip(seen).map(|(soak, (seen, held))| soak.row(seen, held)).collect()
+}
+
+fn each<T>(soaks: &[Soak], f: impl FnMut(&Soak) -> Result<T, Trouble>) -> Result<Vec<T>, Trouble> {
+    soaks.iter().map(f).collect()
+}
+
+/// What the servers have when they have come to rest.
+fn rest(soaks: &[Soak]) -> Result<Vec<Held>, Trouble> {
+    let held = || each(soaks, |soak| soak.child.held());
+    let same = |one: &[Held], other: &[Held]| {
+        one.iter().zip(other).all(|(one, other)| {
+            (one.threads, one.descriptors) == (other.threads, other.descriptors)
+        })
+    };
+    let (start, mut since) = (Instant::now(), Instant::now());
+    let mut last = held()?;
+    while since.elapsed() < STILL && start.elapsed() < REST {
+        thread::sleep(Duration::from_millis(100)); // looks again now and then
+        let now = held()?;
+        if !same(&last, &now) {
+            since = Instant::now();
+        }
+        last = now;
+    }
+    Ok(last)
 }
 
 struct Soak {
+    way: Files,
     child: Child,
     /// Unmounted when the server has gone.
     mounted: TestFs,
     load: Load,
     _scratch: Scratch,
-    quick: bool,
 }
 
 impl Soak {
     /// The inner error: the file system cannot be mounted here.
     fn start(options: &ServerOptions, way: Files) -> Result<io::Result<Self>, Trouble> {
-        let scratch = Scratch::make(&options.common.dir(), "server")?;
+        let scratch = Scratch::make(&options.common.dir(), &format!("server-{}", name(way)))?;
         let make = || {
             for name in ["failing", "sound"] {
                 fs::create_dir(scratch.path().join(name))?;
@@ -97,16 +129,16 @@ impl Soak {
             Err(error) => return Ok(Err(error)),
         };
         let child = Child::start(way, scratch.path(), options)?;
-        let quick = options.common.quick;
-        Ok(Ok(Self { child, mounted, load: Load::new()?, _scratch: scratch, quick }))
+        Ok(Ok(Self { way, child, mounted, load: Load::new()?, _scratch: scratch }))
     }
 
-    fn run(mut self, time: Duration, way: &'static str) -> Result<Row, Trouble> {
-        let warm = self.soak(time.min(Duration::from_secs(20)), CLIENTS_BEFORE, 1)?;
-        let before = self.rest()?;
-        let seen = self.soak(time, CLIENTS, 2)?;
-        let after = self.rest()?;
-        let mut row = Row::new("soak", way, &seen.latency);
+    /// Of what was seen first and then, and of what the server had between and after.
+    fn row(
+        mut self,
+        (warm, seen): (Seen, Seen),
+        (before, after): (Held, Held),
+    ) -> Result<Row, Trouble> {
+        let mut row = Row::new("soak", name(self.way), &seen.latency);
         row.more.p999_ns = Some(rounded(seen.latency.quantile(0.999)));
         row.more.threads = Some(after.threads);
         let counts = self.mounted.counts();
@@ -133,19 +165,8 @@ impl Soak {
             before.memory,
             after.memory,
         ));
-        row.fault = warm.fault.or(seen.fault).or_else(|| {
-            if before.descriptors != after.descriptors {
-                Some("descriptors are left".to_owned())
-            } else if counts.open > 0 {
-                Some(format!("{} files are left open", counts.open))
-            } else if outstanding > 0 {
-                Some(format!("{outstanding} closures are away"))
-            } else if after.threads > before.threads + SLACK && !self.quick {
-                Some("threads are left".to_owned())
-            } else {
-                None
-            }
-        });
+        let left = || leak(before, after, counts.open, outstanding);
+        row.fault = warm.fault.or(seen.fault).or_else(left);
         self.child.end()?;
         drop(self.mounted);
         Ok(row)
@@ -170,21 +191,20 @@ impl Soak {
             Ok(seen.take())
         })
     }
+}
 
-    /// What the server has when it has come to rest.
-    fn rest(&self) -> Result<Held, Trouble> {
-        let (start, mut since) = (Instant::now(), Instant::now());
-        let mut held = self.child.held()?;
-        let still = if self.quick { STILL / 15 } else { STILL };
-        while since.elapsed() < still && start.elapsed() < REST {
-            thread::sleep(Duration::from_millis(100)); // looks again now and then
-            let now = self.child.held()?;
-            if (now.threads, now.descriptors) != (held.threads, held.descriptors) {
-                since = Instant::now();
-            }
-            held = now;
-        }
-        Ok(held)
+/// What a server has kept of the requests, if anything.
+fn leak(before: Held, after: Held, open: u64, outstanding: u64) -> Option<String> {
+    if before.descriptors != after.descriptors {
+        Some("descriptors are left".to_owned())
+    } else if open > 0 {
+        Some(format!("{open} files are left open"))
+    } else if outstanding > 0 {
+        Some(format!("{outstanding} closures are away"))
+    } else if after.threads > before.threads + SLACK {
+        Some("threads are left".to_owned())
+    } else {
+        None
     }
 }
 
@@ -388,6 +408,24 @@ impl Client {
 mod tests {
     use super::*;
     use syslet_testfs::fill;
+
+    #[test]
+    fn whatever_is_left_is_a_leak() {
+        let held = Held { threads: 11, descriptors: 12, memory: 1 };
+        let more = |threads, descriptors| Held { threads, descriptors, memory: 2 };
+        let leak = |after, open, away| leak(held, after, open, away);
+        assert_eq!(leak(more(11 + SLACK, 12), 0, 0), None);
+        assert_eq!(leak(more(5, 12), 0, 0), None, "of threads more may end");
+        for (after, open, away) in [
+            (more(11, 13), 0, 0),
+            (more(11, 11), 0, 0),
+            (more(12 + SLACK, 12), 0, 0),
+            (held, 1, 0),
+            (held, 0, 1),
+        ] {
+            assert!(leak(after, open, away).is_some(), "{after:?} {open} {away}");
+        }
+    }
 
     #[test]
     fn contents_of_all_files_differ() {

@@ -28,21 +28,24 @@ enum Offer {
 }
 
 /// Work that nobody has begun.
-type Work<F> = Arc<Mutex<Option<F>>>;
+type Work<W> = Arc<Mutex<Option<W>>>;
 
-fn take<F>(work: &Work<F>) -> Option<F> {
+fn take<W>(work: &Work<W>) -> Option<W> {
     work.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Work that is done when this is dropped, unless it was refused: then it is left.
-struct Duty<F: FnOnce()>(Work<F>);
+struct Duty<W> {
+    work: Work<W>,
+    f: fn(W),
+}
 
-impl<F: FnOnce()> Drop for Duty<F> {
+impl<W> Drop for Duty<W> {
     fn drop(&mut self) {
         if OFFER.get() != Offer::None {
             OFFER.set(Offer::Refused);
-        } else if let Some(work) = take(&self.0) {
-            work();
+        } else if let Some(work) = take(&self.work) {
+            (self.f)(work);
         }
     }
 }
@@ -57,17 +60,17 @@ where
     let work = move || {
         let _ = sender.send(work()); // who was told of the work may have gone
     };
-    if let Some(work) = give(runtime, work) {
+    if let Some(work) = give(runtime, work, |work| work()) {
         work();
     }
     receiver
 }
 
-/// Gives the work to the runtime's blocking pool. It is given back if the pool is being shut down, and if not
-/// even one thread can be made for it: tokio answers that by a panic, and keeps the task.
-pub(crate) fn give<F: FnOnce() + Send + 'static>(runtime: &Handle, work: F) -> Option<F> {
+/// Gives the work to the runtime's blocking pool, which does it by `f`. It is given back if the pool is being shut
+/// down, and if not even one thread can be made for it: tokio answers that by a panic, and keeps the task.
+pub(crate) fn give<W: Send + 'static>(runtime: &Handle, work: W, f: fn(W)) -> Option<W> {
     let work = Arc::new(Mutex::new(Some(work)));
-    let duty = Duty(Arc::clone(&work));
+    let duty = Duty { work: Arc::clone(&work), f };
     let before = OFFER.replace(Offer::Made);
     let given = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(move || drop(duty))));
     let offer = OFFER.replace(before);

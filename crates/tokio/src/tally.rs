@@ -1,24 +1,19 @@
 //! How many closures of a runtime are away, for the runtime to wait for them when it ends.
 //!
-//! While there are any, one task of the runtime's blocking pool waits until there are none, the *waiter*. The pool
-//! of a runtime that ends waits for it; so nobody else has to. Above all no destructor waits: the tasks of a
-//! runtime that ends are dropped one after the other, and a closure may wait for what is dropped later.
-//!
-//! The waiter stays for a millisecond after the last closure, so that those that follow one another do not pay
-//! for a waiter each. Together they have one thread of the pool, of those that `max_blocking_threads` allows.
+//! While there are any, one task of the runtime's blocking pool waits until there are none, the *waiter*
+//! ([`waiter`](self::waiter)). The pool of a runtime that ends waits for it; so nobody else has to. Above all no
+//! destructor waits: the tasks of a runtime that ends are dropped one after the other, and a closure may wait for what
+//! is dropped later.
+
+mod waiter;
 
 use std::cell::RefCell;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use tokio::runtime::{Handle, Id};
 
-use crate::outstanding::give;
-
-/// How long the waiter stays when no closure is away: a runtime ends as much later. To begin one costs some
-/// microseconds.
-const LINGER: Duration = Duration::from_millis(1);
+use self::waiter::Waiter;
 
 /// Of the runtimes that have one.
 static TALLIES: Mutex<Vec<(Id, Weak<Tally>)>> = Mutex::new(Vec::new());
@@ -31,8 +26,8 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     state: Mutex<State>,
-    /// The last closure has ended.
-    none: Condvar,
+    /// What the waiter waits for has come.
+    news: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +37,10 @@ struct State {
     begun: u64,
     /// There is a waiter, or there is about to be.
     waits: bool,
-    /// It looks by itself whether closures are away.
-    lingers: bool,
+    /// It is to be told when the last closure has ended; otherwise it looks by itself.
+    hears: bool,
+    /// A task of the runtime's will tell that the runtime ends.
+    is_guarded: bool,
 }
 
 /// A closure that is away, until this is dropped.
@@ -71,12 +68,9 @@ fn count(runtime: &Handle) -> Option<Counted> {
         !mem::replace(&mut state.waits, true)
     };
     let counted = Counted(Arc::clone(&tally));
-    if is_first {
-        let waiter = Arc::clone(&tally);
-        if give(runtime, move || waiter.wait()).is_some() {
-            tally.lock().waits = false;
-            return None;
-        }
+    if is_first && Waiter::begin(runtime, &tally).is_err() {
+        tally.lock().waits = false;
+        return None;
     }
     Some(counted)
 }
@@ -116,29 +110,10 @@ impl Tally {
     fn end(&self) {
         let mut state = self.lock();
         state.away -= 1;
-        let tell = state.away == 0 && state.waits && !state.lingers;
+        let tell = state.away == 0 && state.hears;
         drop(state);
         if tell {
-            self.none.notify_one();
-        }
-    }
-
-    /// **Blocking**: until no closure is away, and none has gone away for a while.
-    fn wait(&self) {
-        let mut state = self.lock();
-        loop {
-            while state.away > 0 {
-                state = self.none.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            let begun = state.begun;
-            state.lingers = true;
-            let waited = self.none.wait_timeout(state, LINGER);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.lingers = false;
-            if state.away == 0 && state.begun == begun {
-                state.waits = false;
-                return;
-            }
+            self.news.notify_one();
         }
     }
 }

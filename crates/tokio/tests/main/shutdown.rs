@@ -256,6 +256,20 @@ fn closures_away_leave_the_blocking_pool_to_others() {
     });
 }
 
+/// Also if they wait for what has no other thread.
+#[test]
+fn closure_away_may_wait_for_one_of_a_pool_with_one_thread() {
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(1).build().expect("it can be built");
+    runtime.block_on(async {
+        let gate = Arc::new(Gate::new());
+        let passes = Arc::clone(&gate);
+        let away = unblock(move || passes.pass());
+        timely(tokio::task::spawn_blocking(move || gate.open())).await.expect("it runs");
+        timely(away).await.expect("it does not panic");
+    });
+}
+
 /// The wait for closures that never end is bounded as for tokio's own.
 #[test]
 fn shutdown_with_a_limit_does_not_wait_for_ever() {
