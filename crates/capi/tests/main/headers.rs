@@ -10,18 +10,6 @@ use syslet_capi::abi;
 
 use crate::util::{folder, has, run, skip};
 
-/// The headers, as programs name them.
-fn headers() -> Vec<String> {
-    let include = xtask::source().join("include");
-    let mut names = vec!["syslet.h".to_owned()];
-    for entry in fs::read_dir(include.join("syslet")).expect("the folder is there") {
-        let name = entry.expect("it can be read").file_name();
-        names.push(format!("syslet/{}", name.display()));
-    }
-    names.sort();
-    names
-}
-
 /// Writes a source file that includes one header, twice.
 fn including(header: &str, ending: &str) -> PathBuf {
     let name = header.replace(['/', '.'], "-");
@@ -32,10 +20,11 @@ fn including(header: &str, ending: &str) -> PathBuf {
 }
 
 fn compiles(compiler: &str, standard: &str, ending: &str) {
-    for header in headers() {
+    let include = xtask::source().join("include");
+    for header in xtask::header_names(&include).expect("the folder is there") {
         let mut command = Command::new(compiler);
         command.args([standard, "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]);
-        command.arg("-I").arg(xtask::source().join("include")).arg(including(&header, ending));
+        command.arg("-I").arg(&include).arg(including(&header, ending));
         run(&mut command);
     }
 }
