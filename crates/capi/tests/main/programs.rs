@@ -1,6 +1,8 @@
 //! Each C program is compiled as C11 without warnings, linked statically and shared, and run in each way
 //! of working.
 
+use std::fs;
+
 use crate::util::{Linked, WAYS, compile, program, source, succeed};
 
 fn in_all_ways(name: &str) {
@@ -100,5 +102,21 @@ fn the_library_may_be_loaded_when_there_are_threads() {
     let path = compile(&source("loaded.c"), Linked::Loaded);
     for way in WAYS {
         succeed(program(&path, way));
+    }
+}
+
+#[test]
+fn the_program_that_loads_the_library_calls_every_interface() {
+    let program = fs::read_to_string(source("loaded.c")).expect("it is there");
+    let called = |name: &str| {
+        program.contains(&format!("X({name})")) && program.contains(&format!("{name}_("))
+    };
+    let include = xtask::source().join("include");
+    let pages = xtask::pages().expect("the headers can be read");
+    for header in xtask::header_names(&include).expect("they are there") {
+        let said = format!(".B #include <{header}>");
+        let names = pages.iter().filter(|(_, page)| page.contains(&said));
+        let mut names = names.filter_map(|(page, _)| page.strip_suffix(".3"));
+        assert!(names.any(called), "nothing of {header} is called");
     }
 }
