@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::util::{Linked, WAYS, compile, program, source, succeed};
+use crate::util::{Linked, WAYS, compile, is_sanitized, program, skip, source, succeed};
 
 fn in_all_ways(name: &str) {
     for linked in [Linked::Static, Linked::Shared] {
@@ -94,6 +94,22 @@ fn a_thousand_threads_share_a_queue_which_is_read_without_a_call() {
 #[test]
 fn a_program_whose_main_thread_has_ended_ends_with_its_last_thread() {
     in_all_ways("last.c");
+}
+
+/// Also while the stacks and thread pointers of guests are elsewhere than the sanitizer believes.
+#[test]
+fn a_leak_check_finds_what_a_program_loses_and_nothing_that_the_library_keeps() {
+    let options = std::env::var("ASAN_OPTIONS").unwrap_or_default();
+    if !options.contains("detect_leaks=1") || !is_sanitized() {
+        return skip("leaks are looked for by ci/asan.sh");
+    }
+    let path = compile(&source("lost.c"), Linked::Static);
+    for way in WAYS {
+        let output = program(&path, way).output().expect("it can be run");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("leaked in 8 allocation(s)"), "{way}: {}: {told}", output.status);
+        assert!(told.contains("syslet_submit"), "{way}: {told}");
+    }
 }
 
 #[test]
