@@ -1,6 +1,7 @@
 //! Chores of the project that are not the compiler's: installing command and libraries, and making the manual
-//! pages of the C library.
+//! pages of the C library; and comparing what compiled programs rely on.
 
+pub mod abi;
 mod man;
 
 use std::ffi::OsStr;
@@ -201,6 +202,20 @@ pub fn exported() -> io::Result<Vec<String>> {
     let globals = globals.take_while(|line| line.trim() != "local:");
     let name = |line: &str| line.trim().strip_suffix(';').map(str::to_owned);
     Ok(globals.filter_map(name).collect())
+}
+
+/// The headers in a folder, as programs name them, in order.
+///
+/// # Errors
+///
+/// If the folder cannot be read.
+pub fn header_names(include: &Path) -> io::Result<Vec<String>> {
+    let mut names = vec!["syslet.h".to_owned()];
+    for entry in fs::read_dir(include.join("syslet"))? {
+        names.push(format!("syslet/{}", entry?.file_name().display()));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Where the C library's sources are.

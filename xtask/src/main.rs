@@ -2,6 +2,7 @@
 //! library and the drop-in libraries.
 //! `cargo xtask libaio [--debug] DIR`: builds the drop-in libaio.so.1 only, into a folder.
 //! `cargo xtask man`: makes its manual pages anew.
+//! `cargo xtask abi [--update]`: compares what compiled programs rely on with what is kept in `abi/`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use xtask::Install;
 const USAGE: &str = "usage: cargo xtask install [--debug] [--prefix DIR] [--destdir DIR]
        cargo xtask libaio [--debug] DIR
        cargo xtask man
+       cargo xtask abi [--update]
   --prefix DIR   where the files will be used; /usr/local, or what PREFIX says
   --destdir DIR  put before the prefix while copying; nothing, or what DESTDIR says
   --debug        without optimisation";
@@ -18,6 +20,12 @@ const USAGE: &str = "usage: cargo xtask install [--debug] [--prefix DIR] [--dest
 fn main() -> ExitCode {
     if std::env::args().skip(1).eq(["man"]) {
         return end(xtask::write_pages());
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["abi"] => return end(abi(false)),
+        ["abi", "--update"] => return end(abi(true)),
+        _ => {}
     }
     if let Some((folder, release)) = libaio(std::env::args().skip(1)) {
         let mut install = Install::new(folder.clone());
@@ -42,6 +50,15 @@ fn end(done: std::io::Result<()>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// In a folder of its own, which is removed.
+fn abi(update: bool) -> std::io::Result<()> {
+    let folder = std::env::temp_dir().join(format!("syslet-abi-{}", std::process::id()));
+    std::fs::create_dir(&folder)?;
+    let done = xtask::abi::check(&folder, update);
+    std::fs::remove_dir_all(&folder)?;
+    done
 }
 
 /// The folder, and whether to optimise.

@@ -12,13 +12,8 @@ use std::path::Path;
 ///
 /// If a header cannot be read.
 pub(crate) fn pages(include: &Path) -> io::Result<BTreeMap<String, String>> {
-    let mut headers = vec!["syslet.h".to_owned()];
-    for entry in fs::read_dir(include.join("syslet"))? {
-        headers.push(format!("syslet/{}", entry?.file_name().display()));
-    }
-    headers.sort();
     let mut pages = BTreeMap::new();
-    for header in headers {
+    for header in crate::header_names(include)? {
         let text = fs::read_to_string(include.join(&header))?;
         let mut blocks = text.split("\n\n");
         let intro = comment(text.trim_start()).map_or(String::new(), |(comment, _)| comment);

@@ -10,13 +10,39 @@
  * Answers. Functions that return int give a negative error number (-EINVAL ...) if they have failed; what a
  * system call has answered is never mixed with that. Nothing here is told by errno.
  *
- * Pointers. NULL and what no address of a program can be is answered -EFAULT, but by what is inline here:
- * syslet_queue_pop uses what it is given. Memory that is not mapped is found, and answered -EFAULT, by what is not
- * called with each operation: syslet_attach, syslet_queue_new, syslet_chain_new and what reads counters and the
- * machine; and by syslet_chain_push and syslet_chain_result when a thread uses its page for the first time. The others
- * do not look: only a system call could tell, and it would take longer than all that the library adds to a call. What
- * is handed to them (a struct syslet_call, a place for an answer) faults in the library as it would in the program if
- * it is not mapped; what the call's arguments point to the kernel finds. Handles are what the library has given.
+ * Pointers. What a function finds wrong with one it answers by -EFAULT (some of the historic ones by EFAULT, or -1 and
+ * errno), and nothing was made, taken or written then. NULL, where it may not be, and what no address of a program can
+ * be is found everywhere but in what is inline here. Memory that is not mapped, or may not be written to, is found or
+ * not, by what finding it costs, a system call for each page; where it is not, the access faults in the library as it
+ * would in the program:
+ *   each time     options of syslet_attach; stats of syslet_get_stats, syslet_queue_get_stats; probe of
+ *                 syslet_get_probe; text of syslet_check_identity (which leaves it out then); queue of
+ *                 syslet_queue_new; chain of syslet_chain_new; submissions of acall_submit, and what they point to;
+ *                 ids, t, m of acall_comp_pwait; r, t, m of acall_ring_pwait; id of acall_cancel; result, args of
+ *                 async_submit; timeout of wait_for_async; msg of sendsys2; requests of asys_submit, and what they
+ *                 point to; comp of asys_await_completion; regs, params of indirect; ring of syslet_ring_wait,
+ *                 kevent_init; arg of kevent_ctl; events of kevent_hand_on; call of kevent_submit; sevp, timer of
+ *                 kevent_timer_create; value of kevent_timer_settime; uptr of umem_add
+ *   once          when a thread uses a page for the first time: pending, result of syslet_wait_timeout; completion of
+ *                 syslet_queue_pop_slow; args of syslet_chain_push, and words that are named by SYSLET_ARG_AT; result
+ *                 of syslet_chain_result; buf of kevent_get_events; atom, head of async_exec, and what they point to;
+ *                 head of async_wait, async_thread
+ *   never         call, result, pending of syslet_submit, syslet_try_submit; result, pending of syslet_threadlet; call,
+ *                 result, id of syslet_queue_submit; result, id of syslet_queue_threadlet; queue, completion of
+ *                 syslet_queue_pop (not even NULL)
+ *   handles       are what the library has given, and not freed: pending of syslet_wait, syslet_cancel,
+ *                 syslet_pending_free; queue of syslet_queue_free, syslet_queue_submit, syslet_queue_threadlet,
+ *                 syslet_queue_post, syslet_queue_wait, syslet_queue_cancel, syslet_queue_cancel_all,
+ *                 syslet_queue_cancel_fd, syslet_queue_eventfd, syslet_queue_pop_slow, syslet_queue_refill,
+ *                 syslet_queue_get_stats; chain of syslet_chain_push, syslet_chain_stop_on, syslet_chain_skip_on,
+ *                 syslet_chain_clear, syslet_chain_submit, syslet_chain_wait, syslet_chain_cancel,
+ *                 syslet_chain_result, syslet_chain_last, syslet_chain_free
+ *   functions     are called: function of syslet_threadlet, syslet_queue_threadlet, kevent_threadlet; fn of
+ *                 threadlet_exec
+ *   not followed  data of syslet_threadlet, syslet_queue_threadlet, kevent_threadlet; ptr of kevent_submit,
+ *                 kevent_threadlet; stack, head of threadlet_exec; event of async_thread; port of sendsys2, waitsys2;
+ *                 msg of waitsys2
+ * What a call's own arguments point to the kernel finds: the call answers -EFAULT.
  *
  * Memory that a call uses (buffers, paths, structures that its arguments point to) belongs to the call until
  * it has ended: it must stay valid and, where the kernel writes, unused by others. Freeing a handle or a

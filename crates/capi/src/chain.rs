@@ -61,8 +61,8 @@ impl Chain {
                 abi::ARG_VALUE => Arg::Value(given.value),
                 abi::ARG_RESULT => Arg::Result(*self.steps.get(given.value).ok_or(-libc::EINVAL)?),
                 abi::ARG_AT => {
-                    // SAFETY: the header's duty: the word can be read when the step begins.
-                    unsafe { Pointer::new(given.value as *const usize) }?;
+                    // Now: the thread that makes the step could only leave it out.
+                    Known::here(|known| known.readable(given.value, size_of::<usize>()))?;
                     Arg::At(given.value)
                 }
                 _ => return Err(-libc::EINVAL),

@@ -85,9 +85,9 @@ pub(crate) unsafe extern "C" fn syslet_wait_timeout(
     timeout: i64,
 ) -> c_int {
     // SAFETY: the duty of this function.
-    let place = unsafe { Pointer::new(pending) };
+    let place = unsafe { Pointer::known(pending) };
     // SAFETY: as above.
-    let result = unsafe { Pointer::new(result) };
+    let result = unsafe { Pointer::known(result) };
     let (Ok(place), Ok(result)) = (place, result) else { return -libc::EFAULT };
     let at = place.read();
     if !is_handle(at) {

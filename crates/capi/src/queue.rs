@@ -268,8 +268,9 @@ pub(crate) unsafe extern "C" fn syslet_queue_pop_slow(
 ) -> c_int {
     // SAFETY: the duty of this function.
     let of = unsafe { held(of) };
+    // Before anything is taken.
     // SAFETY: as above.
-    let completion = unsafe { Pointer::new(completion) };
+    let completion = unsafe { Pointer::known(completion) };
     let (Ok(of), Ok(completion)) = (of, completion) else { return -libc::EFAULT };
     match of.inner.pop() {
         Some(popped) => {

@@ -105,6 +105,34 @@ static void of_syslet_h(void *bad)
     EQUAL(result, 5);
 }
 
+/* What is called when a thread has waited anyway finds it too: the handle and the completion are there afterwards. */
+static void of_what_has_waited(void *bad)
+{
+    static char byte;
+    struct syslet_queue_completion completion;
+    struct syslet_pending *pending;
+    struct syslet_queue *queue;
+    int ends[2];
+    long result = 5;
+    CHECK(pipe(ends) == 0);
+    struct syslet_call call = call3(SYS_read, (unsigned long)ends[0], (unsigned long)&byte, 1);
+    EQUAL(syslet_submit(&call, &result, &pending), SYSLET_PENDING);
+    CHECK(write(ends[1], "", 1) == 1);
+    FAULTS(syslet_wait_timeout(&pending, bad, -1));
+    FAULTS(syslet_wait_timeout(bad, &result, -1));
+    EQUAL(result, 5);
+    EQUAL(syslet_wait_timeout(&pending, &result, -1), SYSLET_DONE);
+    EQUAL(result, 1);
+    EQUAL(syslet_queue_new(&queue, 8, 0), 0);
+    EQUAL(syslet_queue_post(queue, 7, 0), 0);
+    FAULTS(syslet_queue_pop_slow(queue, bad));
+    EQUAL(syslet_queue_pop_slow(queue, &completion), 1);
+    EQUAL(completion.user_data, 7);
+    syslet_queue_free(queue);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* What is not called with each operation finds what is not mapped: `gone` is not, and its end is not. */
 static void of_what_has_time(char *gone)
 {
@@ -128,6 +156,9 @@ static void of_what_has_time(char *gone)
         FAULTS(syslet_chain_new(bad[n]));
         FAULTS(syslet_chain_result(chain, 0, bad[n]));
         FAULTS(syslet_chain_push(chain, SYS_read, bad[n], 1));
+        struct syslet_arg arg = {SYSLET_ARG_AT, 0, (unsigned long)bad[n]};
+        FAULTS(syslet_chain_push(chain, SYS_read, &arg, 1));
+        of_what_has_waited(bad[n]);
     }
     syslet_chain_free(chain);
     syslet_queue_free(queue);

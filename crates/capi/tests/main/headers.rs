@@ -1,5 +1,6 @@
 //! The headers are C and C++, each by itself, and say of every structure what the library says.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::mem::{align_of, offset_of, size_of};
@@ -9,18 +10,6 @@ use std::process::Command;
 use syslet_capi::abi;
 
 use crate::util::{folder, has, run, skip};
-
-/// The headers, as programs name them.
-fn headers() -> Vec<String> {
-    let include = xtask::source().join("include");
-    let mut names = vec!["syslet.h".to_owned()];
-    for entry in fs::read_dir(include.join("syslet")).expect("the folder is there") {
-        let name = entry.expect("it can be read").file_name();
-        names.push(format!("syslet/{}", name.display()));
-    }
-    names.sort();
-    names
-}
 
 /// Writes a source file that includes one header, twice.
 fn including(header: &str, ending: &str) -> PathBuf {
@@ -32,10 +21,11 @@ fn including(header: &str, ending: &str) -> PathBuf {
 }
 
 fn compiles(compiler: &str, standard: &str, ending: &str) {
-    for header in headers() {
+    let include = xtask::source().join("include");
+    for header in xtask::header_names(&include).expect("the folder is there") {
         let mut command = Command::new(compiler);
         command.args([standard, "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]);
-        command.arg("-I").arg(xtask::source().join("include")).arg(including(&header, ending));
+        command.arg("-I").arg(&include).arg(including(&header, ending));
         run(&mut command);
     }
 }
@@ -171,4 +161,66 @@ fn the_library_and_syslet_h_agree() {
         ],
     );
     assert_in_c("syslet.h", &text);
+}
+
+/// Functions and their parameters that are pointers, by name.
+type Pointers = BTreeSet<(String, String)>;
+
+/// What the list in `syslet.h` names: "NAME, NAME of FUNCTION, FUNCTION; ..." in each of its items.
+fn listed_pointers() -> Pointers {
+    let header = fs::read_to_string(xtask::source().join("include/syslet.h")).expect("it is there");
+    let (_, said) = header.split_once("* Pointers. ").expect("it has the list");
+    let said = said.split("\n *\n").next().unwrap_or(said);
+    let said = said.replace("\n *                 ", " "); // items are one line each then
+    let mut listed = Pointers::new();
+    let items = said.split("\n *   ").skip(1);
+    for item in items.map(|item| item.lines().next().unwrap_or(item)) {
+        let words = item.split_once("  ").map_or("", |(_term, words)| words);
+        let entries = words.rsplit_once(": ").map_or(words, |(_, entries)| entries);
+        for (names, functions) in entries.split(';').filter_map(|entry| entry.split_once(" of ")) {
+            let functions = functions.split(", and ").next().unwrap_or(functions);
+            let functions = functions.split(',').filter_map(|one| one.split_whitespace().next());
+            for (function, name) in functions.flat_map(|f| names.split(',').map(move |n| (f, n))) {
+                let new = listed.insert((function.to_owned(), name.trim().to_owned()));
+                assert!(new, "twice: {name} of {function}");
+            }
+        }
+    }
+    listed
+}
+
+/// The name of a parameter that is a pointer, or a function.
+fn pointer(parameter: &str) -> Option<&str> {
+    if let Some((_, function)) = parameter.split_once("(*") {
+        return function.split(')').next();
+    }
+    let is_pointer = parameter.contains('*') || parameter.contains("_function ");
+    let name = parameter.trim_end_matches(')').rsplit([' ', '*']).next();
+    name.filter(|_| is_pointer)
+}
+
+/// What the headers declare.
+fn declared_pointers() -> Pointers {
+    let declared = xtask::abi::baseline(xtask::abi::HEADERS).expect("it is in the source tree");
+    let mut there = Pointers::new();
+    for line in declared.lines().map(|line| line.split(" __asm__").next().unwrap_or(line)) {
+        let Some((_header, prototype)) = line.split_once(": ") else { continue };
+        let Some((before, parameters)) = prototype.split_once('(') else { continue };
+        let function = before.rsplit([' ', '*']).next().unwrap_or(before);
+        if !before.starts_with("typedef") && !function.is_empty() {
+            let names = parameters.split(',').filter_map(pointer);
+            there.extend(names.map(|name| (function.to_owned(), name.to_owned())));
+        }
+    }
+    there
+}
+
+#[test]
+fn syslet_h_says_of_every_pointer_whether_it_is_looked_at() {
+    let (listed, there) = (listed_pointers(), declared_pointers());
+    assert!(there.len() > 80, "{there:?}");
+    let missing: Vec<_> = there.difference(&listed).collect();
+    let unknown: Vec<_> = listed.difference(&there).collect();
+    assert!(missing.is_empty(), "not listed: {missing:?}");
+    assert!(unknown.is_empty(), "there are no such pointers: {unknown:?}");
 }

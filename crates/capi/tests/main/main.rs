@@ -1,6 +1,8 @@
 //! The C library as C programs have it: installed, compiled against, linked statically and shared, in each
 //! way of working.
 
+/// What compiled programs rely on.
+mod abi;
 /// The examples do what they say.
 mod examples;
 /// Headers: C and C++ compile them, and they say what the library does.

@@ -1,7 +1,9 @@
 //! Each C program is compiled as C11 without warnings, linked statically and shared, and run in each way
 //! of working.
 
-use crate::util::{Linked, WAYS, compile, program, source, succeed};
+use std::fs;
+
+use crate::util::{Linked, WAYS, compile, is_sanitized, program, skip, source, succeed};
 
 fn in_all_ways(name: &str) {
     for linked in [Linked::Static, Linked::Shared] {
@@ -94,11 +96,43 @@ fn a_program_whose_main_thread_has_ended_ends_with_its_last_thread() {
     in_all_ways("last.c");
 }
 
+/// Also while the stacks and thread pointers of guests are elsewhere than the sanitizer believes.
+#[test]
+fn a_leak_check_finds_what_a_program_loses_and_nothing_that_the_library_keeps() {
+    let options = std::env::var("ASAN_OPTIONS").unwrap_or_default();
+    if !options.contains("detect_leaks=1") || !is_sanitized() {
+        return skip("leaks are looked for by ci/asan.sh");
+    }
+    let path = compile(&source("lost.c"), Linked::Static);
+    for way in WAYS {
+        let output = program(&path, way).output().expect("it can be run");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("leaked in 8 allocation(s)"), "{way}: {}: {told}", output.status);
+        assert!(told.contains("syslet_submit"), "{way}: {told}");
+    }
+}
+
 #[test]
 fn the_library_may_be_loaded_when_there_are_threads() {
     // It is linked with nothing, and names the library itself.
     let path = compile(&source("loaded.c"), Linked::Loaded);
     for way in WAYS {
         succeed(program(&path, way));
+    }
+}
+
+#[test]
+fn the_program_that_loads_the_library_calls_every_interface() {
+    let program = fs::read_to_string(source("loaded.c")).expect("it is there");
+    let called = |name: &str| {
+        program.contains(&format!("X({name})")) && program.contains(&format!("{name}_("))
+    };
+    let include = xtask::source().join("include");
+    let pages = xtask::pages().expect("the headers can be read");
+    for header in xtask::header_names(&include).expect("they are there") {
+        let said = format!(".B #include <{header}>");
+        let names = pages.iter().filter(|(_, page)| page.contains(&said));
+        let mut names = names.filter_map(|(page, _)| page.strip_suffix(".3"));
+        assert!(names.any(called), "nothing of {header} is called");
     }
 }

@@ -34,6 +34,14 @@ fn symbols_and_versions_are_the_systems() {
 }
 
 #[test]
+fn symbols_and_versions_are_what_they_were_where_there_is_no_other_library_too() {
+    let now = xtask::abi::symbols(&library().join("libaio.so.1")).expect("it can be read");
+    let before = xtask::abi::baseline("libaio.so.1.txt").expect("it is in the source tree");
+    let lines = xtask::abi::differences(&before, &now);
+    assert!(lines.is_empty(), "{}\n{}", xtask::abi::REMEDY, lines.join("\n"));
+}
+
+#[test]
 fn it_needs_nothing_that_the_system_lacks() {
     let file = library().join("libaio.so.1");
     let output = finish(Command::new("objdump").arg("-p").arg(file)).assert_good();

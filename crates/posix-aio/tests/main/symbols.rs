@@ -36,3 +36,11 @@ fn definitions_have_no_versions_and_so_satisfy_references_to_any() {
     let read = said.lines().find(|line| line.ends_with(" aio_read")).expect("it is defined");
     assert!(!read.contains("GLIBC"), "{read}");
 }
+
+#[test]
+fn symbols_are_what_they_were_whatever_the_c_library() {
+    let now = xtask::abi::symbols(library()).expect("it can be read");
+    let before = xtask::abi::baseline("libsyslet_posix_aio.so.txt").expect("it is in the tree");
+    let lines = xtask::abi::differences(&before, &now);
+    assert!(lines.is_empty(), "{}\n{}", xtask::abi::REMEDY, lines.join("\n"));
+}

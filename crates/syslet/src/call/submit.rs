@@ -155,25 +155,27 @@ unsafe fn submit_how(call: Call, or_busy: bool) -> Result<Submitted, SubmitError
         return unsafe { submit_to_full(guest, call, class, or_busy) };
     }
     // SAFETY: the caller's duties.
-    unsafe { submit_attached(guest, call, class, place, or_busy) }
+    unsafe { submit_attached(guest, &call, class, place, or_busy) }
 }
 
+/// The call stays where it was written a moment ago: a copy would be made two words at a time, and wait for the cache.
+///
 /// # Safety
 ///
 /// Those of [`submit`].
 #[inline(always)]
 unsafe fn submit_attached(
     guest: &'static Guest,
-    call: Call,
+    call: &Call,
     class: Class,
     place: Place,
     or_busy: bool,
 ) -> Result<Submitted, SubmitError<Call>> {
     match guest.ready() {
         // SAFETY: the caller's duties; the guest is ready.
-        Ok(()) => Ok(unsafe { submit_guest(guest, &call, class, place) }),
+        Ok(()) => Ok(unsafe { submit_guest(guest, call, class, place) }),
         // SAFETY: the caller's duties.
-        Err(lost) => unsafe { submit_unprotected(guest, call, lost, or_busy) },
+        Err(lost) => unsafe { submit_unprotected(guest, *call, lost, or_busy) },
     }
 }
 
@@ -193,7 +195,7 @@ unsafe fn submit_to_full(
     let engine = engine_of_guest();
     match engine.place_of_guest(call.0[1], or_busy) {
         // SAFETY: the caller's duties.
-        Ok(place) => unsafe { submit_attached(guest, call, class, place, or_busy) },
+        Ok(place) => unsafe { submit_attached(guest, &call, class, place, or_busy) },
         // It may have interrupted who holds the lock of those that wait.
         // SAFETY: the caller's duties.
         Err(_) if guest.in_handler() => unsafe {

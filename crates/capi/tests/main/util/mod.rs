@@ -69,6 +69,11 @@ pub(crate) fn run(command: &mut Command) -> Output {
     output
 }
 
+/// True if programs are linked with an instrumented library, as ci/asan.sh has them.
+pub(crate) fn is_sanitized() -> bool {
+    std::env::var_os("SYSLET_TEST_SANITIZED").is_some_and(|libraries| !libraries.is_empty())
+}
+
 /// Compiles a C program against the installed tree; says where it is.
 pub(crate) fn compile(file: &Path, linked: Linked) -> PathBuf {
     let name = file.file_stem().expect("sources have names").to_string_lossy();
