@@ -184,8 +184,8 @@ impl Keeper {
     /// A call was parked on `descriptor`, in a ring: its file is to be held if it stays.
     pub(super) fn notice(&self, call: &Arc<Parked>, descriptor: i32) {
         lock(&self.newcomers).push((Arc::clone(call), descriptor));
-        // Looked at first, because nearly always it is. The lock orders the two: if the keeper took the newcomers before
-        // this one came, its 0 is seen here.
+        // Looked at first, because nearly always it is. The lock orders the two: if the keeper took the newcomers
+        // before this one came, its 0 is seen here.
         let attentive = self.attentive.load(Ordering::SeqCst) == 1;
         if !attentive && self.attentive.swap(1, Ordering::SeqCst) == 0 {
             self.knock();
