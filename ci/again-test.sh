@@ -25,7 +25,8 @@ case "$(bash ci/counted.sh "$folder/log")" in
 esac
 bash ci/again.sh false >/dev/null && wrong "what fails twice passes"
 for finding in "minimal failing input: ops = [Drop]" 'Err(Fail(Reason("lost"), []))' \
-  'on an `Err` value: Fail(Reason("lost"), [])' 'stdout: "\na property is tried\n"' "ERROR: AddressSanitizer: heap-use-after-free"; do
+  'on an `Err` value: Fail(Reason("lost"), [])' 'stdout: "\na property is tried\n"' \
+  "ERROR: AddressSanitizer: heap-use-after-free"; do
   again "$finding" && wrong "is run again in spite of: $finding"
 done
 echo "a_child_works (follow): FAILED, is run again: exit status: 101" >>"$folder/two"

@@ -397,8 +397,8 @@ impl Engine {
 }
 
 /// True if the running thread may send files of the program's. For that a socket is among the program's descriptors for
-/// a moment, and a program that closes everything just then, and has another file by that number, would have it closed
-/// by us. So it is done only while a thread of the program's waits for it, never at a moment of our own.
+/// a moment, and a program that closes everything just then, and has another file by that number, would have it closed by
+/// us. So it is done only while a thread of the program's waits for it, never at a moment of our own.
 fn may_send() -> bool {
     // A thread that drives a ring goes on with calls of others.
     !on_own_thread() && !drives()

@@ -26,8 +26,8 @@ use crate::container::scheduling_is_denied;
 /// No wait in these tests is longer: what takes it hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// A property that is tried on random cases. CI runs what failed once more, but not where one was tried and did not hold:
-/// the other cases of another run would prove nothing. A case that hangs is killed before it is named.
+/// A property that is tried on random cases. CI runs what failed once more, but not where one was tried and did not
+/// hold: the other cases of another run would prove nothing. A case that hangs is killed before it is named.
 pub(crate) struct Property(());
 
 impl Property {
