@@ -373,8 +373,9 @@ impl Engine {
             Some(_) if !may_send() => return false,
             Some(address) => {
                 // What was closed since the call was tried is not one of those that it would wait for.
-                let is_open = |(number, _): &(i32, u32)| !matches!(descriptor::stat(*number), Err(error) if error == -EBADF);
-                let open: Vec<_> = interests.iter().copied().filter(is_open).collect();
+                let is_open = |number| descriptor::stat(number).err() != Some(-EBADF);
+                let open: Vec<_> =
+                    interests.iter().copied().filter(|(number, _)| is_open(*number)).collect();
                 let parcel = |some: &[(i32, u32)]| {
                     let numbers: Vec<_> = some.iter().map(|(number, _)| *number).collect();
                     // One that did not go is found to be lost, and there is no set.
@@ -397,8 +398,8 @@ impl Engine {
 }
 
 /// True if the running thread may send files of the program's. For that a socket is among the program's descriptors for
-/// a moment, and a program that closes everything just then, and has another file by that number, would have it closed by
-/// us. So it is done only while a thread of the program's waits for it, never at a moment of our own.
+/// a moment, and a program that closes everything just then, and has another file by that number, would have that one
+/// closed by us. So it is done only while a thread of the program's waits for it, never at a moment of our own.
 fn may_send() -> bool {
     // A thread that drives a ring goes on with calls of others.
     !on_own_thread() && !drives()
