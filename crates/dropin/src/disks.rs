@@ -58,14 +58,23 @@ pub fn is_in_ram(descriptor: i32) -> bool {
 pub fn kind_of(descriptor: i32) -> Kind {
     let Ok(mount) = mount::of(descriptor) else { return Kind::Other };
     let key = key(&mount);
-    let place = &MOUNTS[key as usize % MOUNTS.len()];
+    let place = &MOUNTS[spread(key)];
     let known = place.load(Ordering::Relaxed);
     if known >> 2 == key && known & 3 != 0 {
         return [Kind::Local, Kind::Ram, Kind::Other][(known & 3) as usize - 1];
     }
     let kind = look(descriptor, &mount);
-    place.store(key << 2 | (kind as u64 + 1), Ordering::Relaxed);
+    // Not if the number means another file by now: what was found may be of that one.
+    if mount::of(descriptor).is_ok_and(|now| self::key(&now) == key) {
+        place.store(key << 2 | (kind as u64 + 1), Ordering::Relaxed);
+    }
     kind
+}
+
+/// A place for each key: mounts of the same kind have numbers that differ by little, or by a power of two.
+fn spread(key: u64) -> usize {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15; // of Fibonacci hashing
+    (key.wrapping_mul(SPREAD) >> 58) as usize
 }
 
 /// What tells a mount from others, in 62 bits. Where the kernel has no numbers that are used once (before Linux 6.8)

@@ -1,7 +1,7 @@
 //! How many closures of a runtime are away, for the runtime to wait for them when it ends.
 //!
 //! While there are any, one task of the runtime's blocking pool waits until there are none, the *waiter*
-//! ([`waiter`](self::waiter)). The pool of a runtime that ends waits for it; so nobody else has to. Above all no
+//! ([`waiter`]). The pool of a runtime that ends waits for it; so nobody else has to. Above all no
 //! destructor waits: the tasks of a runtime that ends are dropped one after the other, and a closure may wait for what
 //! is dropped later.
 

@@ -24,7 +24,7 @@ const ALIGNMENT: usize = 32;
 const UNINITIALIZED: i32 = uapi::RSEQ_UNINITIALIZED;
 /// How far above the thread pointer glibc up to 2.40 may have its area: it is part of the thread's descriptor, which is
 /// 2304 bytes in 2.36. (2.41 has it below, where thread-locals of others are.)
-const DESCRIPTOR: usize = 4096;
+const DESCRIPTOR: usize = 2560;
 
 /// glibc's rseq area of the running thread: sys/rseq.h, since glibc 2.35.
 #[derive(Debug, Clone, Copy)]
