@@ -116,7 +116,8 @@ fn a_parked_call_that_has_no_thread_is_cancelled_at_once() {
             let client = TcpStream::connect(address).expect("somebody listens");
             assert!(eventually(|| stats().outstanding == 3), "it waits for a thread");
             assert_eq!(accept.cancel(), CancelOutcome::Asked);
-            assert!(accept.is_done(), "{:?}", stats());
+            // By us, or by who queued it just now: no thread is there that could.
+            assert!(eventually(|| accept.is_done()), "{:?}", stats());
             assert_eq!(accept.wait().raw(), -(libc::ECANCELED as isize));
             drop(listener.accept().expect("nobody has taken it"));
             drop(client);

@@ -217,6 +217,7 @@ impl File {
     ///
     /// As [`std::fs::File::set_len`].
     pub async fn set_len(&self, size: u64) -> io::Result<()> {
+        proceed().await;
         let mut inner = self.inner.lock().await;
         inner.complete_inflight().await;
         let mut buf = inner.take_buffer();

@@ -1,4 +1,5 @@
 use std::future::{Future, poll_fn};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -131,6 +132,38 @@ fn seeks_of_a_file_yield_too() {
         // They are most of the time, of which 0.4 ms are a turn's. (Some may go away, because the machine is busy.)
         let millis = begun.elapsed().as_millis();
         assert!(pending as u128 >= millis / 2, "pending {pending} times in {millis} ms");
+    });
+}
+
+/// The lock of the file's state counts too, but each of these takes long.
+#[test]
+fn truncations_of_a_file_yield_too() {
+    if !inline_possible("the budget of inline truncations") {
+        return;
+    }
+    // In memory: none of them sleeps.
+    let mut options = std::fs::OpenOptions::new();
+    let unnamed = options.write(true).custom_flags(libc::O_TMPFILE).open("/dev/shm");
+    let std = unnamed.expect("glibc's own shared memory needs it too");
+    let contents = vec![7; 256 << 10];
+    on_worker(1, async move {
+        let file = fs::File::from_std(std.try_clone().expect("it can be duplicated"));
+        let mut spent = Duration::ZERO;
+        let truncations = async {
+            for _ in 0..100 {
+                std.write_all_at(&contents, 0).expect("there is room");
+                let begun = Instant::now();
+                file.set_len(0).await.expect("it can be truncated");
+                spent += begun.elapsed();
+            }
+        };
+        let ((), pending) = counted(truncations).await;
+        assert!(spent >= Duration::from_millis(2), "nothing that could be used up: {spent:?}");
+        // A turn has 0.4 ms. (Some may go away, because the machine is busy.)
+        assert!(
+            pending as u128 >= spent.as_micros() / 1000,
+            "pending {pending} times in {spent:?}"
+        );
     });
 }
 
