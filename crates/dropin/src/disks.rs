@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use syslet::source::file_system;
 use syslet_sys::mount::{self, Mount};
+use syslet_sys::uapi::{S_IFDIR, S_IFREG};
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,9 @@ pub fn is_in_ram(descriptor: i32) -> bool {
 /// Never, but the first time on kernels before Linux 6.8 a list of all mounts is read.
 pub fn kind_of(descriptor: i32) -> Kind {
     let Ok(mount) = mount::of(descriptor) else { return Kind::Other };
+    if ![S_IFREG, S_IFDIR].contains(&mount.file) {
+        return Kind::Other; // a device's node is in memory, and what it stands for is not
+    }
     let key = key(&mount);
     let place = &MOUNTS[spread(key)];
     let known = place.load(Ordering::Relaxed);
@@ -150,6 +154,8 @@ mod tests {
         assert_eq!(kind_of(-1), Kind::Other);
         let proc = File::open("/proc/self/stat").expect("it is there");
         assert_eq!([(); 2].map(|()| kind_of(proc.as_raw_fd())), [Kind::Other; 2]);
+        let device = File::open("/dev/null").expect("it is there");
+        assert_eq!(kind_of(device.as_raw_fd()), Kind::Other, "its node is on a devtmpfs");
         if let Ok(memory) = File::open("/dev/shm") {
             assert_eq!(kind_of(memory.as_raw_fd()), Kind::Ram);
         }

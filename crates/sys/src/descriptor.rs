@@ -8,7 +8,7 @@ use crate::arch::syscall;
 use crate::uapi::{
     AT_EMPTY_PATH, AT_STATX_DONT_SYNC, CLOSE_RANGE_UNSHARE, EBADF, EFAULT, EPOLL_CLOEXEC,
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL,
-    FIONREAD, IN_CLOEXEC_NONBLOCK, KCMP_FILE, O_CLOEXEC, POLLERR, POLLIN, SEEK_CUR,
+    FIONREAD, IN_CLOEXEC_NONBLOCK, KCMP_FILE, O_CLOEXEC, POLLERR, POLLHUP, POLLIN, SEEK_CUR,
     SFD_CLOEXEC_NONBLOCK, SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET,
     STATX_INO, STATX_TYPE, Stat, Statx, Timeval, nr,
 };
@@ -162,11 +162,15 @@ pub fn has_low_mark(descriptor: i32) -> bool {
     unsafe { syscall(nr::GETSOCKOPT, args) >= 0 && mark > 1 }
 }
 
-/// True if all that the socket has to tell is an error, which the next receive takes away.
+/// True if all that the socket has to tell is an error, which the next receive takes away. Notices in the error queue,
+/// which a receive leaves where they are (`MSG_ZEROCOPY`, time stamps), are none.
 pub fn has_but_an_error(descriptor: i32) -> bool {
     let mut unread = 0i32;
     let args = [descriptor as usize, FIONREAD, &raw mut unread as usize, 0, 0, 0];
-    poll(descriptor, POLLIN as u16, 0) & POLLERR as isize != 0
+    let told = poll(descriptor, POLLIN as u16, 0);
+    told & POLLERR as isize != 0
+        // Of a connection that was reset; of a notice there is nothing to receive.
+        && told & (POLLIN | POLLHUP) as isize != 0
         // SAFETY: the kernel writes one number, which is live.
         && unsafe { syscall(nr::IOCTL, args) } == 0
         && unread == 0

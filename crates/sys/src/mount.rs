@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "system calls; arguments are borrowed or plain numbers")]
 
 use crate::arch::syscall;
-use crate::uapi::{AT_EMPTY_PATH, AT_STATX_DONT_SYNC, Statx, nr};
+use crate::uapi::{AT_EMPTY_PATH, AT_STATX_DONT_SYNC, S_IFMT, STATX_TYPE, Statx, nr};
 
 /// Of statx(2), linux/stat.h: the number of the mount, as `/proc/self/mountinfo` has it (Linux 5.8).
 const STATX_MNT_ID: usize = 0x1000;
@@ -24,6 +24,8 @@ pub struct Mount {
     pub is_unique: bool,
     /// The device of the file, which is not always that of the mount (btrfs, overlayfs).
     pub device: (u32, u32),
+    /// What the file is: `S_IFMT` of its mode.
+    pub file: u32,
 }
 
 /// The mount of `descriptor`'s file.
@@ -32,7 +34,7 @@ pub struct Mount {
 ///
 /// `-errno`; also where statx(2) is forbidden.
 pub fn of(descriptor: i32) -> Result<Mount, isize> {
-    ask(descriptor, STATX_MNT_ID | STATX_MNT_ID_UNIQUE)
+    ask(descriptor, STATX_MNT_ID | STATX_MNT_ID_UNIQUE | STATX_TYPE)
 }
 
 /// The same with the number that `/proc/self/mountinfo` has.
@@ -41,7 +43,7 @@ pub fn of(descriptor: i32) -> Result<Mount, isize> {
 ///
 /// As [`of`].
 pub fn as_listed(descriptor: i32) -> Result<Mount, isize> {
-    ask(descriptor, STATX_MNT_ID)
+    ask(descriptor, STATX_MNT_ID | STATX_TYPE)
 }
 
 fn ask(descriptor: i32, wanted: usize) -> Result<Mount, isize> {
@@ -56,7 +58,8 @@ fn ask(descriptor: i32, wanted: usize) -> Result<Mount, isize> {
     let mask = found.mask as usize;
     let number = if mask & (STATX_MNT_ID | STATX_MNT_ID_UNIQUE) != 0 { found.mount } else { 0 };
     let is_unique = mask & STATX_MNT_ID_UNIQUE != 0;
-    Ok(Mount { number, is_unique, device: (found.dev_major, found.dev_minor) })
+    let device = (found.dev_major, found.dev_minor);
+    Ok(Mount { number, is_unique, device, file: u32::from(found.mode) & S_IFMT })
 }
 
 /// `struct mnt_id_req`, its first version.

@@ -209,8 +209,9 @@ impl Ring {
         if alone {
             self.taker.store(NOBODY, Ordering::Release);
         }
-        // Release: pairs with the swap of the next driver.
-        self.driven.store(0, Ordering::Release);
+        // Release: pairs with the swap of the next driver. And before `armed` is read: who arms one later finds that
+        // nobody drives, and does.
+        self.driven.store(0, Ordering::SeqCst);
         if alone && self.armed() > 0 {
             self.duty.fetch_add(1, Ordering::SeqCst);
             futex::wake(&self.duty, 1);

@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::{Call, Submitted};
+use syslet_sys::descriptor;
 
 use crate::util::calls::{Block, Words, go, listen, number_call, pending, plain, set_nonblocking};
 use crate::util::child::Child;
@@ -323,6 +324,40 @@ fn a_part_does_not_cost_the_error_that_ended_it() {
         assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 3);
         let again = go(number_call(libc::SYS_recvfrom, args));
         assert_eq!(done_or_over(again), -(libc::ECONNRESET as isize));
+    });
+}
+
+/// A receive leaves such a notice where it is, and waits on.
+#[test]
+fn a_notice_in_the_error_queue_ends_no_receive() {
+    attached(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let client = TcpStream::connect(listener.local_addr().expect("it is bound"));
+        let client = client.expect("somebody listens");
+        let (mut server, _) = listener.accept().expect("somebody connects");
+        let on = 1i32;
+        let (at, len) = ((&raw const on).cast(), size_of::<i32>() as u32);
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_ZEROCOPY);
+        // SAFETY: the kernel reads one live number.
+        let set = unsafe { libc::setsockopt(client.as_raw_fd(), level, option, at, len) };
+        assert_eq!(set, 0);
+        let sent = [7u8; 1000];
+        let at = sent.as_ptr().cast();
+        // SAFETY: the kernel reads the bytes, which live until it has told of them.
+        let sent = unsafe { libc::send(client.as_raw_fd(), at, sent.len(), libc::MSG_ZEROCOPY) };
+        assert_eq!(sent, 1000);
+        let mut taken = [0; 1000];
+        server.read_exact(&mut taken).expect("it comes");
+        let tells = || descriptor::poll(client.as_raw_fd(), libc::POLLIN as u16, 0);
+        assert!(eventually(|| tells() == libc::POLLERR as isize), "{}", tells());
+
+        let block = Block::leak();
+        let receive = pending(go(receive_all(client.as_raw_fd(), block, 100)));
+        server.write_all(&[8; 10]).expect("it has room");
+        assert!(eventually(|| unread(client.as_raw_fd()) == 0), "a part is taken");
+        server.write_all(&[9; 90]).expect("it has room");
+        assert_eq!(receive.wait_deadline(late()).expect("it ends").raw(), 100);
+        assert_eq!((block.bytes()[9], block.bytes()[10]), (8, 9));
     });
 }
 

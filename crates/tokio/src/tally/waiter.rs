@@ -5,7 +5,9 @@
 //! last closure, and looks by itself whether any are away. Two others must not pay for that:
 //!
 //! - *A runtime that ends* would end as much later. So a task of the runtime's, which does nothing, tells the waiter
-//!   when it is dropped: the *guard*. It is there while the waiter is.
+//!   when it is dropped: the *guard*. It is there while the waiter is. (`shutdown_timeout` of a current-thread runtime
+//!   ends the pool before its tasks, and a paused clock stands still while the pool has work: a waiter of such a runtime
+//!   does not stay for as long.)
 //! - *Closures of `spawn_blocking`* for which the pool has no other thread (`max_blocking_threads`) would wait as long,
 //!   and for ever if what is away waits for them. So the waiter goes to the end of the pool's queue from time to time.
 
@@ -13,10 +15,10 @@ use std::future::pending;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::AbortHandle;
 
-use super::Tally;
+use super::{State, Tally};
 use crate::outstanding::give;
 
 /// How long a waiter stays when no closure goes away, and how soon it gives way to what is queued.
@@ -25,10 +27,16 @@ const LINGER: Duration = match cfg!(test) {
     true => Duration::from_secs(3600), // a runtime that ends is found to wait for it
 };
 
+/// That of a current-thread runtime.
+const LINGER_ALONE: Duration = match cfg!(test) {
+    false => Duration::from_millis(10),
+    true => LINGER,
+};
+
 /// How soon at least it gives way, however long the closures take. Each time is a wake-up or two.
 const LONGEST: Duration = Duration::from_secs(1).saturating_add(LINGER);
 
-/// How long a waiter without a guard stays: the runtime ends as much later.
+/// How long a waiter without a guard stays when none is away: the runtime ends as much later.
 const UNGUARDED: Duration = Duration::from_millis(1);
 
 pub(super) struct Waiter {
@@ -53,10 +61,11 @@ impl Waiter {
     /// Has the runtime's pool run one. An error: the runtime is ending already, or can have no thread.
     pub(super) fn begin(runtime: &Handle, tally: &Arc<Tally>) -> Result<(), ()> {
         let (tally, runtime) = (Arc::clone(tally), runtime.clone());
-        Self { tally, runtime, guard: None, time: LINGER }.queue().map_or(Ok(()), |_| Err(()))
+        let time = linger(&runtime);
+        Self { tally, runtime, guard: None, time }.queue().map_or(Ok(()), |_| Err(()))
     }
 
-    /// Goes to the end of the pool's queue.
+    /// Goes to the end of the pool's queue. It is given back if the pool is being shut down.
     fn queue(self) -> Option<Self> {
         let runtime = self.runtime.clone();
         give(&runtime, self, Self::run)
@@ -67,13 +76,16 @@ impl Waiter {
         if self.guard.is_none() {
             self.guard = self.set_guard();
         }
-        while self.turn() {
-            match self.queue() {
-                None => return,
-                Some(refused) => self = refused,
-            }
+        let goes_on = match self.guard {
+            Some(_) => self.turn(),
+            None => self.turn_unguarded(),
+        };
+        let ended = if goes_on { self.queue() } else { Some(self) };
+        let Some(waiter) = ended else { return };
+        if goes_on {
+            waiter.tally.wait_for_none();
         }
-        if let Some(guard) = self.guard {
+        if let Some(guard) = waiter.guard {
             guard.abort();
         }
     }
@@ -96,17 +108,17 @@ impl Waiter {
 
     /// True if others of the pool are to have the thread now; false if the waiter is not needed any more.
     fn turn(&mut self) -> bool {
+        let linger = linger(&self.runtime);
         let mut state = self.tally.lock();
         let begun = state.begun;
-        state.hears = self.time > LINGER;
-        let is_guarded = self.guard.is_some();
+        state.hears = self.time > linger;
         let waited = self.tally.news.wait_timeout_while(state, self.time, |state| {
-            is_guarded && state.is_guarded && !(state.hears && state.away == 0)
+            state.is_guarded && !(state.hears && state.away == 0)
         });
         let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !is_guarded || !state.is_guarded {
+        if !state.is_guarded {
             drop(state);
-            self.tally.wait_for_none(if is_guarded { Duration::ZERO } else { UNGUARDED });
+            self.tally.wait_for_none();
             return false;
         }
         state.hears = false;
@@ -115,26 +127,52 @@ impl Waiter {
             state.waits = false;
             return false;
         }
-        self.time = if is_quiet { LONGEST.min(self.time * 2) } else { LINGER };
+        self.time = if is_quiet { self.longer() } else { linger };
         true
+    }
+
+    /// As [`turn`](Self::turn), while the guard of an earlier waiter, which has ended, is still there: nobody has driven
+    /// the runtime since, and perhaps nobody does before a closure of the pool's has run.
+    fn turn_unguarded(&mut self) -> bool {
+        let mut state = self.tally.lock();
+        state.hears = true;
+        let waited = self.tally.news.wait_timeout_while(state, self.time, |state| state.away > 0);
+        (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let begun = state.begun;
+        if state.away == 0 {
+            let quiet = |state: &mut State| state.begun == begun;
+            let waited = self.tally.news.wait_timeout_while(state, UNGUARDED, quiet);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        state.hears = false;
+        if state.away == 0 && state.begun == begun {
+            state.waits = false;
+            return false;
+        }
+        self.time = self.longer();
+        true
+    }
+
+    /// It gives way less and less often.
+    fn longer(&self) -> Duration {
+        LONGEST.min(self.time * 2)
+    }
+}
+
+fn linger(runtime: &Handle) -> Duration {
+    match runtime.runtime_flavor() {
+        RuntimeFlavor::CurrentThread => LINGER_ALONE,
+        _ => LINGER,
     }
 }
 
 impl Tally {
-    /// **Blocking**: until no closure is away, and none has gone away for a while. Then there is no waiter.
-    fn wait_for_none(&self, linger: Duration) {
+    /// **Blocking**: until no closure is away. Then there is no waiter.
+    fn wait_for_none(&self) {
         let mut state = self.lock();
         state.hears = true;
-        loop {
-            let waited = self.news.wait_while(state, |state| state.away > 0);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
-            let begun = state.begun;
-            let waited = self.news.wait_timeout_while(state, linger, |state| state.begun == begun);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if state.away == 0 && state.begun == begun {
-                break;
-            }
-        }
+        let waited = self.news.wait_while(state, |state| state.away > 0);
+        state = waited.unwrap_or_else(PoisonError::into_inner);
         (state.hears, state.waits) = (false, false);
     }
 }
@@ -142,7 +180,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::{count, count_here};
+    use crate::tally::{Counted, count, count_here};
     use std::sync::mpsc::channel;
     use tokio::runtime::{Builder, Runtime};
 
@@ -189,6 +227,28 @@ mod tests {
         waiter.tally.lock().away = 0;
         assert!(!waiter.turn());
         assert!(!waiter.tally.lock().waits);
+    }
+
+    /// Of a runtime that nobody has driven since an earlier waiter ended: its guard is still there.
+    #[test]
+    fn waiter_without_a_guard_gives_way_too() {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.max_blocking_threads(1).build().expect("it can be built");
+        let earlier = waiter(&runtime, LINGER);
+        earlier.guard.as_ref().expect("it is the first").abort();
+        earlier.tally.lock().away = 1;
+        let (tally, handle) = (Arc::clone(&earlier.tally), runtime.handle().clone());
+        let time = Duration::from_millis(1);
+        let later = Waiter { tally, runtime: handle, guard: None, time };
+        assert!(later.queue().is_none(), "the pool has taken it");
+        let (tell, told) = channel();
+        let closure = runtime.spawn_blocking(move || tell.send(()).expect("somebody waits"));
+        let ran = told.recv_timeout(Duration::from_secs(60));
+        drop((closure, Counted(Arc::clone(&earlier.tally)))); // the only one that is away has ended
+        ran.expect("it has the thread for a while");
+        while earlier.tally.lock().waits {
+            std::thread::yield_now(); // the waiter ends, or the test does not
+        }
     }
 
     #[test]
