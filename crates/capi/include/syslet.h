@@ -95,7 +95,7 @@ extern "C" {
 struct syslet_attach_options {
     uint32_t flags;      /* SYSLET_ATTACH_... */
     uint32_t cpu;        /* for SYSLET_ATTACH_PINNED, else 0 */
-    uint64_t max_crew;   /* most crew threads of the process, 2 to 4096; 0: the default, 512; it is never made less */
+    uint64_t max_crew;   /* most crew threads of the process, 2 to 4096; 0: the default, 512; the largest holds */
     uint64_t stack_size; /* of each crew thread in bytes, 256 KiB to 1 GiB; 0: the default, 2 MiB */
 };
 

@@ -23,8 +23,8 @@ pub enum AttachError {
         /// What is possible.
         range: RangeInclusive<usize>,
     },
-    /// The thread is attached already with another placement, or the process has a crew with another stack size.
-    /// (Another limit of crew threads is no error: [`Attach`](crate::Attach) says what is compared.)
+    /// The thread is attached already with another placement or limit of crew threads, or the process has a crew with
+    /// another stack size. [`Attach`](crate::Attach) says what is compared.
     SettingDiffers {
         /// The setting's name.
         setting: &'static str,

@@ -39,10 +39,10 @@ pub enum Placement {
 /// |---|---|---|
 /// | [`placement`](Self::placement) | the thread's, until it is detached | [`AttachError::SettingDiffers`]; the pool has none |
 /// | [`stack_size`](Self::stack_size) | the process's, for good | [`AttachError::SettingDiffers`], on any thread |
-/// | [`max_crew`](Self::max_crew) | the process's | no error, on any thread: the largest is in force |
+/// | [`max_crew`](Self::max_crew) | what the thread asked for | [`AttachError::SettingDiffers`]; of several threads' the largest is in force |
 /// | [`require`](Self::require) | this guard's | an error if the thread's guards stand for the pool |
 ///
-/// What is not asked for (but the placement, which is `Follow` then) is never another value.
+/// What is not asked for (but the placement, which is `Follow` then) is never another value, before or now.
 ///
 /// ```
 /// let guard = syslet::Attach::new().max_crew(64).attach()?;
@@ -73,7 +73,8 @@ impl Attach {
     }
 
     /// Most crew threads of the process, 2 to 4096. The crew is shared by all guests: the largest
-    /// limit that was asked for is in force, so one that is smaller is no error and changes nothing.
+    /// limit that a thread has asked for is in force, so a smaller one than another thread's is no error and changes
+    /// nothing.
     pub fn max_crew(mut self, count: usize) -> Self {
         self.max_crew = Some(count);
         self
@@ -131,6 +132,7 @@ impl Attach {
         };
         Attachment::with(|attachment| {
             attachment.depth.set(1);
+            attachment.max_crew.set(self.max_crew);
             attachment.mode.replace(Some(mode.clone()));
         });
         Ok(AttachGuard::new(mode))
@@ -175,10 +177,23 @@ impl Attach {
         {
             return Err(AttachError::InSignalHandler);
         }
+        let before = Attachment::with(|attachment| attachment.max_crew.get());
+        if let (Some(before), Some(asked)) = (before, self.max_crew)
+            && before != asked
+        {
+            return Err(AttachError::SettingDiffers {
+                setting: "max_crew",
+                current: before.to_string(),
+                asked: asked.to_string(),
+            });
+        }
         if let Some(engine) = engine() {
             self.agree(engine)?;
         }
-        Attachment::with(|a| a.depth.set(a.depth.get() + 1));
+        Attachment::with(|attachment| {
+            attachment.max_crew.set(before.or(self.max_crew));
+            attachment.depth.set(attachment.depth.get() + 1);
+        });
         Ok(Some(mode))
     }
 
@@ -307,6 +322,8 @@ pub enum Mode {
 /// What the thread knows of its attachment.
 pub(super) struct Attachment {
     pub(super) depth: Cell<usize>,
+    /// The limit that the guards of this thread have asked for, if any has.
+    max_crew: Cell<Option<usize>>,
     /// Without a destructor: guards may be dropped, and threads fork, while the thread-locals are
     /// being destroyed.
     pub(super) mode: ManuallyDrop<Cell<Option<Mode>>>,
@@ -319,6 +336,7 @@ impl Attachment {
                 const {
                     Attachment {
                         depth: Cell::new(0),
+                        max_crew: Cell::new(None),
                         mode: ManuallyDrop::new(Cell::new(None)),
                     }
                 };

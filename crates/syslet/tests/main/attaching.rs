@@ -131,20 +131,46 @@ fn settings_out_of_range() {
 }
 
 #[test]
+fn other_crew_limit_differs() {
+    attached(|| {
+        // Whoever asked for none has not asked for another.
+        let first = settings().max_crew(600).attach().expect("it can be attached");
+        drop(settings().max_crew(600).attach().expect("the same"));
+        drop(settings().attach().expect("it asks for none"));
+        for other in [599, 601] {
+            match settings().max_crew(other).attach() {
+                Err(AttachError::SettingDiffers { setting: "max_crew", current, asked }) => {
+                    assert_eq!((current, asked), ("600".to_owned(), other.to_string()));
+                }
+                different => panic!("{different:?}"),
+            }
+        }
+        drop(first);
+    });
+    // It is the attached thread's: attached anew it may ask for another.
+    bounded(LIMIT, || {
+        for limit in [600, 601] {
+            drop(settings().max_crew(limit).attach().expect("it is not attached"));
+        }
+    });
+}
+
+#[test]
 fn largest_crew_limit_is_in_force() {
     let path = "attaching::largest_crew_limit_is_in_force";
     let ended = Child::new().run(path, || {
-        bounded(LIMIT, || {
+        let on_another = |attach: Attach| bounded(LIMIT, move || attach.attach().map(drop));
+        bounded(LIMIT, move || {
             let small = settings().max_crew(8).attach().expect("it can be attached");
             assert_eq!(syslet::stats().crew_limit, 8);
-            let large = settings().max_crew(16).attach().expect("it can be attached");
+            on_another(settings().max_crew(16)).expect("it can be attached");
             assert_eq!(syslet::stats().crew_limit, 16);
-            drop(settings().max_crew(4).attach().expect("it can be attached"));
+            on_another(settings().max_crew(4)).expect("it can be attached");
             assert_eq!(syslet::stats().crew_limit, 16);
-            let refused = settings().max_crew(32).stack_size(3 << 20).attach();
+            let refused = on_another(settings().max_crew(32).stack_size(3 << 20));
             assert!(matches!(refused, Err(AttachError::SettingDiffers { .. })), "{refused:?}");
             assert_eq!(syslet::stats().crew_limit, 16, "nothing has changed");
-            drop((small, large));
+            drop(small);
         });
     });
     ended.expect("this is the parent").expect_done();
