@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::error::Trouble;
+use crate::machine::Machine;
 use crate::options::{AllOptions, Part};
-use crate::report::Report;
+use crate::report::{Report, Row};
 
 /// What became of a measure.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Taken {
     part: &'static str,
     /// How it is taken alone.
@@ -28,6 +29,64 @@ struct Taken {
     report: Option<Report>,
     /// What it said beside its figures: which calls did not go the way that they should, or why there are none.
     said: String,
+}
+
+/// What every command says with `--json`, of all of them.
+#[derive(Serialize)]
+struct Whole<'a> {
+    command: &'static str,
+    quick: bool,
+    /// As the first that was taken found it.
+    machine: Option<&'a Machine>,
+    rows: Vec<PartRow<'a>>,
+    faults: Vec<&'a str>,
+    parts: Vec<PartTaken<'a>>,
+}
+
+#[derive(Serialize)]
+struct PartRow<'a> {
+    part: &'static str,
+    #[serde(flatten)]
+    row: &'a Row,
+}
+
+#[derive(Serialize)]
+struct PartTaken<'a> {
+    part: &'static str,
+    /// How it is taken alone.
+    command: &'a str,
+    seconds: u64,
+    /// As it found it; nothing if it could not be taken.
+    machine: Option<&'a Machine>,
+    note: Option<&'a str>,
+    /// What it said beside its figures: which calls did not go the way that they should, or why there are none.
+    said: &'a str,
+}
+
+impl<'a> Whole<'a> {
+    fn of(all: &'a [Taken], quick: bool) -> Self {
+        let reports = || all.iter().filter_map(|taken| taken.report.as_ref());
+        let rows = |taken: &'a Taken| {
+            let rows = taken.report.iter().flat_map(|report| &report.rows);
+            rows.map(|row| PartRow { part: taken.part, row })
+        };
+        let part = |taken: &'a Taken| PartTaken {
+            part: taken.part,
+            command: &taken.command,
+            seconds: taken.seconds,
+            machine: taken.report.as_ref().map(|report| &report.machine),
+            note: taken.report.as_ref().map(|report| &*report.note),
+            said: &taken.said,
+        };
+        Self {
+            command: "all",
+            quick,
+            machine: reports().next().map(|report| &report.machine),
+            rows: all.iter().flat_map(rows).collect(),
+            faults: reports().flat_map(|report| &report.faults).map(String::as_str).collect(),
+            parts: all.iter().map(part).collect(),
+        }
+    }
 }
 
 /// Takes the measures and reports. True if each took the paths that it claims; an error if one could not be taken,
@@ -49,13 +108,14 @@ pub(crate) fn run(options: &AllOptions) -> Result<bool, Trouble> {
         all.push(taken);
     }
     eprintln!("bench: {} measures in {}", all.len(), minutes(begun.elapsed()));
+    let whole = Whole::of(&all, options.common.quick);
     if options.common.json {
         let mut out = io::stdout().lock();
-        let written = serde_json::to_writer_pretty(&mut out, &all).map_err(io::Error::from);
+        let written = serde_json::to_writer_pretty(&mut out, &whole).map_err(io::Error::from);
         written.and_then(|()| writeln!(out)).map_err(Trouble::io("writing the report"))?;
     }
     if let Some(folder) = &options.report {
-        write(folder, &all).map_err(Trouble::io("writing the report"))?;
+        write(folder, &all, &whole).map_err(Trouble::io("writing the report"))?;
         eprintln!("bench: {}", folder.join("report.html").display());
     }
     let missing = all.iter().filter(|taken| taken.report.is_none()).map(|taken| taken.part);
@@ -103,10 +163,10 @@ fn print(taken: &Taken) -> io::Result<()> {
 }
 
 /// Writes the report: for people, as text for a document, and for programs.
-fn write(folder: &Path, all: &[Taken]) -> io::Result<()> {
+fn write(folder: &Path, all: &[Taken], whole: &Whole<'_>) -> io::Result<()> {
     fs::write(folder.join("report.html"), page::html(all)?)?;
     fs::write(folder.join("report.md"), page::markdown(all))?;
-    fs::write(folder.join("report.json"), serde_json::to_vec_pretty(all)?)
+    fs::write(folder.join("report.json"), serde_json::to_vec_pretty(whole)?)
 }
 
 fn minutes(time: Duration) -> String {

@@ -145,7 +145,7 @@ pub(crate) struct Report {
     /// What one must know of this command's figures.
     pub(crate) note: Cow<'static, str>,
     pub(crate) rows: Vec<Row>,
-    faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
 }
 
 impl Report {

@@ -282,6 +282,33 @@ fn tables_have_a_line_for_each_row() {
 }
 
 #[test]
+fn all_parts_are_one_object_of_the_same_form() {
+    if skipped() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("syslet-bench-all-{}", std::process::id()));
+    let parts = ["all", "--part", "queue", "--part", "handoff", "--quick", "--json", "--report"];
+    let mut all = Command::new(env!("CARGO_BIN_EXE_bench"));
+    let output = all.args(parts).arg(&folder).output().expect("the bench starts");
+    let read = |name| std::fs::read(folder.join(name)).expect("it has been written");
+    let (file, page) = (read("report.json"), read("report.html"));
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(object, serde_json::from_slice::<Value>(&file).expect("the same"));
+    assert!(page.starts_with(b"<!DOCTYPE html>"));
+    check_machine(&object);
+    assert!(object["faults"].is_array());
+    let parts = object["parts"].as_array().expect("parts");
+    let parts: Vec<_> = parts.iter().map(|part| part["part"].as_str().expect("a name")).collect();
+    assert_eq!(parts, ["queue", "handoff"]);
+    for (work, part) in [("post_pop", "queue"), ("handoff", "handoff")] {
+        let rows = rows(&object, work);
+        assert!(!rows.is_empty() && rows.iter().all(|row| row["part"] == part), "{rows:?}");
+    }
+}
+
+#[test]
 fn trouble_is_one_line_and_status_2() {
     if skipped() {
         return;
