@@ -13,6 +13,12 @@ fn probe_says_which_mechanism_and_kernel() {
     let calls = found["calls"].as_array().unwrap().iter();
     let calls: Vec<_> = calls.map(|call| call["call"].as_str().unwrap()).collect();
     assert_eq!(calls, ["io_setup", "close_range", "pidfd_getfd", "kcmp"]);
+    // One or the other, and why not the ring.
+    match found["cold_reads"].as_str().unwrap() {
+        "io_uring" => assert!(found["no_ring"].is_null()),
+        "crew" => assert!(!found["no_ring"].as_str().unwrap().is_empty()),
+        other => panic!("{other}"),
+    }
     match found["mechanism"].as_str().unwrap() {
         "attached" => {
             assert!(found["reason"].is_null());

@@ -1,8 +1,13 @@
 //! The ways of working agree.
 
-use serde_json::Value;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use crate::util::{MODES, Tree, assert_code, json, sorted, stdout, syslet};
+use serde_json::Value;
+use syslet_testfs::{Answer, File, TestFs};
+
+use crate::util::{MODES, Tree, assert_code, json, skipped, sorted, stdout, syslet};
 
 /// What must not depend on the way of working.
 fn facts(found: &Value) -> Vec<Value> {
@@ -56,15 +61,37 @@ fn forced_pool_says_so() {
     assert_eq!(found["calls"]["mechanism"], "pool: SYSLET_FORCE_POOL=1 is set");
 }
 
+/// Of files whose reads are held so many are being read, and no more as long as they are held.
 #[test]
 fn jobs_bound_what_is_in_flight() {
-    let tree = Tree::sample();
-    for jobs in [1, 2] {
-        let mut scan = syslet();
-        scan.args(["scan", "--json", "--jobs", &jobs.to_string()]);
-        let found = json(&scan.arg(tree.path()).output().unwrap());
-        assert_eq!(found["jobs"], jobs);
-        assert_eq!(found["errors"], 0);
+    const FILES: usize = 12;
+    let tree = Tree::new();
+    let file = |at: usize| File { name: at.to_string(), size: 4096 };
+    let files = (0..FILES).map(file).collect();
+    let mounted = match TestFs::mount(tree.path(), files, |_| Answer::NOW) {
+        Ok(mounted) => mounted,
+        Err(error) => return skipped(&format!("FUSE cannot be used here: {error}")),
+    };
+    for mode in ["syslet", "pool"] {
+        for jobs in [1, 3] {
+            mounted.hold();
+            let mut scan = syslet();
+            scan.args(["scan", "--json", "--mode", mode, "--jobs", &jobs.to_string()]);
+            scan.arg(mounted.path()).stdout(Stdio::piped());
+            let scan = scan.spawn().unwrap();
+            let begun = Instant::now();
+            while mounted.held() < jobs && begun.elapsed() < Duration::from_secs(60) {
+                sleep(Duration::from_millis(1)); // looks again now and then
+            }
+            // One more than may be would come now.
+            sleep(Duration::from_millis(100));
+            let held = mounted.held();
+            mounted.let_go();
+            let found = json(&scan.wait_with_output().unwrap());
+            assert_eq!(held, jobs, "{mode}");
+            assert_eq!((&found["jobs"], &found["errors"]), (&jobs.into(), &0.into()));
+            assert_eq!(found["hashed"], FILES);
+        }
     }
 }
 

@@ -178,7 +178,8 @@ fn every_accepted_operation_completes_once_and_no_descriptor_leaks() {
         });
         assert!(outcome.is_ok(), "{outcome:?}");
         let after = open_descriptors();
-        assert!(eventually(|| syslet::stats().outstanding == 0));
+        let left = || (syslet::stats().outstanding, syslet::stats().parked);
+        assert!(eventually(|| left() == (0, 0)), "{:?}", left());
         assert_eq!(after, before, "descriptors are left");
         property.held();
     });
