@@ -4,8 +4,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
-cargo build --quiet --release -p bench -p syslet-cli -p syslet-posix-aio
-cargo xtask libaio target/release
+# What the README has a newcomer run, but for the tests (ci/test.sh) and the report, which is made below with --quick.
+scan="cargo run --release -p syslet-cli -- scan /usr/share"
+build="cargo build --release -p syslet-cli -p syslet-posix-aio && cargo xtask libaio target/release"
+for command in "$scan" "$build" "cargo run --release -p bench -- all --report report"; do
+  if ! grep -qxF "$command" README.md; then
+    echo "bench: the README gives another command than this: $command"
+    exit 1
+  fi
+done
+bash -ec "$scan >/dev/null"
+bash -ec "$build"
+cargo build --quiet --release -p bench
 bench=(cargo run --quiet --release -p bench --)
 
 # Whether each call took its path depends on the machine and what else runs: if not, that is an answer (1), not trouble.
