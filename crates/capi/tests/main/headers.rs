@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use syslet_capi::abi;
+use syslet_testfs::skip;
 
-use crate::util::{folder, has, run, skip};
+use crate::util::{folder, has, run};
 
 /// Writes a source file that includes one header, twice.
 fn including(header: &str, ending: &str) -> PathBuf {

@@ -3,7 +3,9 @@
 
 use std::fs;
 
-use crate::util::{Linked, WAYS, compile, is_sanitized, program, skip, source, succeed};
+use syslet_testfs::skip;
+
+use crate::util::{Linked, WAYS, compile, is_sanitized, program, source, succeed};
 
 fn in_all_ways(name: &str) {
     for linked in [Linked::Static, Linked::Shared] {
