@@ -84,8 +84,13 @@ fn kevent_of_take_30() {
 }
 
 #[test]
-fn fibrils_and_private_descriptors() {
+fn calls_of_fibrils() {
     in_all_ways("fibrils.c");
+}
+
+#[test]
+fn private_descriptors() {
+    in_all_ways("nonseqfd.c");
 }
 
 #[test]
