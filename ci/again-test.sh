@@ -20,7 +20,7 @@ again() { rm -f "$folder/once.was" && bash ci/again.sh bash "$folder/once" "$1" 
 
 again "too slow" || wrong "what fails once is not run again"
 case "$(bash ci/counted.sh "$folder/log")" in
-  "1 run again: bash $folder/once too slow") ;;
+  "1 run again: bash $folder/once too slow; 0 skipped") ;;
   *) wrong "what was run again is not counted: $(bash ci/counted.sh "$folder/log")" ;;
 esac
 bash ci/again.sh false >/dev/null && wrong "what fails twice passes"
@@ -31,6 +31,16 @@ for finding in "minimal failing input: ops = [Drop]" 'Err(Fail(Reason("lost"), [
 done
 echo "a_child_works (follow): FAILED, is run again: exit status: 101" >>"$folder/two"
 echo "== failed, is run again: -p syslet --test main" >>"$folder/two"
-test "$(bash ci/counted.sh "$folder/two")" = "2 run again: a_child_works (follow); -p syslet --test main" ||
+test "$(bash ci/counted.sh "$folder/two")" = "2 run again: a_child_works (follow); -p syslet --test main; 0 skipped" ||
   wrong "of scenarios and targets: $(bash ci/counted.sh "$folder/two")"
-test "$(bash ci/counted.sh /dev/null)" = "nothing was run again" || wrong "of nothing"
+test "$(bash ci/counted.sh /dev/null)" = "nothing was run again; 0 skipped" || wrong "of nothing"
+cat >"$folder/skips" <<'LOG'
+test a_child_works ... 
+skipped: tests/main.rs:7: there is no fio
+ok
+a_guest_works (pool): skipped: there is one CPU
+3 passed, 0 failed, 2 skipped
+tests skipped: 1, see above
+LOG
+test "$(bash ci/counted.sh "$folder/skips" "$folder/skips")" = "nothing was run again; 6 skipped" ||
+  wrong "of what was skipped: $(bash ci/counted.sh "$folder/skips")"

@@ -21,7 +21,7 @@ bench=(cargo run --quiet --release -p bench --)
 # Whether each call took its path depends on the machine and what else runs: if not, that is an answer (1), not trouble.
 parts=()
 if [ ! -c /dev/fuse ]; then
-  echo "bench: no FUSE here: stall is not measured"
+  echo "skipped: ci/bench.sh:$LINENO: no FUSE here: stall is not measured"
   parts=(inline handoff compare scan parked queue cold tokio server capi libaio posixaio kevent)
 fi
 "${bench[@]}" all --quick --report "$folder" "${parts[@]/#/--part=}" >/dev/null || test $? -eq 1

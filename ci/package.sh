@@ -16,7 +16,7 @@ cargo install --quiet --locked --path crates/cli --root "$folder/root"
 "$folder/root/bin/syslet" calls statx >/dev/null
 
 if ! command -v dh >/dev/null || ! command -v dpkg-deb >/dev/null; then
-  echo "package: no debhelper here: Debian's packages are not built"
+  echo "skipped: ci/package.sh:$LINENO: no debhelper here: Debian's packages are not built"
   exit 0
 fi
 mkdir "$folder/debs"
@@ -24,7 +24,7 @@ DEB_BUILD_OPTIONS=noautodbgsym PACKAGES="$folder/debs" debian/rules binary >"$fo
   { cat "$folder/log"; exit 1; }
 debian/rules clean >/dev/null
 if [ "$(id -u)" -ne 0 ]; then
-  echo "package: not root: Debian's packages are built, and not installed"
+  echo "skipped: ci/package.sh:$LINENO: not root: Debian's packages are built, and not installed"
   exit 0
 fi
 dpkg -i "$folder"/debs/*.deb >/dev/null

@@ -1,19 +1,20 @@
 //! The bench does not rot: each command runs with tiny parameters and says what it should.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use syslet_testfs::skip;
 
 /// Fields that every row has.
 const FIELDS: [&str; 6] = ["n", "min_ns", "median_ns", "p90_ns", "p99_ns", "max_ns"];
 
 /// True, with a line that says so, if calls cannot run inline here.
+#[track_caller]
 fn skipped() -> bool {
     let probe = syslet::probe().expect("attaching works or says why not");
     let Some(why) = probe.unsupported else { return false };
-    let _ = writeln!(std::io::stderr(), "\nskipped: calls cannot run inline here: {why}");
+    skip(&format!("calls cannot run inline here: {why}"));
     true
 }
 
@@ -234,8 +235,11 @@ fn server_measures_every_way_over_the_same_files() {
         assert_eq!(row["inline"].as_u64().is_some_and(|calls| calls > 0), is_ours, "{row}");
         assert_eq!(row["ratio_median"].is_f64(), row["way"] != "tokio_fs", "{row}");
     }
-    // Where there is no FUSE there is no mix: said on standard error.
-    for row in rows(&object, "mix-slow") {
+    let slow = rows(&object, "mix-slow");
+    if slow.is_empty() {
+        skip("FUSE cannot be used here: the mix");
+    }
+    for row in slow {
         assert!(row["min_ns"].as_f64().is_some_and(|nanos| nanos >= 50e6), "not slow: {row}");
     }
     for row in rows(&object, "mix") {
@@ -251,8 +255,7 @@ fn server_soaks_in_faults_without_a_wrong_byte() {
     let output = bench(&["server", "--soak", "2", "--quick", "--json"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("skipped: the soak") {
-        println!("{errors}");
-        return;
+        return skip("FUSE cannot be used here: the soak");
     }
     assert!(output.status.success(), "{errors}");
     let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
@@ -484,9 +487,11 @@ fn file_systems(object: &Value) -> Vec<String> {
 /// fio with either library in front, if there is fio.
 #[test]
 fn libaio_and_posixaio_measure_every_work_beside_the_systems() {
-    if skipped() || Command::new("fio").arg("--version").output().is_err() {
-        println!("skipped: there is no fio here");
+    if skipped() {
         return;
+    }
+    if Command::new("fio").arg("--version").output().is_err() {
+        return skip("there is no fio here");
     }
     let folder = libraries();
     for (engine, file) in [("libaio", "libaio.so.1"), ("posixaio", "libsyslet_posix_aio.so")] {
@@ -497,7 +502,8 @@ fn libaio_and_posixaio_measure_every_work_beside_the_systems() {
         for work in ["cached", "cold", "direct", "fsync", "slow"] {
             let rows = rows(&object, work);
             if work == "slow" && rows.is_empty() {
-                continue; // there is no FUSE: said on standard error
+                skip("FUSE cannot be used here: slow files");
+                continue;
             }
             assert_eq!(ways(&rows), ["system", "syslet", "syslet-attached"], "{engine} {work}");
             assert!(rows[0].get("ratio_median").is_none(), "{engine} {work}");

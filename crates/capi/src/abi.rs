@@ -1,5 +1,7 @@
 //! The structures of the headers, as the library reads and writes them.
 
+pub mod historic;
+
 use std::ffi::{c_char, c_int, c_long, c_void};
 
 /// `syslet_function`.

@@ -19,18 +19,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use syslet_kevent::{Event, MOST_PLACES, Queue};
 use syslet_sys::memory::PAGE;
 
+use crate::abi::historic::KEVENT_FLAGS_ABSTIME;
 use crate::known::{self, Known};
 use crate::late::lock;
 use crate::life::PerLife;
 use crate::queue::Programs;
 
-/// `KEVENT_FLAGS_ABSTIME`.
-const ABSTIME: c_uint = 1;
-/// `KEVENT_RET_...`.
-const BROKEN: u32 = 1;
-const DONE: u32 = 2;
-/// `KEVENT_SIGNAL_NOMASK`.
-const NOMASK: u64 = 1 << 63;
 const SIZE: usize = size_of::<Event>();
 /// Above all descriptors. Then: 14 bits of generation, 16 of place.
 const HANDLE: u32 = 1 << 30;
@@ -172,12 +166,12 @@ unsafe fn put(args: usize, at: usize, event: Event) {
 
 /// The end of a wait.
 fn deadline(time: libc::timespec, flags: c_uint) -> Answer<Option<Instant>> {
-    if flags & !ABSTIME != 0 || !(0..1_000_000_000).contains(&time.tv_nsec) {
+    if flags & !KEVENT_FLAGS_ABSTIME != 0 || !(0..1_000_000_000).contains(&time.tv_nsec) {
         return Err(-libc::EINVAL);
     }
     let seconds = u64::try_from(time.tv_sec).map_err(|_| -libc::EINVAL)?;
     let mut time = Duration::new(seconds, time.tv_nsec as u32);
-    if flags & ABSTIME != 0 {
+    if flags & KEVENT_FLAGS_ABSTIME != 0 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         time = time.saturating_sub(now);
     }

@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::util::{Tree, assert_code, run, skipped, stderr, stdout, syslet};
+use syslet_testfs::skip;
+
+use crate::util::{Tree, assert_code, run, stderr, stdout, syslet};
 
 #[test]
 fn bad_usage_exits_2() {
@@ -159,7 +161,7 @@ fn manual_pages_render() {
     assert_code(&nowhere, 2);
     assert!(stderr(&nowhere).starts_with("syslet: /nonexistent: "), "{}", stderr(&nowhere));
     if Command::new("groff").arg("--version").output().is_err() {
-        skipped("there is no groff to look at the pages with");
+        skip("there is no groff to look at the pages with");
         return;
     }
     for name in &names {

@@ -139,7 +139,7 @@ mod tests {
             let Ok(file) = File::open(path) else { continue };
             let mount = mount::of(file.as_raw_fd()).expect("it is open");
             let Ok(magic) = mount::magic(mount.number) else {
-                return println!("skipped: no statmount(2) here");
+                return syslet_testfs::skip("no statmount(2) here");
             };
             let name = as_listed(file.as_raw_fd()).unwrap_or_default();
             let told = kind(|(_, known)| *known == magic);

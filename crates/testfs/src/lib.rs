@@ -6,6 +6,8 @@
 //! by the kernel but names and sizes: each read of a program's is a request, and a short answer is a short
 //! read (`FOPEN_DIRECT_IO`). Reads can also be held until they are let go ([`TestFs::hold`]).
 //!
+//! Where there is no FUSE, as where anything else is missing, a test says so by [`skip`].
+//!
 //! ```no_run
 //! use std::time::Duration;
 //! use syslet_testfs::{Answer, File, Request, TestFs};
@@ -28,9 +30,11 @@ mod faults;
 mod gate;
 mod mounted;
 mod session;
+mod skips;
 
 pub use self::{
     content::{fill, mismatch},
     faults::{Answer, Chances, Fault, Request},
     mounted::{Counts, File, TestFs},
+    skips::{pass_on, skip},
 };

@@ -1,7 +1,6 @@
 //! What is mounted does what it is told.
 
 use std::fs;
-use std::io::Write;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use syslet_testfs::{Answer, Counts, Fault, File, Request, TestFs, mismatch};
 
 /// The file system, or nothing and a line that says why.
+#[track_caller]
 fn mount(
     at: &Path,
     sizes: &[u64],
@@ -19,7 +19,7 @@ fn mount(
     match TestFs::mount(at, sizes.iter().enumerate().map(file).collect(), script) {
         Ok(mounted) => Some(mounted),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "\nskipped: FUSE cannot be used here: {error}");
+            syslet_testfs::skip(&format!("FUSE cannot be used here: {error}"));
             None
         }
     }
@@ -152,4 +152,20 @@ fn attributes_are_asked_for_again_once_they_are_forgotten() {
         assert_eq!(file.metadata().unwrap().len(), 10);
         assert_eq!(mounted.counts().attributes, before + times);
     }
+}
+
+/// The harness is another process: what this one's tests say is nobody's to look at.
+#[test]
+fn what_is_skipped_is_said_though_the_test_passes() {
+    const MARK: &str = "SYSLET_TESTFS_SKIPS";
+    if std::env::var_os(MARK).is_some() {
+        return syslet_testfs::skip("it is tried");
+    }
+    let line = line!() - 2;
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    test.args(["--exact", "what_is_skipped_is_said_though_the_test_passes"]).env(MARK, "1");
+    let output = test.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, format!("\nskipped: {}:{line}: it is tried\n", file!()));
 }

@@ -3,12 +3,16 @@
 #![allow(unsafe_code, reason = "functions that C programs call")]
 
 use std::ffi::{c_int, c_long, c_ulong, c_void};
+use std::mem::offset_of;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use syslet::{Call, CancelOutcome, Ret};
 
 use super::async_submit::deadline_of;
+use crate::abi::historic::{
+    ACALL_SUBMIT_THREAD_POOL, AcallCompletion, AcallId, AcallRing, AcallSubmission,
+};
 use crate::bell::{self, Waited};
 use crate::known;
 use crate::late::{Outstanding, lock};
@@ -16,14 +20,11 @@ use crate::life::{self, PerLife};
 use crate::lost;
 
 /// `ACALL_SUBMIT_THREAD_POOL`: how calls are made here anyway.
-const THREAD_POOL: u32 = 1;
-/// `sizeof(struct acall_submission)`.
-const SUBMISSION_SIZE: usize = 88;
 /// `sizeof(struct acall_completion_ring)`, without completions, and its fields by offset.
-const RING_SIZE: usize = 8;
-const RING_HEAD: usize = 0;
-const RING_NR: usize = 4;
-const COMPLETION_SIZE: usize = 16;
+const RING_SIZE: usize = offset_of!(AcallRing, comps);
+const RING_HEAD: usize = offset_of!(AcallRing, head);
+const RING_NR: usize = offset_of!(AcallRing, nr);
+const COMPLETION_SIZE: usize = size_of::<AcallCompletion>();
 /// The kernel's signal masks.
 const MASK_SIZE: usize = 8;
 
@@ -62,7 +63,7 @@ const BELL: usize = 1;
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn acall_submit(submissions: *const c_void, nr: c_ulong) -> c_long {
     for number in 0..nr as usize {
-        let at = submissions.addr().wrapping_add(number * SUBMISSION_SIZE);
+        let at = submissions.addr().wrapping_add(number * size_of::<AcallSubmission>());
         // SAFETY: the duty of this function.
         if let Err(error) = unsafe { submit_one(at) } {
             return if number == 0 { error.into() } else { number as c_long };
@@ -76,13 +77,14 @@ pub(crate) unsafe extern "C" fn acall_submit(submissions: *const c_void, nr: c_u
 /// The header's duties.
 unsafe fn submit_one(at: usize) -> Result<(), c_int> {
     // SAFETY: the duty of this function.
-    let words: [u64; SUBMISSION_SIZE / 8] = unsafe { known::read(at) }?;
-    let [both, cookie, ring, completion, id, args @ ..] = words;
-    let (nr, flags) = (both as u32, (both >> 32) as u32);
-    if flags & !THREAD_POOL != 0 {
+    let given: AcallSubmission = unsafe { known::read(at) }?;
+    let AcallSubmission { nr, flags, cookie, args, .. } = given;
+    if flags & !ACALL_SUBMIT_THREAD_POOL != 0 {
         return Err(-libc::EINVAL);
     }
-    let (ring, completion, id) = (ring as usize, completion as usize, id as usize);
+    let (ring, completion) =
+        (given.completion_ring_pointer as usize, given.completion_pointer as usize);
+    let id = given.id_pointer as usize;
     if ring != 0 {
         known::place(ring, RING_SIZE, 8)?;
     }
@@ -96,12 +98,12 @@ unsafe fn submit_one(at: usize) -> Result<(), c_int> {
         // SAFETY: the duty of this function.
         return unsafe { make(&all.outstanding, all.outstanding.new_number(), submission, call) };
     }
-    known::writable(id, size_of::<[u64; 2]>())?;
+    known::writable(id, size_of::<AcallId>())?;
     all.used_ids.store(true, Ordering::Relaxed);
     let number = all.outstanding.begin();
     // Before the call is made: who is told of its end knows it.
     // SAFETY: it was looked at, and the duty of this function.
-    unsafe { known::store(id, [mark(), number]) };
+    unsafe { known::store(id, AcallId { opaque: [mark(), number] }) };
     // SAFETY: as above.
     let made = unsafe { make(&all.outstanding, number, submission, call) };
     all.outstanding.begun(number, || bell::ring(BELL));
@@ -173,10 +175,12 @@ unsafe fn store_at(place: usize, cookie: u64, ret: Ret) -> bool {
         return false;
     }
     // SAFETY: it was looked at.
-    unsafe { known::word64(place) }.store(ret.raw() as u64, Ordering::Relaxed);
-    // Release: who sees the cookie sees the code.
+    let code = unsafe { known::word64(place + offset_of!(AcallCompletion, return_code)) };
+    code.store(ret.raw() as u64, Ordering::Relaxed);
     // SAFETY: as above.
-    unsafe { known::word64(place + 8) }.store(cookie, Ordering::Release);
+    let word = unsafe { known::word64(place + offset_of!(AcallCompletion, cookie)) };
+    // Release: who sees the cookie sees the code.
+    word.store(cookie, Ordering::Release);
     true
 }
 
@@ -235,8 +239,8 @@ pub(crate) unsafe extern "C" fn acall_comp_pwait(
     let mut numbers = Vec::new();
     for number in 0..nr as usize {
         // SAFETY: the duty of this function.
-        match unsafe { known::read::<[u64; 2]>(ids.addr().wrapping_add(16 * number)) } {
-            Ok(id) => numbers.push(id),
+        match unsafe { known::read(ids.addr().wrapping_add(size_of::<AcallId>() * number)) } {
+            Ok(AcallId { opaque }) => numbers.push(opaque),
             Err(error) => return error.into(),
         }
     }
@@ -291,8 +295,8 @@ pub(crate) unsafe extern "C" fn acall_ring_pwait(
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn acall_cancel(id: *const c_void) -> c_long {
     // SAFETY: the duty of this function.
-    let [of, number] = match unsafe { known::read::<[u64; 2]>(id.addr()) } {
-        Ok(id) => id,
+    let [of, number] = match unsafe { known::read(id.addr()) } {
+        Ok(AcallId { opaque }) => opaque,
         Err(error) => return error.into(),
     };
     let told = if of == mark() { ALL.get().outstanding.cancel(number) } else { None };

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 use syslet::{CancelOutcome, Ret};
 
 use super::call_of;
+use crate::abi::historic::ASYNC_SUBMIT_VALUE as VALUE;
 use crate::bell::{self, Waited};
 use crate::known;
 use crate::late::Outstanding;
 use crate::life::PerLife;
 use crate::lost;
-
-/// `ASYNC_SUBMIT_VALUE`.
-const VALUE: c_ulong = 1;
 
 static ALL: PerLife<Outstanding> = PerLife::new();
 

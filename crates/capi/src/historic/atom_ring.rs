@@ -5,9 +5,11 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::c_int;
+use std::mem::offset_of;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::abi::historic::AtomHead;
 use crate::bell::{self, Waited};
 use crate::known::{self, Known};
 use crate::late::lock;
@@ -15,10 +17,10 @@ use crate::life::PerLife;
 use crate::lost;
 
 /// Fields of `struct async_head_user`, by offset.
-const KERNEL_RING_IDX: usize = 0;
-const COMPLETION_RING: usize = 16;
-const RING_SIZE_BYTES: usize = 24;
-const HEAD_SIZE: usize = 64;
+const KERNEL_RING_IDX: usize = offset_of!(AtomHead, kernel_ring_idx);
+const COMPLETION_RING: usize = offset_of!(AtomHead, completion_ring);
+const RING_SIZE_BYTES: usize = offset_of!(AtomHead, ring_size_bytes);
+const HEAD_SIZE: usize = size_of::<AtomHead>();
 
 /// A head's ring, as it was when it was looked at: the program may change it.
 #[derive(Debug, Clone, Copy)]

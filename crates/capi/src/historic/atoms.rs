@@ -8,30 +8,26 @@
 #![allow(unsafe_code, reason = "functions that C programs call; makes the calls that atoms name")]
 
 use std::ffi::{c_int, c_long, c_ulong, c_void};
+use std::mem::offset_of;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
 use syslet_sys::memory::PAGE;
 
 use super::atom_ring::{Ring, complete, wait};
+use crate::abi::historic::{
+    Atom5, Atom6, AtomHead, SYSLET_ASYNC, SYSLET_NO_COMPLETE, SYSLET_NR_UMEM_ADD,
+    SYSLET_SKIP_TO_NEXT_ON_STOP, SYSLET_STOP_ON_NEGATIVE, SYSLET_STOP_ON_NON_POSITIVE,
+    SYSLET_STOP_ON_NONZERO, SYSLET_STOP_ON_ZERO, SYSLET_SYNC,
+};
 use crate::known::{self, Known};
 use crate::submit::launching;
 
-const ASYNC: u64 = 0x01;
-const SYNC: u64 = 0x02;
-const NO_COMPLETE: u64 = 0x04;
-const STOP_ON_NONZERO: u64 = 0x08;
-const STOP_ON_ZERO: u64 = 0x10;
-const STOP_ON_NEGATIVE: u64 = 0x20;
-const STOP_ON_NON_POSITIVE: u64 = 0x40;
-const SKIP_TO_NEXT_ON_STOP: u64 = 0x80;
+/// All of `SYSLET_...` that an atom may have.
 const FLAGS: u64 = 0xff;
 
-/// `SYSLET_NR_UMEM_ADD`: `umem_add` as an atom. Its number of 2007 is another call's today.
-const NR_UMEM_ADD: u64 = 0x7379_0001;
-
-/// Where `new_thread_stack` is in `struct async_head_user`.
-const NEW_THREAD_STACK: usize = 48;
+/// Where the caller's next stack is.
+const NEW_THREAD_STACK: usize = offset_of!(AtomHead, new_thread_stack);
 
 /// An atom of either version, without its arguments.
 struct Atom {
@@ -58,14 +54,21 @@ trait Layout: 'static {
 struct V5;
 
 impl Layout for V5 {
-    const SIZE: usize = 88;
+    const SIZE: usize = size_of::<Atom5>();
 
     #[inline]
     unsafe fn read(known: &Known, at: usize) -> Result<Atom, c_int> {
-        // SAFETY: the duty of this function.
-        let [flags, nr, ret_ptr, next]: [u64; 4] = unsafe { known.read(at) }?;
-        let (ret_ptr, next) = (ret_ptr as usize, next as usize);
-        Ok(Atom { flags, nr, ret_ptr, next, arg_ptrs: at + 32 })
+        let arg_ptrs = at + offset_of!(Atom5, arg_ptr);
+        known.readable(at, arg_ptrs - at)?;
+        // SAFETY: it was looked at, and the duty of this function.
+        let word = |offset| unsafe { known::fetch::<u64>(at + offset) };
+        Ok(Atom {
+            flags: word(offset_of!(Atom5, flags)),
+            nr: word(offset_of!(Atom5, nr)),
+            ret_ptr: word(offset_of!(Atom5, ret_ptr)) as usize,
+            next: word(offset_of!(Atom5, next)) as usize,
+            arg_ptrs,
+        })
     }
 }
 
@@ -73,15 +76,23 @@ impl Layout for V5 {
 struct V6;
 
 impl Layout for V6 {
-    const SIZE: usize = 80;
+    const SIZE: usize = size_of::<Atom6>();
 
     #[inline]
     unsafe fn read(known: &Known, at: usize) -> Result<Atom, c_int> {
-        // SAFETY: the duty of this function.
-        let [both, ret_ptr, next]: [u64; 3] = unsafe { known.read(at) }?;
-        let (flags, nr) = (both & 0xffff_ffff, both >> 32);
-        let (ret_ptr, next) = (ret_ptr as usize, next as usize);
-        Ok(Atom { flags, nr, ret_ptr, next, arg_ptrs: at + 24 })
+        let arg_ptrs = at + offset_of!(Atom6, arg_ptr);
+        known.readable(at, arg_ptrs - at)?;
+        // SAFETY: it was looked at, and the duty of this function.
+        let half = |offset| u64::from(unsafe { known::fetch::<u32>(at + offset) });
+        // SAFETY: as above.
+        let word = |offset| unsafe { known::fetch::<u64>(at + offset) };
+        Ok(Atom {
+            flags: half(offset_of!(Atom6, flags)),
+            nr: half(offset_of!(Atom6, nr)),
+            ret_ptr: word(offset_of!(Atom6, ret_ptr)) as usize,
+            next: word(offset_of!(Atom6, next)) as usize,
+            arg_ptrs,
+        })
     }
 }
 
@@ -138,18 +149,18 @@ unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next,
         unsafe { known::store(atom.ret_ptr, ret) };
     }
     let reasons = match ret {
-        ..0 => STOP_ON_NONZERO | STOP_ON_NEGATIVE | STOP_ON_NON_POSITIVE,
-        0 => STOP_ON_ZERO | STOP_ON_NON_POSITIVE,
-        1.. => STOP_ON_NONZERO,
+        ..0 => SYSLET_STOP_ON_NONZERO | SYSLET_STOP_ON_NEGATIVE | SYSLET_STOP_ON_NON_POSITIVE,
+        0 => SYSLET_STOP_ON_ZERO | SYSLET_STOP_ON_NON_POSITIVE,
+        1.. => SYSLET_STOP_ON_NONZERO,
     };
     let stopped = atom.flags & reasons != 0;
     let next = match stopped {
-        true if atom.flags & SKIP_TO_NEXT_ON_STOP != 0 => at + L::SIZE,
+        true if atom.flags & SYSLET_SKIP_TO_NEXT_ON_STOP != 0 => at + L::SIZE,
         true => 0,
         false => atom.next,
     };
     Ok(match next {
-        0 => Next::None { queued: atom.flags & NO_COMPLETE == 0 },
+        0 => Next::None { queued: atom.flags & SYSLET_NO_COMPLETE == 0 },
         next => Next::Atom(next),
     })
 }
@@ -161,7 +172,7 @@ unsafe fn make<L: Layout>(known: &Known, at: usize, atom: &Atom) -> Result<Next,
 /// The header's duties.
 #[inline(always)]
 unsafe fn call(known: &Known, nr: u64, args: &[usize; 6]) -> isize {
-    if nr == NR_UMEM_ADD {
+    if nr == SYSLET_NR_UMEM_ADD {
         return match known.place(args[0], 8, 8) {
             // SAFETY: it was looked at, and the duty of this function.
             Ok(()) => unsafe { add(args[0], args[1] as u64) as isize },
@@ -191,7 +202,7 @@ unsafe fn look<L: Layout>(known: &Known, at: usize) -> Result<Atom, c_int> {
     }
     // SAFETY: the duty of this function.
     let atom = unsafe { L::read(known, at) }?;
-    let both = atom.flags & (SYNC | ASYNC) == SYNC | ASYNC;
+    let both = atom.flags & (SYSLET_SYNC | SYSLET_ASYNC) == SYSLET_SYNC | SYSLET_ASYNC;
     if atom.flags & !FLAGS != 0 || both { Err(-libc::EINVAL) } else { Ok(atom) }
 }
 
@@ -208,7 +219,7 @@ unsafe fn run<L: Layout>(known: &Known, mut at: usize, free: bool) -> Stop {
             Ok(atom) => atom,
             Err(error) => return Stop::Bad(at, error),
         };
-        if !free && atom.flags & (SYNC | ASYNC) != 0 {
+        if !free && atom.flags & (SYSLET_SYNC | SYSLET_ASYNC) != 0 {
             return Stop::Before(at);
         }
         // SAFETY: as above.
@@ -250,7 +261,7 @@ unsafe fn exec<L: Layout>(known: &Known, atom: usize, head: usize) -> Result<usi
     loop {
         // SAFETY: the duty of this function.
         let first = unsafe { look::<L>(known, at) }?;
-        if first.flags & SYNC != 0 {
+        if first.flags & SYSLET_SYNC != 0 {
             // SAFETY: as above.
             match unsafe { make::<L>(known, at, &first) }? {
                 Next::Atom(next) => at = next,
@@ -259,7 +270,7 @@ unsafe fn exec<L: Layout>(known: &Known, atom: usize, head: usize) -> Result<usi
             continue;
         }
         // SAFETY: as above.
-        match unsafe { launch::<L>(at, head, first.flags & ASYNC != 0) }? {
+        match unsafe { launch::<L>(at, head, first.flags & SYSLET_ASYNC != 0) }? {
             None => {
                 // The thread that goes on here has taken the stack.
                 // SAFETY: the head was looked at.

@@ -4,30 +4,28 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{c_int, c_void};
+use std::mem::offset_of;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use syslet::{Call, Ret};
 
+use crate::abi::historic::{EASYNC, MSGF_ASYNC, MSGF_DONE, MSGF_REPLY1, Message};
 use crate::bell::{self, Waited};
 use crate::known;
 use crate::late::{Outstanding, lock};
 use crate::life::PerLife;
 use crate::lost;
 
-/// `EASYNC`.
-const EASYNC: c_int = 99;
-/// `MSGF_ASYNC`.
-const MSGF_ASYNC: c_int = 0x8;
-/// `MSGF_DONE` and `MSGF_REPLY1`, which a program may have left from the last use of a message.
-const IGNORED_FLAGS: c_int = 0x1 | 0x2;
+/// What a program may have left from the last use of a message.
+const IGNORED_FLAGS: c_int = MSGF_DONE | MSGF_REPLY1;
 
 /// `sizeof(struct lwkt_msg)`, and its fields by offset.
-const MESSAGE_SIZE: usize = 96;
-const MS_CMD: usize = 48;
-const MS_FLAGS: usize = 64;
-const MS_ERROR: usize = 72;
-const MS_RESULT: usize = 80;
+const MESSAGE_SIZE: usize = size_of::<Message>();
+const MS_CMD: usize = offset_of!(Message, ms_cmd);
+const MS_FLAGS: usize = offset_of!(Message, ms_flags);
+const MS_ERROR: usize = offset_of!(Message, ms_error);
+const MS_RESULT: usize = offset_of!(Message, u);
 /// Most words after the message: arguments of a call.
 const MOST_ARGS: usize = 6;
 

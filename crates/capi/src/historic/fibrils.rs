@@ -7,12 +7,11 @@ use std::ffi::{c_int, c_ulong, c_void};
 
 use syslet::{Call, CompletionQueue};
 
+use crate::abi::historic::{FibrilCompletion, FibrilInput};
 use crate::errno;
 use crate::known;
 use crate::life;
 
-/// `sizeof(struct asys_input)`.
-const INPUT_SIZE: usize = 32;
 /// Room of a thread's ring; more completions wait for room.
 const CAPACITY: usize = 64;
 
@@ -51,7 +50,7 @@ fn mine<R>(f: impl FnOnce(&mut Fibrils) -> R) -> Result<R, c_int> {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn asys_submit(requests: *const c_void, nr: c_ulong) -> c_int {
     for number in 0..nr as usize {
-        let at = requests.addr().wrapping_add(number * INPUT_SIZE);
+        let at = requests.addr().wrapping_add(number * size_of::<FibrilInput>());
         // SAFETY: the duty of this function.
         if let Err(error) = unsafe { submit_one(at) } {
             return if number == 0 { error } else { number as c_int };
@@ -65,17 +64,15 @@ pub(crate) unsafe extern "C" fn asys_submit(requests: *const c_void, nr: c_ulong
 /// The header's duties.
 unsafe fn submit_one(at: usize) -> Result<(), c_int> {
     // SAFETY: the duty of this function.
-    let [nr, cookie, nr_args, args]: [u64; 4] = unsafe { known::read(at) }?;
-    // The number is an int, with padding after it.
-    let nr = usize::try_from(nr as c_int).map_err(|_| -libc::ENOSYS)?;
+    let FibrilInput { syscall_nr, cookie, nr_args: count, args } = unsafe { known::read(at) }?;
+    let nr = usize::try_from(syscall_nr).map_err(|_| -libc::ENOSYS)?;
     let mut words = [0usize; 6];
-    let count = nr_args as usize;
     if count > 0 && count <= words.len() {
-        known::readable(args as usize, 8 * count)?;
+        known::readable(args, 8 * count)?;
     }
     for (number, word) in words.get_mut(..count).ok_or(-libc::EINVAL)?.iter_mut().enumerate() {
         // SAFETY: as above.
-        *word = unsafe { known::fetch(args as usize + 8 * number) };
+        *word = unsafe { known::fetch(args + 8 * number) };
     }
     mine(|mine| {
         // SAFETY: the header's duties are those of `submit`.
@@ -97,7 +94,7 @@ unsafe fn submit_one(at: usize) -> Result<(), c_int> {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn asys_await_completion(completion: *mut c_void) -> c_int {
     let place = completion.addr();
-    if let Err(error) = known::writable(place, 16) {
+    if let Err(error) = known::writable(place, size_of::<FibrilCompletion>()) {
         return error;
     }
     let awaited = mine(|mine| {
@@ -107,15 +104,16 @@ pub(crate) unsafe extern "C" fn asys_await_completion(completion: *mut c_void) -
         loop {
             if let Some(completion) = mine.queue.pop() {
                 mine.count -= 1;
-                return Ok([completion.res as u64, completion.user_data]);
+                let (return_code, cookie) = (completion.res as i64, completion.user_data);
+                return Ok(FibrilCompletion { return_code, cookie });
             }
             mine.queue.wait(1);
         }
     });
     match awaited {
-        Ok(Ok(words)) => {
+        Ok(Ok(completion)) => {
             // SAFETY: the duty of this function.
-            unsafe { known::store(place, words) };
+            unsafe { known::store(place, completion) };
             0
         }
         Ok(Err(error)) | Err(error) => error,

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_long, c_void};
+use std::mem::offset_of;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
@@ -11,6 +12,9 @@ use syslet::{Call, Ret, submit};
 use syslet_catalog::Makes;
 use syslet_sys::memory::is_possible;
 
+use crate::abi::historic::{
+    ESYSLETPENDING, FileFlags, Frame, IndirectArgs, IndirectCompletion, IndirectRing, Registers,
+};
 use crate::bell::{self, Waited};
 use crate::known;
 use crate::late::{Outstanding, lock};
@@ -18,21 +22,19 @@ use crate::life::PerLife;
 use crate::lost;
 use crate::submit::launching;
 
-/// `ESYSLETPENDING`.
-const PENDING: c_long = 132;
 /// `sizeof(struct syslet_args)`, and of the union.
-const PARAMS_SIZE: usize = 32;
+const PARAMS_SIZE: usize = size_of::<IndirectArgs>();
 /// `sizeof` of the union's other member.
-const FILE_FLAGS_SIZE: usize = 4;
+const FILE_FLAGS_SIZE: usize = size_of::<FileFlags>();
 /// `sizeof(struct syslet_ring)`, without completions.
-const RING_SIZE: usize = 16;
+const RING_SIZE: usize = offset_of!(IndirectRing, comp);
 /// `sizeof(struct syslet_completion)`.
-const COMPLETION_SIZE: usize = 16;
+const COMPLETION_SIZE: usize = size_of::<IndirectCompletion>();
 
 /// Fields of `struct syslet_ring`, by offset.
-const KERNEL_HEAD: usize = 0;
-const USER_TAIL: usize = 4;
-const ELEMENTS: usize = 8;
+const KERNEL_HEAD: usize = offset_of!(IndirectRing, kernel_head);
+const USER_TAIL: usize = offset_of!(IndirectRing, user_tail);
+const ELEMENTS: usize = offset_of!(IndirectRing, elements);
 
 /// What is submitted: `struct syslet_args`.
 #[derive(Debug, Clone, Copy)]
@@ -72,20 +74,22 @@ unsafe fn run(registers: usize, params: usize, len: usize, flags: c_int) -> Resu
         return Err(-libc::EINVAL);
     }
     // SAFETY: the duty of this function.
-    let words: [usize; 7] = unsafe { known::read(registers) }?;
-    let [nr, args @ ..] = words;
+    let Registers { rax: nr, rdi, rsi, rdx, r10, r8, r9 } = unsafe { known::read(registers) }?;
+    let args = [rdi, rsi, rdx, r10, r8, r9];
     let call = Call::new(nr, args);
     may_run(nr, args)?;
-    let mut given = [0u64; PARAMS_SIZE / 8];
     known::readable(params, len.max(1)).or(if len == 0 { Ok(()) } else { Err(-libc::EFAULT) })?;
-    let to = given.as_mut_ptr().cast::<u8>();
+    if len == FILE_FLAGS_SIZE {
+        // SAFETY: it was looked at, and the duty of this function.
+        let FileFlags { flags } = unsafe { known::fetch(params) };
+        // SAFETY: as above.
+        return unsafe { with_file_flags(call, flags) };
+    }
+    let mut given = IndirectArgs::default();
+    let to = (&raw mut given).cast::<u8>();
     // SAFETY: both have that many bytes: it was looked at.
     unsafe { (params as *const u8).copy_to_nonoverlapping(to, len) };
-    if len == FILE_FLAGS_SIZE {
-        // SAFETY: the duty of this function.
-        return unsafe { with_file_flags(call, given[0] as u32) };
-    }
-    let [ring, caller_data, ip, sp] = given;
+    let IndirectArgs { completion_ring_ptr: ring, caller_data, frame: Frame { ip, sp } } = given;
     if ring == 0 {
         // SAFETY: as above.
         return unsafe { in_line(call) };
@@ -190,7 +194,7 @@ unsafe fn with_ring(call: Call, args: Args) -> Result<c_long, c_int> {
     // SAFETY: the duty of this function.
     let started = unsafe { calls.start(calls.new_number(), call, then, || ()) };
     match started {
-        Ok(None) => Ok(-PENDING),
+        Ok(None) => Ok(-ESYSLETPENDING),
         Ok(Some(ret)) => {
             give_back(&mut lock(RINGS.get()), args.ring);
             Ok(ret.raw() as c_long)
@@ -235,9 +239,11 @@ unsafe fn store(args: Args, ret: Ret) -> Result<(), c_int> {
     let place = args.ring + RING_SIZE + COMPLETION_SIZE * (at & (elements - 1)) as usize;
     known::place(place, COMPLETION_SIZE, 8)?;
     // SAFETY: it was looked at.
-    unsafe { known::word64(place) }.store(ret.raw() as u64, Ordering::Relaxed);
+    let status = unsafe { known::word64(place + offset_of!(IndirectCompletion, status)) };
+    status.store(ret.raw() as u64, Ordering::Relaxed);
     // SAFETY: as above.
-    unsafe { known::word64(place + 8) }.store(args.caller_data, Ordering::Relaxed);
+    let data = unsafe { known::word64(place + offset_of!(IndirectCompletion, caller_data)) };
+    data.store(args.caller_data, Ordering::Relaxed);
     // Release: who sees the head sees the completion.
     head.store(at.wrapping_add(1), Ordering::Release);
     Ok(())
@@ -250,9 +256,9 @@ unsafe fn store(args: Args, ret: Ret) -> Result<(), c_int> {
 ///
 /// The header's duties.
 unsafe fn enter(ip: usize, sp: usize) {
-    type Frame = unsafe extern "C" fn(*mut c_void);
+    type Function = unsafe extern "C" fn(*mut c_void);
     // SAFETY: the duty of this function.
-    let function: Frame = unsafe { std::mem::transmute::<usize, Frame>(ip) };
+    let function: Function = unsafe { std::mem::transmute::<usize, Function>(ip) };
     // SAFETY: as above.
     let work = move || unsafe { function(sp as *mut c_void) };
     let launch = || syslet::Builder::new().elsewhere().launch(work).detach();

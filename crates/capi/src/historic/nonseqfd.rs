@@ -4,10 +4,9 @@
 
 use std::ffi::c_int;
 
+use crate::abi::historic::NONSEQFD_CLOSE;
 use crate::errno;
 
-/// `NONSEQFD_CLOSE`.
-const CLOSE: c_int = 1;
 /// How often a number is drawn: in the end there may be none.
 const DRAWS: usize = 64;
 /// The kernel's table of descriptors grows to the highest number, at eight bytes each.
@@ -22,7 +21,7 @@ pub(crate) extern "C" fn nonseqfd(fd: c_int, flags: c_int) -> c_int {
 }
 
 fn duplicate(fd: c_int, flags: c_int) -> c_int {
-    if flags & !CLOSE != 0 {
+    if flags & !NONSEQFD_CLOSE != 0 {
         return -libc::EINVAL;
     }
     // SAFETY: no memory.
@@ -53,7 +52,7 @@ fn duplicate(fd: c_int, flags: c_int) -> c_int {
         if made < 0 {
             continue;
         }
-        if flags & CLOSE != 0 {
+        if flags & NONSEQFD_CLOSE != 0 {
             syslet_sys::call::close(fd);
         }
         return made;

@@ -6,19 +6,16 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use syslet_kevent::{Clock, Event, Flags, Key, Kind, Queue, Source};
 
-use super::{Answer, BROKEN, DONE, NOMASK, SIZE, answer, entry, errno, put, queue};
+use super::{Answer, SIZE, answer, entry, errno, put, queue};
+use crate::abi::historic::{
+    KEVENT_CTL_ADD as ADD, KEVENT_CTL_MODIFY as MODIFY, KEVENT_CTL_READY as READY,
+    KEVENT_CTL_REMOVE as REMOVE, KEVENT_RET_BROKEN as BROKEN, KEVENT_RET_DONE as DONE,
+    KEVENT_SIGNAL_NOMASK as NOMASK, KEVENT_TIMER_ABSTIME as AT, KEVENT_TIMER_REALTIME as OF_DAY,
+};
 use crate::known;
 
-/// `KEVENT_CTL_...`.
-const ADD: c_uint = 0;
-const REMOVE: c_uint = 1;
-const MODIFY: c_uint = 2;
-const READY: c_uint = 3;
 /// All of `KEVENT_REQ_...`.
 const REQ_ALL: u32 = 0x3f;
-/// `KEVENT_TIMER_ABSTIME` and `KEVENT_TIMER_REALTIME`.
-const AT: u32 = 0x2;
-const OF_DAY: u32 = 0x4;
 
 /// `kevent_ctl(3)`.
 ///

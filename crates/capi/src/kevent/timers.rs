@@ -7,20 +7,8 @@ use std::ffi::{c_int, c_void};
 use syslet_kevent::{Clock, Happened, Key, Kind, Source};
 
 use super::{answer, errno, queue};
+use crate::abi::historic::{SIGEV_KEVENT, SigEvent};
 use crate::known;
-
-/// `SIGEV_KEVENT`.
-const SIGEV_KEVENT: c_int = 8;
-
-/// What `struct sigevent` says of a timer, as the headers lay it out.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct SigEvent {
-    value: u64,
-    signal: c_int,
-    notify: c_int,
-    handle: c_int,
-}
 
 /// `kevent_timer_create(3)`.
 ///
@@ -42,16 +30,17 @@ pub(crate) unsafe extern "C" fn kevent_timer_create(
             libc::CLOCK_REALTIME => true,
             _ => return Err(-libc::EINVAL),
         };
-        if event.notify != SIGEV_KEVENT {
+        if event.sigev_notify != SIGEV_KEVENT {
             return Err(-libc::EINVAL);
         }
-        let queue = queue(event.handle)?;
+        let queue = queue(event.sigev_kevent_fd)?;
         let number = LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         let id = number << 1 | u64::from(of_day);
         // SAFETY: as above.
         unsafe { known::write(timer.addr(), id) }?;
         // Disarmed: a source that only the program could make ready.
-        let disarmed = Source::user(id).named(posix(id), Happened::FIRED).user_data(event.value);
+        let disarmed =
+            Source::user(id).named(posix(id), Happened::FIRED).user_data(event.sigev_value);
         queue.add(disarmed).map_err(|error| errno(&error))?;
         Ok(0)
     };

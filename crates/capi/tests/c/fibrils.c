@@ -1,13 +1,11 @@
-/* The calls of fibrils, and private descriptors. */
+/* The calls of fibrils. */
 #define _GNU_SOURCE
 #include "check.h"
 
 #include "historic.h"
 
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <syslet/fibrils.h>
-#include <syslet/nonseqfd.h>
 
 SIZE(struct asys_input, 32);
 AT(struct asys_input, syscall_nr, 0);
@@ -142,52 +140,6 @@ static void *another_thread(void *unused)
     return unused;
 }
 
-/* Nobody can foretell the next number from those before it: they are not one distance apart. */
-static void unpredictable(void)
-{
-    enum { DRAWS = 16 };
-    int drawn[DRAWS], same = 1;
-    for (int n = 0; n < DRAWS; n++) {
-        drawn[n] = nonseqfd(ends[0], 0);
-        CHECK(drawn[n] >= 0 && close(drawn[n]) == 0);
-        same &= n < 2 || drawn[n] - drawn[n - 1] == drawn[1] - drawn[0];
-    }
-    CHECK(!same);
-}
-
-static void private_descriptors(void)
-{
-    struct rlimit limit;
-    int one, two, lowest, old;
-    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    long middle = (long)(limit.rlim_cur < 65536 ? limit.rlim_cur : 65536) / 2;
-    one = nonseqfd(ends[1], 0);
-    two = nonseqfd(ends[1], 0);
-    CHECK(one >= middle && two >= middle && one != two);
-    EQUAL(fcntl(one, F_GETFD), FD_CLOEXEC);
-    CHECK(write(one, "n", 1) == 1);
-    char byte = 0;
-    CHECK(read(ends[0], &byte, 1) == 1 && byte == 'n');
-    lowest = dup(ends[0]);
-    CHECK(lowest < middle);
-    old = lowest;
-    close(one);
-    one = nonseqfd(old, NONSEQFD_CLOSE);
-    CHECK(one >= middle);
-    EQUAL(fcntl(old, F_GETFD), -1);
-    EQUAL(nonseqfd(old, 0), -EBADF);
-    EQUAL(nonseqfd(-1, 0), -EBADF);
-    EQUAL(nonseqfd(one, 2), -EINVAL);
-    close(one);
-    close(two);
-    /* No numbers to spare. */
-    struct rlimit low = limit;
-    low.rlim_cur = 8;
-    CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
-    EQUAL(nonseqfd(ends[0], 0), -EMFILE);
-    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-}
-
 int main(void)
 {
     pthread_t thread;
@@ -198,8 +150,6 @@ int main(void)
     in_the_order_of_the_requests();
     CHECK(pthread_create(&thread, NULL, another_thread, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
-    private_descriptors();
-    unpredictable();
     EQUAL(syslet_detach(), 0);
     return 0;
 }

@@ -1,6 +1,5 @@
 /* What the historic headers must say, number by number: the values and layouts of the originals, for 64 bits.
- * The library has the same numbers, by themselves: of these headers nothing is compared with it. (That is done for
- * syslet.h, by headers.rs.) */
+ * layouts.rs compares the headers with the library. */
 #ifndef HISTORIC_H
 #define HISTORIC_H
 

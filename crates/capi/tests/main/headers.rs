@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
-use std::mem::{align_of, offset_of, size_of};
 use std::path::PathBuf;
 use std::process::Command;
 
 use syslet_capi::abi;
+use syslet_testfs::skip;
 
-use crate::util::{folder, has, run, skip};
+use crate::util::{folder, has, run};
 
 /// Writes a source file that includes one header, twice.
 fn including(header: &str, ending: &str) -> PathBuf {
@@ -44,25 +44,30 @@ fn each_header_is_cpp_by_itself() {
     }
 }
 
-/// Adds what Rust knows of a structure to a C file, as assertions.
+/// Adds what Rust knows of a structure to a C file, as assertions. A field that has another name there: `field = name`.
 macro_rules! same {
-    ($text:ident, $c:literal, $rust:ty, [$($field:ident),*]) => {
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $there:ident) => { stringify!($there) };
+    ($text:ident, $c:literal, $rust:ty, [$($field:ident $(= $there:ident)?),*]) => {
         $text.push_str(&format!(
             "_Static_assert(sizeof({c}) == {}, \"size of {c}\");\n\
              _Static_assert(_Alignof({c}) == {}, \"alignment of {c}\");\n",
-            size_of::<$rust>(), align_of::<$rust>(), c = $c,
+            std::mem::size_of::<$rust>(), std::mem::align_of::<$rust>(), c = $c,
         ));
         $($text.push_str(&format!(
             "_Static_assert(offsetof({c}, {f}) == {}, \"{f} of {c}\");\n",
-            offset_of!($rust, $field), c = $c, f = stringify!($field),
+            std::mem::offset_of!($rust, $field), c = $c, f = $crate::headers::same!(@name $field $($there)?),
         ));)*
     };
 }
+pub(crate) use same;
 
 /// Compiles assertions about what `header` declares.
-fn assert_in_c(header: &str, assertions: &str) {
+pub(crate) fn assert_in_c(header: &str, assertions: &str) {
     let file = folder().join(format!("layout-{}.c", header.replace(['/', '.'], "-")));
-    let text = format!("#include <stddef.h>\n#include <{header}>\n{assertions}\nint unused;\n");
+    let text = format!(
+        "#define _GNU_SOURCE\n#include <stddef.h>\n#include <{header}>\n{assertions}\nint unused;\n"
+    );
     fs::write(&file, text).expect("a file can be written");
     let mut command = Command::new("cc");
     command.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]);
@@ -70,9 +75,10 @@ fn assert_in_c(header: &str, assertions: &str) {
 }
 
 /// Adds assertions that constants have these values.
-fn constants(text: &mut String, values: &[(&str, i64)]) {
+pub(crate) fn constants(text: &mut String, values: &[(&str, i64)]) {
     for (name, value) in values {
-        writeln!(text, "_Static_assert((long long){name} == {value}, \"{name}\");")
+        let bits = *value as u64;
+        writeln!(text, "_Static_assert((unsigned long long){name} == {bits}ull, \"{name}\");")
             .expect("a string can be written to");
     }
 }

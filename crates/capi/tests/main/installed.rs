@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use crate::util::{Linked, WAYS, compile, has, program, run, skip, source, succeed, tree};
+use syslet_testfs::skip;
+
+use crate::util::{Linked, WAYS, compile, has, program, run, source, succeed, tree};
 
 /// The functions that the shared library exports, as the linker sees them: name and version.
 fn exported() -> BTreeSet<String> {

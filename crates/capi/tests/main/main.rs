@@ -11,6 +11,8 @@ mod headers;
 mod history;
 /// What is installed.
 mod installed;
+/// The historic headers say what the library does.
+mod layouts;
 /// C programs, each in all ways.
 mod programs;
 mod util;

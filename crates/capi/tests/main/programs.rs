@@ -3,7 +3,9 @@
 
 use std::fs;
 
-use crate::util::{Linked, WAYS, compile, is_sanitized, program, skip, source, succeed};
+use syslet_testfs::skip;
+
+use crate::util::{Linked, WAYS, compile, is_sanitized, program, source, succeed};
 
 fn in_all_ways(name: &str) {
     for linked in [Linked::Static, Linked::Shared] {
@@ -82,8 +84,13 @@ fn kevent_of_take_30() {
 }
 
 #[test]
-fn fibrils_and_private_descriptors() {
+fn calls_of_fibrils() {
     in_all_ways("fibrils.c");
+}
+
+#[test]
+fn private_descriptors() {
+    in_all_ways("nonseqfd.c");
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::process::Command;
 
 use rustix::fs::{XattrFlags, setxattr};
 use rustix::process::getuid;
+use syslet_testfs::skip;
 
 use super::util::{aio, libraries, run};
-use crate::util::{assert_code, skipped, stderr, syslet};
+use crate::util::{assert_code, stderr, syslet};
 
 #[track_caller]
 fn refused(command: &mut Command, status: i32, why: &str) {
@@ -28,7 +29,7 @@ fn copy(folder: &Path, mode: u32) -> std::path::PathBuf {
 #[test]
 fn programs_that_gain_privileges_are_refused() {
     if !getuid().is_root() {
-        return skipped("only root can make such programs");
+        return skip("only root can make such programs");
     }
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -51,7 +52,7 @@ fn programs_that_gain_privileges_are_refused() {
     // struct vfs_cap_data, version 2: CAP_NET_RAW, permitted and effective.
     let capabilities = [0x0200_0001_u32, 1 << 13, 0, 0, 0].map(u32::to_le_bytes).concat();
     if setxattr(&path, c"security.capability", &capabilities, XattrFlags::empty()).is_err() {
-        return skipped("file capabilities cannot be set here");
+        return skip("file capabilities cannot be set here");
     }
     // Root gains nothing by them; another user does.
     assert_code(&run(&[]).arg(&path).arg("1").output().unwrap(), 0);

@@ -1,9 +1,10 @@
 //! What is said at the end.
 
 use serde_json::Value;
+use syslet_testfs::skip;
 
 use super::util::{aio, both_libraries, run, run_sh};
-use crate::util::{assert_code, skipped, stderr, stdout, syslet};
+use crate::util::{assert_code, stderr, stdout, syslet};
 
 /// How often the program has read, by what was done and how.
 pub(crate) fn counts(report: &Value, library: &str) -> Vec<(String, u64)> {
@@ -77,7 +78,7 @@ fn a_report_goes_to_the_file_that_is_named() {
 #[test]
 fn both_libraries_are_in_front_if_none_is_named() {
     if std::process::Command::new("fio").arg("--version").output().is_err() {
-        return skipped("there is no fio here");
+        return skip("there is no fio here");
     }
     let folder = both_libraries();
     let reads = "--rw=randread --bs=4k --size=256k --output=/dev/null";

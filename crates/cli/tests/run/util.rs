@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use syslet_testfs::skip;
 use tempfile::TempDir;
 use xtask::Install;
 
-use crate::util::{assert_code, skipped};
+use crate::util::assert_code;
 
 /// The folder with the libraries: cargo builds them for nobody else.
 pub(crate) fn libraries() -> &'static Path {
@@ -66,9 +67,10 @@ pub(crate) fn aio(linking: &[&str]) -> PathBuf {
 }
 
 /// The same program by libaio; `None`, and a line, if that is not installed.
+#[track_caller]
 pub(crate) fn libaio() -> Option<PathBuf> {
     if !Path::new("/usr/include/libaio.h").exists() {
-        skipped("there is no libaio.h here");
+        skip("there is no libaio.h here");
         return None;
     }
     Some(compiled("cli-libaio", &["-DLIBAIO", "-Wl,--no-as-needed", "-laio"]))

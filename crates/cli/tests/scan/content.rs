@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-use crate::util::{MODES, Tree, assert_code, json, run, skipped, sorted, stderr, stdout, syslet};
+use syslet_testfs::skip;
+
+use crate::util::{MODES, Tree, assert_code, json, run, sorted, stderr, stdout, syslet};
 
 #[test]
 fn manifest_has_the_hash_of_every_file() {
@@ -25,13 +27,13 @@ fn manifest_has_the_hash_of_every_file() {
 #[test]
 fn b3sum_accepts_the_manifest() {
     if Command::new("b3sum").arg("--version").output().is_err() {
-        return skipped("b3sum is not installed");
+        return skip("b3sum is not installed");
     }
     let (mut tree, out) = (Tree::sample(), Tree::new());
     // Older ones neither write nor read this escape.
     let name = tree.path().join("d0/return\r");
     if !stdout(&Command::new("b3sum").arg(&name).output().unwrap()).contains("return\\r") {
-        skipped("a name with a carriage return: this b3sum does not escape it");
+        skip("a name with a carriage return: this b3sum does not escape it");
         fs::remove_file(&name).unwrap();
         tree.files.retain(|(path, _)| *path != name);
     }

@@ -5,9 +5,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use syslet_testfs::{Answer, File, TestFs};
+use syslet_testfs::{Answer, File, TestFs, skip};
 
-use crate::util::{MODES, Tree, assert_code, json, skipped, sorted, stdout, syslet};
+use crate::util::{MODES, Tree, assert_code, json, sorted, stdout, syslet};
 
 /// What must not depend on the way of working.
 fn facts(found: &Value) -> Vec<Value> {
@@ -70,7 +70,7 @@ fn jobs_bound_what_is_in_flight() {
     let files = (0..FILES).map(file).collect();
     let mounted = match TestFs::mount(tree.path(), files, |_| Answer::NOW) {
         Ok(mounted) => mounted,
-        Err(error) => return skipped(&format!("FUSE cannot be used here: {error}")),
+        Err(error) => return skip(&format!("FUSE cannot be used here: {error}")),
     };
     for mode in ["syslet", "pool"] {
         for jobs in [1, 3] {

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::Output;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use syslet_testfs::skip;
 
-use crate::util::{MODES, Tree, assert_code, json, run, skipped, sorted, stderr, stdout, syslet};
+use crate::util::{MODES, Tree, assert_code, json, run, sorted, stderr, stdout, syslet};
 
 fn scan(args: &[&str], path: &Path) -> Output {
     syslet().arg("scan").args(args).arg(path).output().unwrap()
@@ -143,8 +144,8 @@ fn one_file_system_stays_there() {
     };
     match inside(&["true"]) {
         Ok(output) if output.status.success() => {}
-        Ok(output) => return skipped(&format!("nothing can be mounted: {}", stderr(&output))),
-        Err(error) => return skipped(&format!("unshare: {error}")),
+        Ok(output) => return skip(&format!("nothing can be mounted: {}", stderr(&output))),
+        Err(error) => return skip(&format!("unshare: {error}")),
     }
     for mode in MODES {
         let scan = |options: &[&str]| {
@@ -193,8 +194,8 @@ fn overlayfs_is_scanned_as_it_is_seen() {
     };
     match inside(&["true"]) {
         Ok(output) if output.status.success() => {}
-        Ok(output) => return skipped(&format!("no overlayfs: {}", stderr(&output))),
-        Err(error) => return skipped(&format!("unshare: {error}")),
+        Ok(output) => return skip(&format!("no overlayfs: {}", stderr(&output))),
+        Err(error) => return skip(&format!("unshare: {error}")),
     }
     for mode in MODES {
         let manifest = tree.path().join("manifest");

@@ -4,8 +4,9 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use syslet_testfs::skip;
 
-use crate::util::{Tree, assert_code, json, skipped, stderr, stdout, syslet};
+use crate::util::{Tree, assert_code, json, stderr, stdout, syslet};
 
 /// Long enough for the line to be drawn several times.
 fn long() -> Tree {
@@ -22,7 +23,7 @@ fn a_terminal_is_shown_how_far_it_is() {
     let command = format!("{} scan {}", env!("CARGO_BIN_EXE_syslet"), tree.path().display());
     scan.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null());
     let Ok(output) = scan.output() else {
-        return skipped("there is no script to make a terminal with");
+        return skip("there is no script to make a terminal with");
     };
     assert_code(&output, 0);
     let shown = stdout(&output);
@@ -63,7 +64,7 @@ fn calls_are_told_in_numbers_that_add_up() {
 #[test]
 fn a_tree_in_memory_is_scanned_as_one_on_a_disk() {
     let on_disk = Tree::sample();
-    let Ok(in_memory) = tempfile::tempdir_in("/dev/shm") else { return skipped("no tmpfs") };
+    let Ok(in_memory) = tempfile::tempdir_in("/dev/shm") else { return skip("no tmpfs") };
     let copied = Command::new("cp").arg("-a").arg(on_disk.path()).arg(in_memory.path()).status();
     assert!(copied.unwrap().success());
     let facts = |path: &std::path::Path| {

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -10,11 +9,6 @@ use serde_json::Value;
 
 /// Every way of working that `scan` offers.
 pub(crate) const MODES: [&str; 3] = ["syslet", "sync", "pool"];
-
-/// Says why a test is not made, where the harness does not keep it to itself.
-pub(crate) fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "\nskipped: {why}");
-}
 
 /// The binary, with an environment of its own.
 pub(crate) fn syslet() -> Command {

@@ -10,6 +10,7 @@ const OURS: [Library; 2] = [Library::Ours, Library::Attached];
 /// Few threads, so that some requests have none.
 const MOST_CREW: (&str, &str) = ("SYSLET_MAX_CREW", "4");
 
+#[track_caller]
 fn run(what: &str, libraries: &[Library], set: impl Fn(&mut Command)) {
     let Some(program) = compile("cancels") else { return };
     for library in libraries {

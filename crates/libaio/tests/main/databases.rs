@@ -145,7 +145,7 @@ fn assert_counts(report: &Report, library: Library, method: &str) {
 
 #[test]
 fn mariadb_recovers_what_it_has_acknowledged() {
-    if !["mariadbd", "mariadb", "mariadb-install-db"].into_iter().all(has) {
+    if !["mariadbd", "mariadb", "mariadb-install-db"].into_iter().all(|command| has(command)) {
         return;
     }
     survives(Library::System, "O_DIRECT");

@@ -5,6 +5,7 @@ use crate::util::{Library, command, compile, finish, scratch};
 
 const ALL: [Library; 3] = [Library::System, Library::Ours, Library::Attached];
 
+#[track_caller]
 fn run(what: &str, libraries: &[Library]) {
     let Some(program) = compile("edges") else { return };
     for library in libraries {
@@ -15,6 +16,7 @@ fn run(what: &str, libraries: &[Library]) {
 }
 
 /// The same, with a file whose reads take long.
+#[track_caller]
 fn run_slow(what: &str, libraries: &[Library]) {
     let Some(program) = compile("edges") else { return };
     for library in libraries {

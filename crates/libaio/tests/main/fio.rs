@@ -30,6 +30,7 @@ fn run(library: Library, folder: &Path, options: &[&str]) -> Option<Summary> {
     report.map(|report| report.read())
 }
 
+#[track_caller]
 fn verified(direct: &str, block: &str, more: &[&str]) {
     if !has("fio") {
         return;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use syslet_dropin::report::{Kind, Way};
-use syslet_testfs::{Answer, File, Request, TestFs};
+use syslet_testfs::{Answer, File, Request, TestFs, skip};
 
 use crate::util::{Library, Report, command, compile, count, finish, scratch};
 
@@ -15,6 +15,7 @@ const DELAY: Duration = Duration::from_millis(300);
 const READS: u32 = 16;
 
 /// A file system with the file `slow`, of which each read takes so long; `None`, and a line, if it cannot be had.
+#[track_caller]
 pub(crate) fn mount(place: &Path) -> Option<TestFs> {
     let files = vec![File { name: "slow".to_owned(), size: 4 << 20 }];
     let script = |request: &Request| match request {
@@ -24,13 +25,14 @@ pub(crate) fn mount(place: &Path) -> Option<TestFs> {
     match TestFs::mount(place, files, script) {
         Ok(mounted) => Some(mounted),
         Err(error) => {
-            println!("skipped: FUSE cannot be used here: {error}");
+            skip(&format!("FUSE cannot be used here: {error}"));
             None
         }
     }
 }
 
 /// The longest io_submit, and all of it, in milliseconds.
+#[track_caller]
 fn times(library: Library) -> Option<[u64; 2]> {
     let program = compile("slow")?;
     let place = scratch();
@@ -70,7 +72,7 @@ fn submitting_does_not_wait_for_a_slow_write() {
         };
         let output = finish(&mut slow).assert_good();
         if output.trim() == "skipped" {
-            return println!("skipped: this file system can be asked to write without waiting");
+            return skip("this file system can be asked to write without waiting");
         }
         println!("{library:?}:\n{output}");
         let lines = output.lines().filter_map(|line| line.split_once(' '));
@@ -94,7 +96,7 @@ fn submitting_does_not_ask_a_server_what_it_is() {
             let mounted = TestFs::mount_for_writing(place.path(), files, |_| Answer::NOW);
             let mounted = match mounted {
                 Ok(mounted) => mounted,
-                Err(error) => return println!("skipped: FUSE cannot be used here: {error}"),
+                Err(error) => return skip(&format!("FUSE cannot be used here: {error}")),
             };
             mounted.hold_figures();
             let mut kinds = command(library, &program);
@@ -130,7 +132,7 @@ fn small_writes_of_local_files_are_made_on_the_spot() {
         finish(command(Library::System, "stat").args(["-f", "-c", "%T"]).arg(folder.path()));
     let about = about.assert_good();
     if !local.iter().any(|kind| about.trim().starts_with(kind) || about.starts_with("ext2/ext3")) {
-        return println!("skipped: {} is none of {local:?}", about.trim());
+        return skip(&format!("{} is none of {local:?}", about.trim()));
     }
     let memory = about.trim() == "tmpfs"; // a file of it says so itself
     for (forbidden, inline) in [("nothing", 1), ("statmount", 1), ("all", u64::from(memory))] {

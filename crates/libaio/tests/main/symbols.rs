@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use syslet_testfs::skip;
+
 use crate::util::{finish, library};
 
 /// Name and version of what a library defines, as `objdump` says it: old versions in brackets.
@@ -27,7 +29,7 @@ fn system() -> Option<&'static Path> {
 fn symbols_and_versions_are_the_systems() {
     let ours = symbols(&library().join("libaio.so.1"));
     let syscall = ("syscall".to_owned(), "Base".to_owned());
-    let Some(system) = system() else { return println!("skipped: there is no libaio here") };
+    let Some(system) = system() else { return skip("there is no libaio here") };
     let mut expected = symbols(system);
     expected.insert(syscall);
     assert_eq!(ours, expected);

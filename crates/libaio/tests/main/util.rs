@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use syslet_dropin::report::{Kind, Summary, VARIABLE, Way};
+use syslet_testfs::skip;
 use xtask::Install;
 
 /// No command takes longer, but a soak as much more as it was told to: what does, hangs.
@@ -54,19 +55,21 @@ pub(crate) fn library() -> &'static Path {
 }
 
 /// True if a command is there; if not, says so.
+#[track_caller]
 pub(crate) fn has(command: &str) -> bool {
     let places = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
     let found = places.iter().any(|place| Path::new(place).join(command).exists());
     if !found {
-        println!("skipped: there is no {command} here");
+        skip(&format!("there is no {command} here"));
     }
     found
 }
 
 /// Compiles a C program of `tests/c` against the system's libaio; `None`, and a line, if that is not installed.
+#[track_caller]
 pub(crate) fn compile(name: &str) -> Option<PathBuf> {
     if !Path::new("/usr/include/libaio.h").exists() {
-        println!("skipped: there is no libaio.h here");
+        skip("there is no libaio.h here");
         return None;
     }
     /// What is there: others may run it.

@@ -4,11 +4,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use syslet_dropin::report::{Kind, Summary, VARIABLE, Way};
+use syslet_testfs::skip;
 
 use crate::killed::soak;
-use crate::util::{WAYS, ours, skip, stock, succeed, with_ours};
+use crate::util::{WAYS, ours, stock, succeed, with_ours};
 
 /// True if there is fio; else a line that says so.
+#[track_caller]
 fn has_fio() -> bool {
     let found = Command::new("fio").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !found {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use syslet_testfs::{Answer, File, Request, TestFs};
+use syslet_testfs::{Answer, File, Request, TestFs, skip};
 
-use crate::util::{WAYS, compile, compile_soak, ours, skip, succeed};
+use crate::util::{WAYS, compile, compile_soak, ours, succeed};
 
 fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -26,21 +26,29 @@ fn holds(name: &str, ways: &[&str]) {
 const SLOW: Duration = Duration::from_millis(500);
 
 /// A file system with the file `slow`, of which each read takes so long; `None`, and a line, if it cannot be had.
+#[track_caller]
 pub(crate) fn mount(place: &Path, delay: Duration) -> Option<TestFs> {
     let files = vec![File { name: "slow".to_owned(), size: 1 << 20 }];
     let slow = move |request: &Request| match request {
         Request::Open { .. } => Answer::NOW,
         Request::Read { .. } => Answer { delay, ..Answer::NOW },
     };
-    let mounted = TestFs::mount(place, files, slow);
-    mounted.inspect_err(|error| skip(&format!("FUSE cannot be used here: {error}"))).ok()
+    match TestFs::mount(place, files, slow) {
+        Ok(mounted) => Some(mounted),
+        Err(error) => {
+            skip(&format!("FUSE cannot be used here: {error}"));
+            None
+        }
+    }
 }
 
 /// The same for promises about files that are slow.
+#[track_caller]
 fn holds_for_slow_files(name: &str) {
     holds_for_slow_files_in(name, &WAYS);
 }
 
+#[track_caller]
 fn holds_for_slow_files_in(name: &str, ways: &[&str]) {
     for way in ways {
         let folder = tempfile::tempdir().expect("a folder");

@@ -17,11 +17,13 @@ fn program() -> PathBuf {
     PROGRAM.get_or_init(|| compile("refusals")).clone()
 }
 
+#[track_caller]
 fn refuses(name: &str) {
     refuses_in(name, &WAYS, "512");
 }
 
 /// With at most so many crew threads.
+#[track_caller]
 fn refuses_in(name: &str, ways: &[&str], crew: &str) {
     for way in ways {
         let folder = tempfile::tempdir().expect("a folder");

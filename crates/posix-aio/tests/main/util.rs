@@ -1,6 +1,5 @@
 //! What the tests share: the library, and compiling and running programs.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -94,9 +93,4 @@ pub(crate) fn succeed(command: &mut Command) -> Output {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{command:?}: {}\n{said}{told}", output.status);
     output
-}
-
-/// Says why something is not tested, past the harness.
-pub(crate) fn skip(why: &str) {
-    let _ = writeln!(std::io::stderr(), "\nskipped: {why}");
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, opcode, types};
 
 use crate::proc;
-use crate::runner::{GUESTS, Scenario};
+use crate::runner::{GUESTS, Scenario, skip};
 use crate::sys;
 use crate::work::{AwayRead, attach, away_reads, finish_all};
 
@@ -52,7 +52,7 @@ fn on_eight_crew_threads<T>(mut begin: impl FnMut() -> T) -> (Vec<AwayRead>, Vec
 
 fn idle() {
     if sys::prctl(libc::PR_GET_SECCOMP, 0) != 0 {
-        return println!("skipped: behind a filter those that have carried a guest are kept");
+        skip("behind a filter those that have carried a guest are kept");
     }
     let _guard = attach();
     let reads = away_reads(20);
@@ -90,7 +90,7 @@ fn children() {
 fn requests() {
     let mut ring = match IoUring::new(16) {
         Ok(ring) => ring,
-        Err(error) => return println!("skipped: io_uring cannot be used here: {error}"),
+        Err(error) => skip(&format!("io_uring cannot be used here: {error}")),
     };
     let guard = attach();
     let mut bytes = [0u8; 8];

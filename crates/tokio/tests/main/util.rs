@@ -1,7 +1,6 @@
 //! Runtimes, gates and folders.
 
 use std::future::Future;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -13,11 +12,11 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// False, with a line that says so, if closures cannot run inline here.
+#[track_caller]
 pub(crate) fn inline_possible(what: &str) -> bool {
     let probe = syslet::probe().expect("attaching works or says why not");
     if let Some(why) = &probe.unsupported {
-        let _ =
-            writeln!(std::io::stderr(), "\nskipped: {what}: calls cannot run inline here: {why}");
+        syslet_testfs::skip(&format!("{what}: calls cannot run inline here: {why}"));
     }
     probe.unsupported.is_none()
 }

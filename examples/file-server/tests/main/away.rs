@@ -1,15 +1,15 @@
 //! Files that are slow, and fail: on a file system of ours.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use syslet_testfs::{Answer, Fault, File, Request, TestFs, fill};
+use syslet_testfs::{Answer, Fault, File, Request, TestFs, fill, skip};
 
 use crate::served::{Served, WAYS};
 
 /// The file system, below the root; nothing, and a line that says why, if it cannot be mounted.
+#[track_caller]
 fn mount(
     server: &Served,
     script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
@@ -20,7 +20,7 @@ fn mount(
     match TestFs::mount(at, (0..4).map(file).collect(), script) {
         Ok(mounted) => Some(mounted),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "\nskipped: FUSE cannot be used here: {error}");
+            skip(&format!("FUSE cannot be used here: {error}"));
             None
         }
     }

@@ -1,7 +1,6 @@
 //! What the tests share: the installed tree, and compiling and running programs.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -152,11 +151,6 @@ pub(crate) fn succeed(mut command: Command) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Says why something is not tested, past the harness.
-pub(crate) fn skip(why: &str) {
-    let _ = writeln!(std::io::stderr(), "\nskipped: {why}");
 }
 
 /// True if there is such a command.
