@@ -148,8 +148,9 @@ fn mariadb_recovers_what_it_has_acknowledged() {
     if !["mariadbd", "mariadb", "mariadb-install-db"].into_iter().all(|command| has(command)) {
         return;
     }
-    survives(Library::System, "O_DIRECT");
-    survives(Library::Ours, "O_DIRECT");
-    // Buffered: all of its reads and writes are ours.
-    survives(Library::Ours, "fsync");
+    for library in [Library::System, Library::Ours, Library::Attached] {
+        survives(library, "O_DIRECT");
+        // Buffered: all of its reads and writes are ours.
+        survives(library, "fsync");
+    }
 }

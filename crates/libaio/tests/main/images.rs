@@ -7,7 +7,7 @@ use syslet_dropin::report::{Kind, Way};
 
 use crate::util::{Library, Report, command, count, finish, has, scratch};
 
-const BOTH: [Library; 2] = [Library::System, Library::Ours];
+const ALL: [Library; 3] = [Library::System, Library::Ours, Library::Attached];
 const SIZE: usize = 16 << 20;
 /// What qemu asks for is one or the other, by the number of its buffers.
 const READS: [Kind; 2] = [Kind::Read, Kind::Readv];
@@ -44,7 +44,7 @@ fn qemu_bench_runs_with_native_aio() {
     if !has("qemu-img") {
         return;
     }
-    for library in BOTH {
+    for library in ALL {
         let folder = scratch();
         let image = image(folder.path());
         let report = Report::new(folder.path());
@@ -67,7 +67,7 @@ fn qemu_convert_copies_every_byte() {
     if !has("qemu-img") {
         return;
     }
-    for library in BOTH {
+    for library in ALL {
         let folder = scratch();
         let image = image(folder.path());
         let copy = folder.path().join("copy");
