@@ -3,7 +3,8 @@
 //! The kernel gives a signal for the process to any thread that lets it through. A home waits for its guest's,
 //! so it takes them too while the guest blocks them for a time: in a handler, say, that blocks all and never returns.
 //! They wait for the guest then. But if another thread of the program lets such a signal through, the kernel would have
-//! given it to that one, and it would have ended the program: so it is handed on.
+//! given it to that one, and it would have ended the program: so it is handed on. The kernel would keep it for one that
+//! lets it through later, too: so it is looked for one again while the guest has it, more and more rarely.
 
 #![allow(unsafe_code, reason = "looks at whom a crew thread carries")]
 
@@ -34,17 +35,20 @@ pub(super) fn ends_process(info: &Siginfo) -> bool {
         && call::signal_action(info.signo).is_ok_and(|action| action.handler == libc::SIG_DFL)
 }
 
-/// Gives a signal to another thread of the program that lets it through, if there is one. Where `/proc` cannot be read,
-/// it waits for its guest.
+/// Gives a signal to another thread of the program that lets it through, if there is one. False: there is none, and a
+/// guest still has it, so another thread may get it later. Where `/proc` cannot be read, it waits for its guest.
 ///
 /// **Blocking**: reads `/proc`; does not wait.
-pub(super) fn hand_on(engine: &Engine, signal: i32) {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return };
+pub(super) fn hand_on(engine: &Engine, signal: i32) -> bool {
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return true };
     let tids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
     let mut takers = tids.filter(|&tid| is_programs(engine, tid) && lets_through(tid, signal));
     if let Some(tid) = takers.next() {
         call::tgkill(engine.pid, tid, signal);
+        return true;
     }
+    let mut carriers = engine.guests_now().filter_map(|guest| guest.carrier_now());
+    !carriers.any(|carrier| has(carrier.tid(), "SigPnd:", signal) == Some(true))
 }
 
 /// True if a thread runs the program's code. A home does not, and a crew thread only while it carries a guest: asleep
@@ -60,8 +64,13 @@ fn is_programs(engine: &Engine, tid: i32) -> bool {
 }
 
 fn lets_through(tid: i32, signal: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/self/task/{tid}/status")).unwrap_or_default();
-    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    let blocked = blocked.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    blocked.is_some_and(|mask| mask & super::signals::bit(signal) == 0)
+    has(tid, "SigBlk:", signal) == Some(false)
+}
+
+/// Whether a set of a thread's has the signal; `None`: the thread has ended.
+fn has(tid: i32, set: &str, signal: i32) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
+    let set = status.lines().find_map(|line| line.strip_prefix(set))?;
+    let set = u64::from_str_radix(set.trim(), 16).ok()?;
+    Some(set & super::signals::bit(signal) != 0)
 }

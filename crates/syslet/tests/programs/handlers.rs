@@ -3,7 +3,7 @@
 use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use syslet::{AttachGuard, Submitted};
 
@@ -21,6 +21,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_handoff_in_a_handler_mixes_up_no_signal_stacks", GUESTS, stacks),
     Scenario::new("a_handler_may_submit_while_the_guest_comes_and_goes", GUESTS, come_and_go),
     Scenario::new("a_program_that_hangs_in_a_handler_ends_by_another_thread", ALL, hung),
+    Scenario::new("a_thread_that_lets_a_signal_through_later_ends_the_program", ALL, later),
     Scenario::new("a_signal_that_all_threads_block_ends_nothing", ALL, blocked),
 ];
 
@@ -325,6 +326,36 @@ fn hung() {
     });
     assert!(sys::wait_change(&words[0], 0), "the child is in its handler");
     assert!(sys::kill(child.0, libc::SIGTERM));
+    assert_eq!(child.end(), -libc::SIGTERM);
+}
+
+/// The kernel keeps a signal for whoever lets it through, however late.
+fn later() {
+    let words = sys::shared_words();
+    let child = sys::fork(move || {
+        WORDS.store(words.as_ptr() as usize, Ordering::SeqCst);
+        sys::handle_by_default(libc::SIGTERM);
+        sys::handle(libc::SIGUSR1, hang);
+        // It has this mask from its first moment.
+        sys::block(&[libc::SIGTERM]);
+        let _another = thread::spawn(move || {
+            sys::wait_change(&words[1], 0);
+            sys::unblock(&[libc::SIGTERM]);
+            loop {
+                thread::park()
+            }
+        });
+        sys::unblock(&[libc::SIGTERM]);
+        let _guard = attach();
+        sys::raise(libc::SIGUSR1);
+        1
+    });
+    assert!(sys::wait_change(&words[0], 0), "the child is in its handler");
+    assert!(sys::kill(child.0, libc::SIGTERM));
+    sys::eventually("it has come", || proc::is_pending(child.0, libc::SIGTERM));
+    thread::sleep(Duration::from_millis(20)); // whoever looks only once has looked
+    assert!(proc::lives(child.0));
+    words[1].store(1, Ordering::SeqCst);
     assert_eq!(child.end(), -libc::SIGTERM);
 }
 

@@ -24,6 +24,17 @@ fn field_of(path: &str, field: &str) -> Option<String> {
     Some(line.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// True if a signal is pending for process `pid`, or for one of its threads.
+pub(crate) fn is_pending(pid: i32, signal: i32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let has = |path: &str, field| {
+        let set = field_of(path, field).and_then(|set| u64::from_str_radix(&set, 16).ok());
+        set.is_some_and(|set| set & 1 << (signal - 1) != 0)
+    };
+    let paths = tasks.map(|task| format!("{}/status", task.path().display()));
+    paths.into_iter().any(|path| has(&path, "SigPnd") || has(&path, "ShdPnd"))
+}
+
 /// The sentinels of process `pid`: children of any of its threads with that name.
 pub(crate) fn sentinels_of(pid: i32) -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
