@@ -481,9 +481,36 @@ fn libaio_and_posixaio_measure_every_work_beside_the_systems() {
                     row["remark"].as_str().is_some_and(|said| said.starts_with("submit p99 ")),
                     "{row}"
                 );
+                let counted = remark(row).contains("; of a turn by the report: ");
+                assert_eq!(counted, row["way"] != "system", "{row}");
             }
         }
     }
+}
+
+/// The loader takes them for the system's where `LD_LIBRARY_PATH` names their folder, as `cargo run` does.
+#[test]
+fn the_systems_library_is_not_ours_and_another_is_not_taken_for_ours() {
+    if skipped() || Command::new("fio").arg("--version").output().is_err() {
+        println!("skipped: there is no fio here");
+        return;
+    }
+    let folder = libraries();
+    let run = |library: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+        command.args(["libaio", "--work", "cached", "--quick", "--library"]);
+        command.arg(folder.join(library)).env("LD_LIBRARY_PATH", &folder);
+        let output = command.output().expect("the bench starts");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let faults = run("libaio.so.1");
+    assert!(!faults.contains("ours was"), "{faults}");
+    // It has none of libaio's functions.
+    let faults = run("libsyslet_posix_aio.so");
+    assert!(
+        faults.contains("cached syslet: the library counts 0 operations, and fio "),
+        "{faults}"
+    );
 }
 
 /// A folder with the drop-in libraries: cargo builds them for nobody else.
