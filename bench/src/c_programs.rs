@@ -2,21 +2,24 @@
 //! and one on epoll, under the same load.
 //!
 //! The library is installed into a folder and the programs of `crates/capi/examples` are compiled against it.
-//! The costs are taken by `cost.c`, which prints the figures of each round. For the servers, threads of this
-//! process ask for a file on a connection of its own each time, and compare what comes; segments of the servers
-//! take turns.
+//! The costs are taken by `cost.c`, which prints the figures of each round, and what the library has counted. For the
+//! servers, threads of this process ask for a file on a connection of its own each time, and compare what comes;
+//! segments of the servers take turns.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 use std::process::{self, Child, Command, Stdio};
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use xtask::Install;
 
 use crate::error::Trouble;
+use crate::guest::Path;
+use crate::onlooker::Sight;
 use crate::options::{CapiOptions, CapiWork};
 use crate::report::Row;
 use crate::samples::Samples;
@@ -42,7 +45,7 @@ pub(crate) fn run(options: &CapiOptions) -> Result<Vec<Row>, Trouble> {
 struct Programs(PathBuf);
 
 impl Programs {
-    fn install(dir: &Path) -> Result<Self, Trouble> {
+    fn install(dir: &FilePath) -> Result<Self, Trouble> {
         let root = dir.join(format!("syslet-bench-capi-{}", process::id()));
         fs::create_dir_all(&root).map_err(Trouble::io("making a folder"))?;
         let made = Self(root);
@@ -77,9 +80,28 @@ impl Drop for Programs {
     }
 }
 
-/// The works of `cost.c`, by the names that it gives them.
-const COSTS: [&str; 6] =
-    ["getppid", "pread4k", "open_read_close", "open_read_close_atoms", "post_pop", "pop_nothing"];
+/// A work of `cost.c`.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    /// The name that it gives it.
+    name: &'static str,
+    /// Calls, functions and chains that doing it once takes, and completions that come to the queue.
+    calls: u64,
+    pushed: u64,
+}
+
+const COSTS: [Cost; 6] = [
+    // Never waits, so nothing stands by (`calls::Getppid`).
+    Cost { name: "getppid", calls: 0, pushed: 0 },
+    Cost { name: "pread4k", calls: 1, pushed: 0 },
+    Cost { name: "open_read_close", calls: 1, pushed: 0 },
+    Cost { name: "open_read_close_atoms", calls: 1, pushed: 0 },
+    Cost { name: "post_pop", calls: 0, pushed: 1 },
+    Cost { name: "pop_nothing", calls: 0, pushed: 0 },
+];
+
+/// How often `cost.c` does a work in a round (`CALLS`).
+const IN_A_ROUND: u64 = 64;
 
 /// What calls cost.
 fn inline(programs: &Programs, options: &CapiOptions) -> Result<Vec<Row>, Trouble> {
@@ -93,25 +115,44 @@ fn inline(programs: &Programs, options: &CapiOptions) -> Result<Vec<Row>, Troubl
     let mut rows = Vec::new();
     for work in COSTS {
         let (mut plain, mut ours) = (Samples::default(), Samples::default());
-        for line in text.lines() {
-            let mut words = line.split(' ');
-            if words.next() != Some(work) {
-                continue;
-            }
-            let figures = (words.next().map(str::parse), words.next().map(str::parse));
-            let (Some(Ok(one)), Some(Ok(other))) = figures else {
-                return Err(Trouble::Io(
-                    "reading what cost says",
-                    io::ErrorKind::InvalidData.into(),
-                ));
-            };
+        for line in text.lines().filter_map(|line| said_of(work.name, line)) {
+            let [one, other] = numbers(line)?;
             plain.push(one);
             ours.push(other);
         }
-        rows.push(Row::new(work, "plain", &plain));
-        rows.push(Row::new(work, "libsyslet", &ours).against(&ours, &plain));
+        let counted =
+            text.lines().find_map(|line| said_of(work.name, line.strip_prefix("counted ")?));
+        let [inline, handed_off, unprotected, pushed] = numbers(counted.unwrap_or_default())?;
+        let path = Path { inline, handed_off, unprotected, ..Path::default() };
+        let mut row = Row::new(work.name, "libsyslet", &ours).against(&ours, &plain);
+        row.more.inline = Some(inline);
+        row.more.handed_off = Some(handed_off);
+        row.fault = work.fault(ours.len() as u64 * IN_A_ROUND, path, pushed);
+        rows.push(Row::new(work.name, "plain", &plain));
+        rows.push(row);
     }
     Ok(rows)
+}
+
+impl Cost {
+    /// What is wrong with what the library has counted while it was done `times` times, and plainly.
+    fn fault(self, times: u64, path: Path, pushed: u64) -> Option<String> {
+        let expected = self.pushed * times;
+        let queue =
+            || format!("{expected} completions should come to the queue, but {pushed} came");
+        path.not_inline(self.calls * times).or_else(|| (pushed != expected).then(queue))
+    }
+}
+
+/// What follows a name in a line.
+fn said_of<'a>(name: &str, line: &'a str) -> Option<&'a str> {
+    line.strip_prefix(name)?.strip_prefix(' ')
+}
+
+fn numbers<T: FromStr, const N: usize>(text: &str) -> Result<[T; N], Trouble> {
+    let numbers: Option<Vec<T>> = text.split(' ').map(|word| word.parse().ok()).collect();
+    let numbers = numbers.and_then(|numbers| numbers.try_into().ok());
+    numbers.ok_or(Trouble::Io("reading what cost says", io::ErrorKind::InvalidData.into()))
 }
 
 /// A server that runs until this is dropped.
@@ -122,7 +163,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command, root: &Path) -> Result<Self, Trouble> {
+    fn start(mut command: Command, root: &FilePath) -> Result<Self, Trouble> {
+        Sight::allow(&mut command);
         let child = command.arg("0").arg(root).stdout(Stdio::piped()).spawn();
         let mut child = child.map_err(Trouble::io("starting a server"))?;
         let mut line = String::new();
@@ -178,6 +220,25 @@ impl Drop for Server {
     }
 }
 
+/// What is wrong with how a server, which has answered `count` requests, was seen to work.
+fn fault(name: &str, count: u64, sight: &Sight) -> Option<String> {
+    let Sight { in_epoll, watched, .. } = sight;
+    // Each has one socket at least, on which it listens.
+    let wrong = match name {
+        "webepoll" => sight.stats.is_some() || *in_epoll == 0,
+        "webkevent" => sight.stats.is_none() || *in_epoll > 0 || *watched == 0,
+        _ => sight.stats.is_none() || *in_epoll > 0 || sight.calls() < count,
+    };
+    let uses = if sight.stats.is_some() { "uses the library" } else { "does without the library" };
+    let calls = sight.calls();
+    wrong.then(|| {
+        format!(
+            "{count} requests were answered, but it {uses}: {calls} functions, {watched} files watched; and has \
+             {in_epoll} in an epoll"
+        )
+    })
+}
+
 /// The three servers, each asked for a file that is cached.
 fn servers(programs: &Programs, options: &CapiOptions) -> Result<Vec<Row>, Trouble> {
     let root = programs.0.join("web");
@@ -205,6 +266,8 @@ fn servers(programs: &Programs, options: &CapiOptions) -> Result<Vec<Row>, Troub
     let mut rows = Vec::new();
     for (at, name) in names.into_iter().enumerate() {
         let mut row = Row::new("server", name, &latency[at]);
+        let sight = Sight::of(servers[at].child.id())?;
+        row.fault = fault(name, latency[at].len() as u64, &sight);
         row.more.per_second = Some(rate[at].median().round());
         if at > 0 {
             let ratio = rate[at].paired(&rate[0], |ours, theirs| ours / theirs);

@@ -21,6 +21,7 @@ mod worker;
 use std::path::{Path as FilePath, PathBuf};
 
 use self::files::{Files, Overlay, Targets};
+pub(crate) use self::witness::{taken, times};
 use self::worker::{Batch, Worker};
 use crate::chain;
 use crate::error::Trouble;
@@ -31,7 +32,7 @@ use crate::report::Row;
 use crate::samples::Samples;
 
 /// CPU time that threads have for a work at least if they do it, in nanoseconds: a system call takes more.
-const THREADS_NS: u64 = 100;
+pub(crate) const THREADS_NS: u64 = 100;
 /// A tmpfs wherever there is one.
 const MEMORY: &str = "/dev/shm";
 

@@ -35,14 +35,9 @@ impl Spent {
 impl Sentinels {
     /// Finds them among the children of our threads (proc_tid_children(5)).
     pub(crate) fn find() -> Result<Self, Trouble> {
-        let mut found = Vec::new();
-        for task in fs::read_dir("/proc/self/task").map_err(Trouble::io("reading /proc"))? {
-            let path = task.map_err(Trouble::io("reading /proc"))?.path().join("children");
-            // A thread may have ended meanwhile.
-            let children = fs::read_to_string(path).unwrap_or_default();
-            let children = children.split_whitespace().map(|id| PathBuf::from("/proc").join(id));
-            found.extend(children.filter(|process| name(process) == SENTINEL));
-        }
+        let children = children(std::process::id()).map_err(Trouble::io("reading /proc"))?;
+        let paths = children.iter().map(|id| PathBuf::from(format!("/proc/{id}")));
+        let found: Vec<_> = paths.filter(|process| name(process) == SENTINEL).collect();
         if found.is_empty() {
             let error = io::Error::new(io::ErrorKind::NotFound, "no child has its name");
             return Err(Trouble::Io("looking for the sentinels", error));
@@ -70,6 +65,25 @@ impl Sentinels {
     fn run_time(&self) -> Result<f64, Trouble> {
         self.0.iter().map(|process| run_time(process)).sum()
     }
+}
+
+/// True if a process, or one that it has started, has a sentinel now.
+pub(crate) fn has_sentinel(process: u32) -> bool {
+    let is_sentinel = |child| name(Path::new(&format!("/proc/{child}"))) == SENTINEL;
+    // It may have ended.
+    let children = children(process).unwrap_or_default();
+    children.into_iter().any(|child| is_sentinel(child) || has_sentinel(child))
+}
+
+/// Children of a process's threads (proc_tid_children(5)).
+fn children(process: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may have ended meanwhile.
+        let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+    }
+    Ok(found)
 }
 
 fn name(process: &Path) -> String {

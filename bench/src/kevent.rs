@@ -16,6 +16,7 @@ use syslet_kevent::{Clock, Event, Flags, Queue, Source};
 use crate::chain;
 use crate::cost::Sentinels;
 use crate::error::Trouble;
+use crate::onlooker::{in_epoll_here, watched_here};
 use crate::options::{KeventOptions, KeventWork};
 use crate::report::Row;
 use crate::samples::Samples;
@@ -59,6 +60,9 @@ pub(crate) fn run(options: &KeventOptions, lost: &mut Vec<String>) -> Result<Vec
 trait Teller {
     /// Waits for events; how many there were, at least one.
     fn fetch(&mut self) -> io::Result<usize>;
+
+    /// Sockets that the kernel watches for it.
+    fn watched(&self) -> usize;
 }
 
 struct Epoll {
@@ -79,6 +83,10 @@ impl Epoll {
 impl Teller for Epoll {
     fn fetch(&mut self) -> io::Result<usize> {
         self.epoll.wait(&mut self.room)
+    }
+
+    fn watched(&self) -> usize {
+        in_epoll_here(self.epoll.as_fd())
     }
 }
 
@@ -105,6 +113,10 @@ impl Teller for Ours {
     fn fetch(&mut self) -> io::Result<usize> {
         self.events.clear();
         self.queue.fetch(&mut self.events, 1, ROOM, None)
+    }
+
+    fn watched(&self) -> usize {
+        self.queue.sources().min(watched_here())
     }
 }
 
@@ -146,12 +158,14 @@ fn events(options: &KeventOptions) -> Result<Vec<Row>, Trouble> {
             }
         }
     }
+    let watched = [epoll.watched(), ours.watched()];
     let mut rows = Vec::new();
     for (part, work) in ["events_told", "events_written_told_read"].into_iter().enumerate() {
         for (at, way) in ["epoll-et", "kevent-et"].into_iter().enumerate() {
             let row = Row::new(work, way, &samples[at][part]);
             let mut row =
                 if at == 0 { row } else { row.against(&samples[1][part], &samples[0][part]) };
+            row.fault = too_few(watched[at], options.sockets());
             row.more.batch = Some(options.sockets());
             row.more.per_second = Some((1e9 / row.median_ns).round());
             if at > 0 {
@@ -163,11 +177,17 @@ fn events(options: &KeventOptions) -> Result<Vec<Row>, Trouble> {
     Ok(rows)
 }
 
+/// What is wrong if so many of `wanted` sources were there at the end.
+fn too_few(there: usize, wanted: usize) -> Option<String> {
+    (there < wanted).then(|| format!("{there} of {wanted} sources were there"))
+}
+
 /// Adding timers that do not fire meanwhile.
 fn timers(options: &KeventOptions) -> Result<Row, Trouble> {
     let trouble = |error| Trouble::Work("timers", error);
     let (mut samples, mut cpu) = (Samples::default(), Samples::default());
     let count = options.timers();
+    let mut fewest = usize::MAX;
     for _ in 0..5 {
         let queue = Queue::new().map_err(trouble)?;
         let begun = Instant::now();
@@ -183,8 +203,10 @@ fn timers(options: &KeventOptions) -> Result<Row, Trouble> {
         let (spent, ()) = Sentinels::none().spent_in(add_all)?;
         samples.push(begun.elapsed().as_nanos() as f64 / count as f64);
         cpu.push(spent.total() / count as f64);
+        fewest = fewest.min(queue.sources());
     }
     let mut row = Row::new("timers_added", "kevent", &samples);
+    row.fault = too_few(fewest, count as usize);
     row.more.batch = Some(count as usize);
     row.more.cpu_ns_per_call = Some(cpu.median().round());
     row.more.remark = Some(format!("{:.1} ms in all", row.median_ns * count as f64 / 1e6));
@@ -211,7 +233,7 @@ mod epoll {
     #![allow(unsafe_code, reason = "epoll(7)")]
 
     use std::io;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
     #[derive(Debug)]
     pub(super) struct Epoll(OwnedFd);
@@ -237,6 +259,10 @@ mod epoll {
             let (epoll, add) = (self.0.as_raw_fd(), libc::EPOLL_CTL_ADD);
             // SAFETY: the event is read.
             checked(unsafe { libc::epoll_ctl(epoll, add, number, &mut event) }).map(|_| ())
+        }
+
+        pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
         }
 
         pub(super) fn wait(&self, room: &mut [libc::epoll_event]) -> io::Result<usize> {

@@ -2,7 +2,8 @@
 //!
 //! Every figure is only as good as the machine it was taken on, so ratios and differences are taken
 //! pair by pair, batch against neighbouring batch, and the machine is part of the output. Each
-//! measure also checks by the library's counters that the calls went the way that its name says.
+//! measure also checks that the calls went the way that its name says: by the library's counters, or by what
+//! else shows it, the kernel, the loader or the thread that a closure is on.
 
 mod aio;
 mod all;
@@ -20,6 +21,7 @@ mod inline;
 mod kevent;
 mod machine;
 mod on_tokio;
+mod onlooker;
 mod options;
 mod parked;
 mod queue;

@@ -22,6 +22,8 @@ use crate::options::{TokioOptions, TokioWork};
 use crate::report::Row;
 use crate::samples::Samples;
 
+/// The name of the threads of a runtime.
+pub(crate) const WORKER: &str = "bench-tokio";
 /// A tmpfs wherever there is one.
 const MEMORY: &str = "/dev/shm";
 
@@ -56,7 +58,7 @@ pub(crate) fn on_worker<F>(future: F) -> Result<F::Output, Trouble>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    on_worker_named("bench-tokio", future)
+    on_worker_named(WORKER, future)
 }
 
 /// The same; the threads of the runtime have a name.

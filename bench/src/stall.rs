@@ -3,11 +3,13 @@
 //!
 //! Every tick that was due counts, also those that a stalled loop has skipped: whoever waited for one of
 //! them waited as long. The slow file is on a file system of the bench's own; some of its reads also
-//! fail or end early. What the calls bring is compared with what the file system says it has answered.
+//! fail or end early. What the calls bring is compared with what the file system says it has answered; and it is looked
+//! at where each was made.
 
 mod tasks;
 mod threads;
 mod ticks;
+mod witness;
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use syslet_testfs::{Answer, Fault, File, Request, TestFs, mismatch};
 
 use self::ticks::Ticks;
+use self::witness::{Witness, place};
 use crate::error::Trouble;
 use crate::guest::Path;
 use crate::options::{StallOptions, StallWay};
@@ -72,6 +75,8 @@ struct Tally {
     delays: Samples,
     outcomes: Outcomes,
     path: Path,
+    /// Calls that were seen to be made as the way's name says.
+    seen: u64,
     /// What the file system says.
     answered: Outcomes,
 }
@@ -82,6 +87,7 @@ struct Segment {
     ticks: Ticks,
     outcomes: Outcomes,
     path: Path,
+    seen: u64,
 }
 
 /// Measures every way that is asked for.
@@ -105,6 +111,7 @@ pub(crate) fn run(options: &StallOptions) -> Result<Vec<Row>, Trouble> {
             tally.delays.append(segment.ticks.delays());
             tally.outcomes.add(segment.outcomes);
             tally.path.add(segment.path);
+            tally.seen += segment.seen;
             tally.answered.add(Outcomes {
                 right: after.right - before.right,
                 failed: after.failed - before.failed,
@@ -142,6 +149,9 @@ fn row(options: &StallOptions, way: StallWay, tally: &Tally) -> Row {
         Some("no call was made".to_owned())
     } else if tally.path.handed_off < tally.outcomes.calls() * way.handed_off() {
         Some("not every slow call was handed off".to_owned())
+    } else if tally.seen < tally.outcomes.calls() {
+        let (seen, calls) = (tally.seen, tally.outcomes.calls());
+        Some(format!("{seen} of {calls} calls were seen {}", place(way)))
     } else {
         None
     };
@@ -178,14 +188,18 @@ fn mount(dir: &FilePath, delay: Duration, shortens: Arc<AtomicBool>) -> Result<T
 }
 
 /// The slow call, as a function that waits: what pools and closures make.
-fn slow_read(path: &FilePath) -> (io::Result<usize>, Vec<u8>) {
+fn slow_read(path: &FilePath, witness: &Witness) -> (io::Result<usize>, Vec<u8>) {
+    witness.call();
     let mut bytes = vec![0; SIZE];
     let read = std::fs::File::open(path).and_then(|file| file.read_at(&mut bytes, 0));
     (read, bytes)
 }
 
 /// The same, for those that need a path of their own.
-fn slow_reader(path: &FilePath) -> impl FnOnce() -> (io::Result<usize>, Vec<u8>) + Send + 'static {
-    let path: PathBuf = path.to_owned();
-    move || slow_read(&path)
+fn slow_reader(
+    path: &FilePath,
+    witness: &Arc<Witness>,
+) -> impl FnOnce() -> (io::Result<usize>, Vec<u8>) + Send + 'static {
+    let (path, witness): (PathBuf, _) = (path.to_owned(), Arc::clone(witness));
+    move || slow_read(&path, &witness)
 }

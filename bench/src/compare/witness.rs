@@ -125,14 +125,14 @@ pub(super) fn rings(process: u32) -> Vec<u32> {
 }
 
 /// Requests that a ring has taken so far: `SqHead` of its fdinfo, which only the kernel moves.
-fn taken(process: u32, ring: u32) -> io::Result<u64> {
+pub(crate) fn taken(process: u32, ring: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/fdinfo/{ring}"))?;
     let value = text.lines().find_map(|line| line.strip_prefix("SqHead:")?.trim().parse().ok());
     value.ok_or_else(|| io::Error::other("the kernel does not say what a ring has taken"))
 }
 
 /// CPU time of the threads with that name.
-fn times(name: &str, but: i32) -> BTreeMap<u32, u64> {
+pub(crate) fn times(name: &str, but: i32) -> BTreeMap<u32, u64> {
     let Ok(all) = fs::read_dir("/proc/self/task") else { return BTreeMap::new() };
     let time = |entry: io::Result<fs::DirEntry>| {
         let entry = entry.ok()?;

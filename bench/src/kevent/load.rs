@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::answer::{REQUEST, RESPONSE};
 use super::epoll;
 use crate::error::Trouble;
+use crate::onlooker::Sight;
 use crate::options::{KeventOptions, KeventWay};
 use crate::report::Row;
 use crate::samples::Samples;
@@ -23,6 +24,7 @@ impl Server {
     fn start(way: KeventWay) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve-kevent", "--way", way.name()]);
+        Sight::allow(&mut command);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = String::new();
@@ -150,7 +152,9 @@ fn with(options: &KeventOptions, connections: usize) -> io::Result<Vec<Row>> {
             figures.cpu.push(cpu.as_nanos() as f64 / count);
             figures.latency.append(samples);
         }
+        let sight = Sight::of(server.child.id()).map_err(io::Error::other)?;
         let mut row = Row::new("server", way.name(), &figures.latency);
+        row.fault = fault(way, connections, figures.latency.len() as u64, &sight);
         row.more.depth = Some(connections);
         row.more.per_second = Some(figures.per_second.median().round());
         row.more.cpu_ns_per_call = Some(figures.cpu.median().round());
@@ -171,6 +175,39 @@ fn with(options: &KeventOptions, connections: usize) -> io::Result<Vec<Row>> {
         row.more.remark = Some(remark + &why);
     }
     Ok(rows)
+}
+
+/// What is wrong with how a server, which has answered `count` requests and whose clients have all been answered, was
+/// seen to work.
+fn fault(way: KeventWay, connections: usize, count: u64, sight: &Sight) -> Option<String> {
+    let Sight { stats, in_epoll, watched } = sight;
+    let stats = stats.clone().unwrap_or_default();
+    let calls = sight.calls();
+    // What was just answered may be about to be parked or to sleep again.
+    let most = connections - connections.div_ceil(10);
+    let right = match way {
+        KeventWay::Epoll => sight.stats.is_none() && *in_epoll > connections,
+        KeventWay::Kevent => *watched > connections && *in_epoll == 0 && calls == 0,
+        KeventWay::Calls => {
+            *in_epoll == 0
+                && *watched == 0
+                && stats.parked >= most
+                && stats.parked_in_all >= count / 2
+        }
+        KeventWay::Threadlets => {
+            *in_epoll == 0
+                && *watched == 0
+                && stats.outstanding >= most
+                && calls >= connections as u64
+        }
+    };
+    (!right).then(|| {
+        let (parked, parked_in_all, away) = (stats.parked, stats.parked_in_all, stats.outstanding);
+        format!(
+            "of {connections} connections, with {count} answers: {in_epoll} in an epoll, {watched} in the event queue, \
+             {parked} with a call parked ({parked_in_all} in all), {away} with a thread; {calls} calls of guests"
+        )
+    })
 }
 
 /// The ways in their order, but epoll, which the others are compared with, before them.

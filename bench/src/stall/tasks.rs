@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use syslet_tokio::unblock;
 use tokio::io::unix::AsyncFd;
@@ -10,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, Interest};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::ticks::Ticks;
+use super::witness::Witness;
 use super::{Outcomes, SIZE, Segment, slow_read, slow_reader};
 use crate::error::Trouble;
 use crate::guest::Path;
@@ -24,15 +26,22 @@ pub(super) fn segment(
     let (file, segment) = (file.to_owned(), options.segment());
     let ticking = async move {
         let before = Path::now();
-        let (ticks, outcomes) = ticking(Ticks::start(segment)?, way, file).await?;
+        let witness = Arc::new(Witness::start());
+        let (ticks, outcomes) = ticking(Ticks::start(segment)?, way, file, &witness).await?;
         let mut path = Path::default();
         path.add_since(before);
-        Ok(Segment { ticks, outcomes, path })
+        let seen = witness.seen(way, outcomes.calls());
+        Ok(Segment { ticks, outcomes, path, seen })
     };
     on_worker(ticking)?.map_err(|error: io::Error| Trouble::Work("stall", error))
 }
 
-async fn ticking(mut ticks: Ticks, way: StallWay, file: PathBuf) -> io::Result<(Ticks, Outcomes)> {
+async fn ticking(
+    mut ticks: Ticks,
+    way: StallWay,
+    file: PathBuf,
+    witness: &Arc<Witness>,
+) -> io::Result<(Ticks, Outcomes)> {
     let timer = readable(ticks.timer().try_clone_to_owned()?)?;
     let mut calls = JoinSet::new();
     let mut outcomes = Outcomes::default();
@@ -43,7 +52,7 @@ async fn ticking(mut ticks: Ticks, way: StallWay, file: PathBuf) -> io::Result<(
             count(&mut outcomes, ended?)?;
         }
         if ticks.call_is_due() {
-            calls.spawn(call(way, file.clone()));
+            calls.spawn(call(way, file.clone(), Arc::clone(witness)));
         }
     }
     while let Some(ended) = calls.join_next().await {
@@ -63,10 +72,10 @@ fn count(outcomes: &mut Outcomes, (result, bytes): (io::Result<usize>, Vec<u8>))
     outcomes.count(result, &bytes)
 }
 
-async fn call(way: StallWay, file: PathBuf) -> (io::Result<usize>, Vec<u8>) {
+async fn call(way: StallWay, file: PathBuf, witness: Arc<Witness>) -> (io::Result<usize>, Vec<u8>) {
     let nothing = |error: io::Error| (Err(error), Vec::new());
     match way {
-        StallWay::TokioPlain => slow_read(&file),
+        StallWay::TokioPlain => slow_read(&file, &witness),
         StallWay::TokioFs => match tokio::fs::File::open(&file).await {
             Ok(file) => read(file).await,
             Err(error) => nothing(error),
@@ -75,12 +84,12 @@ async fn call(way: StallWay, file: PathBuf) -> (io::Result<usize>, Vec<u8>) {
             Ok(file) => read(file).await,
             Err(error) => nothing(error),
         },
-        StallWay::SpawnBlocking => {
-            spawn_blocking(slow_reader(&file)).await.unwrap_or_else(|error| nothing(error.into()))
-        }
-        StallWay::Unblock => {
-            unblock(slow_reader(&file)).await.unwrap_or_else(|error| nothing(error.into()))
-        }
+        StallWay::SpawnBlocking => spawn_blocking(slow_reader(&file, &witness))
+            .await
+            .unwrap_or_else(|error| nothing(error.into())),
+        StallWay::Unblock => unblock(slow_reader(&file, &witness))
+            .await
+            .unwrap_or_else(|error| nothing(error.into())),
         _ => unreachable!("a thread of its own"),
     }
 }

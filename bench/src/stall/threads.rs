@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use syslet::{Operation, Placement, Threadlet, threadlet};
 
 use super::ticks::Ticks;
+use super::witness::Witness;
 use super::{Outcomes, SIZE, Segment, slow_read, slow_reader};
 use crate::error::Trouble;
 use crate::guest::{Path, on_guest, on_thread};
@@ -30,13 +31,13 @@ type Brought = (io::Result<usize>, Vec<u8>);
 /// How a loop makes slow calls.
 trait Calls {
     /// Begins one. What this takes holds the loop up.
-    fn begin(&mut self) -> io::Result<()>;
+    fn begin(&mut self, witness: &Arc<Witness>) -> io::Result<()>;
 
     /// Counts those that have ended. Does not wait.
     fn reap(&mut self, outcomes: &mut Outcomes) -> io::Result<()>;
 
     /// Waits for the others.
-    fn finish(self, outcomes: &mut Outcomes) -> io::Result<()>;
+    fn finish(self, outcomes: &mut Outcomes, witness: &Witness) -> io::Result<()>;
 }
 
 pub(super) fn segment(
@@ -46,36 +47,42 @@ pub(super) fn segment(
 ) -> Result<Segment, Trouble> {
     let path = file.to_owned();
     match way {
-        StallWay::Alone => on_thread("bench-loop", || turn(options, Alone)),
-        StallWay::Plain => on_thread("bench-loop", || turn(options, Plain::new(path))),
+        StallWay::Alone => on_thread("bench-loop", || turn(options, way, Alone)),
+        StallWay::Plain => on_thread("bench-loop", || turn(options, way, Plain::new(path))),
         StallWay::Pool => {
             let pool = Pool::start(path).map_err(Trouble::io("starting a pool"))?;
-            on_thread("bench-loop", || turn(options, pool))
+            on_thread("bench-loop", || turn(options, way, pool))
         }
         StallWay::IoUring => {
             let ring = Ring::new(path).map_err(Trouble::io("io_uring_setup"))?;
-            on_thread("bench-loop", || turn(options, ring))
+            on_thread("bench-loop", || turn(options, way, ring))
         }
         StallWay::Threadlet => on_guest(Placement::Follow, || {
-            turn(options, Threadlets { path, away: VecDeque::new() })
+            turn(options, way, Threadlets { path, away: VecDeque::new() })
         }),
         StallWay::SysletFs => on_guest(Placement::Follow, || {
-            turn(options, Operations { path, away: VecDeque::new() })
+            turn(options, way, Operations { path, away: VecDeque::new() })
         }),
         _ => unreachable!("a task of a runtime"),
     }
 }
 
-fn turn(options: &StallOptions, calls: impl Calls) -> Result<Segment, Trouble> {
+fn turn(options: &StallOptions, way: StallWay, calls: impl Calls) -> Result<Segment, Trouble> {
     let before = Path::now();
+    let witness = Arc::new(Witness::start());
     let (ticks, outcomes) =
-        ticking(options, calls).map_err(|error| Trouble::Work("stall", error))?;
+        ticking(options, calls, &witness).map_err(|error| Trouble::Work("stall", error))?;
     let mut path = Path::default();
     path.add_since(before);
-    Ok(Segment { ticks, outcomes, path })
+    let seen = witness.seen(way, outcomes.calls());
+    Ok(Segment { ticks, outcomes, path, seen })
 }
 
-fn ticking(options: &StallOptions, mut calls: impl Calls) -> io::Result<(Ticks, Outcomes)> {
+fn ticking(
+    options: &StallOptions,
+    mut calls: impl Calls,
+    witness: &Arc<Witness>,
+) -> io::Result<(Ticks, Outcomes)> {
     let mut outcomes = Outcomes::default();
     let mut ticks = Ticks::start(options.segment())?;
     while !ticks.are_over() {
@@ -83,10 +90,10 @@ fn ticking(options: &StallOptions, mut calls: impl Calls) -> io::Result<(Ticks, 
         ticks.serve()?;
         calls.reap(&mut outcomes)?;
         if ticks.call_is_due() {
-            calls.begin()?;
+            calls.begin(witness)?;
         }
     }
-    calls.finish(&mut outcomes)?;
+    calls.finish(&mut outcomes, witness)?;
     Ok((ticks, outcomes))
 }
 
@@ -94,7 +101,7 @@ fn ticking(options: &StallOptions, mut calls: impl Calls) -> io::Result<(Ticks, 
 struct Alone;
 
 impl Calls for Alone {
-    fn begin(&mut self) -> io::Result<()> {
+    fn begin(&mut self, _: &Arc<Witness>) -> io::Result<()> {
         Ok(())
     }
 
@@ -102,7 +109,7 @@ impl Calls for Alone {
         Ok(())
     }
 
-    fn finish(self, _: &mut Outcomes) -> io::Result<()> {
+    fn finish(self, _: &mut Outcomes, _: &Witness) -> io::Result<()> {
         Ok(())
     }
 }
@@ -120,8 +127,8 @@ impl Plain {
 }
 
 impl Calls for Plain {
-    fn begin(&mut self) -> io::Result<()> {
-        self.brought = Some(slow_read(&self.path));
+    fn begin(&mut self, witness: &Arc<Witness>) -> io::Result<()> {
+        self.brought = Some(slow_read(&self.path, witness));
         Ok(())
     }
 
@@ -129,22 +136,25 @@ impl Calls for Plain {
         self.brought.take().map_or(Ok(()), |(result, bytes)| outcomes.count(result, &bytes))
     }
 
-    fn finish(mut self, outcomes: &mut Outcomes) -> io::Result<()> {
+    fn finish(mut self, outcomes: &mut Outcomes, _: &Witness) -> io::Result<()> {
         self.reap(outcomes)
     }
 }
 
+/// What a thread of the pool is to read, and whom to tell that it does.
+type Work = (PathBuf, Arc<Witness>);
+
 /// Threads that wait for work.
 struct Pool {
     path: PathBuf,
-    work: Sender<PathBuf>,
+    work: Sender<Work>,
     ended: Receiver<Brought>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Pool {
     fn start(path: PathBuf) -> io::Result<Self> {
-        let (work, wanted) = mpsc::channel::<PathBuf>();
+        let (work, wanted) = mpsc::channel::<Work>();
         let (end, ended) = mpsc::channel();
         let wanted = Arc::new(Mutex::new(wanted));
         let start = |_| {
@@ -153,8 +163,8 @@ impl Pool {
                 loop {
                     // The guard goes before the work: the next thread may wait for some.
                     let next = wanted.lock().map(|wanted| wanted.recv());
-                    let Ok(Ok(path)) = next else { return };
-                    if end.send(slow_read(&path)).is_err() {
+                    let Ok(Ok((path, witness))) = next else { return };
+                    if end.send(slow_read(&path, &witness)).is_err() {
                         return;
                     }
                 }
@@ -166,15 +176,16 @@ impl Pool {
 }
 
 impl Calls for Pool {
-    fn begin(&mut self) -> io::Result<()> {
-        self.work.send(self.path.clone()).map_err(io::Error::other)
+    fn begin(&mut self, witness: &Arc<Witness>) -> io::Result<()> {
+        let work = (self.path.clone(), Arc::clone(witness));
+        self.work.send(work).map_err(|_| io::Error::other("the pool has ended"))
     }
 
     fn reap(&mut self, outcomes: &mut Outcomes) -> io::Result<()> {
         self.ended.try_iter().try_for_each(|(result, bytes)| outcomes.count(result, &bytes))
     }
 
-    fn finish(self, outcomes: &mut Outcomes) -> io::Result<()> {
+    fn finish(self, outcomes: &mut Outcomes, _: &Witness) -> io::Result<()> {
         drop(self.work); // the threads end when there is no more
         for thread in self.threads {
             thread.join().map_err(|_| io::Error::other("a thread of the pool has panicked"))?;
@@ -190,8 +201,8 @@ struct Threadlets {
 }
 
 impl Calls for Threadlets {
-    fn begin(&mut self) -> io::Result<()> {
-        self.away.push_back(threadlet(slow_reader(&self.path)));
+    fn begin(&mut self, witness: &Arc<Witness>) -> io::Result<()> {
+        self.away.push_back(threadlet(slow_reader(&self.path, witness)));
         Ok(())
     }
 
@@ -204,7 +215,7 @@ impl Calls for Threadlets {
         Ok(())
     }
 
-    fn finish(self, outcomes: &mut Outcomes) -> io::Result<()> {
+    fn finish(self, outcomes: &mut Outcomes, _: &Witness) -> io::Result<()> {
         for away in self.away {
             let (result, bytes) = away.join();
             outcomes.count(result, &bytes)?;
@@ -220,7 +231,7 @@ struct Operations {
 }
 
 impl Calls for Operations {
-    fn begin(&mut self) -> io::Result<()> {
+    fn begin(&mut self, _: &Arc<Witness>) -> io::Result<()> {
         let file = syslet::fs::File::open(&self.path).wait()?;
         self.away.push_back(file.read_at(vec![0; SIZE], 0));
         Ok(())
@@ -235,7 +246,7 @@ impl Calls for Operations {
         Ok(())
     }
 
-    fn finish(self, outcomes: &mut Outcomes) -> io::Result<()> {
+    fn finish(self, outcomes: &mut Outcomes, _: &Witness) -> io::Result<()> {
         for away in self.away {
             let (result, bytes) = away.wait();
             outcomes.count(result, &bytes)?;
@@ -260,7 +271,7 @@ impl Ring {
 }
 
 impl Calls for Ring {
-    fn begin(&mut self) -> io::Result<()> {
+    fn begin(&mut self, _: &Arc<Witness>) -> io::Result<()> {
         let free = self.under_way.iter().position(Option::is_none);
         let at = free.ok_or_else(|| io::Error::other("the ring is full"))?;
         let file = std::fs::File::open(&self.path)?;
@@ -286,12 +297,12 @@ impl Calls for Ring {
         Ok(())
     }
 
-    fn finish(mut self, outcomes: &mut Outcomes) -> io::Result<()> {
+    fn finish(mut self, outcomes: &mut Outcomes, witness: &Witness) -> io::Result<()> {
         while self.under_way.iter().any(Option::is_some) {
             self.ring.submit_and_wait(1)?;
             self.reap(outcomes)?;
         }
-        Ok(())
+        witness.ring(self.ring.as_raw_fd() as u32)
     }
 }
 

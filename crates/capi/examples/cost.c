@@ -1,6 +1,7 @@
 /*
  * cost [ROUNDS [raw]] - what calls through the library cost over plain ones, everything cached: the median over rounds
- * in which both are made in turn. `raw`: the nanoseconds of both in each round instead.
+ * in which both are made in turn. `raw`: the nanoseconds of both in each round instead, and what the library has
+ * counted: what finished inline, was handed off, was made without protection or queued, and came to the queue.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -125,17 +126,45 @@ static double time_of(void (*work)(void))
 
 static int raw;
 
+struct counts {
+    struct syslet_stats calls;
+    struct syslet_queue_stats queue;
+};
+
+static struct counts counts(void)
+{
+    struct counts counts;
+    if (syslet_get_stats(&counts.calls, sizeof counts.calls) < 0 ||
+        syslet_queue_get_stats(queue, &counts.queue, sizeof counts.queue) < 0)
+        exit(2);
+    return counts;
+}
+
+static void say_since(const char *name, struct counts before)
+{
+    struct counts after = counts();
+    uint64_t alone = after.calls.in_place - before.calls.in_place;
+    printf("counted %s %llu %llu %llu %llu\n", name,
+           (unsigned long long)(after.calls.inlined - before.calls.inlined),
+           (unsigned long long)(after.calls.handed_off - before.calls.handed_off),
+           (unsigned long long)(alone + after.calls.queued - before.calls.queued),
+           (unsigned long long)(after.queue.pushed - before.queue.pushed));
+}
+
 static void compare(const char *name, void (*plain)(void), void (*ours)(void), int rounds)
 {
     static double plains[MOST], extras[MOST];
+    struct counts before = counts();
     for (int n = 0; n < rounds; n++) {
         plains[n] = time_of(plain);
         extras[n] = time_of(ours) - plains[n];
     }
     for (int n = 0; n < rounds && raw; n++)
         printf("%s %.2f %.2f\n", name, plains[n], plains[n] + extras[n]);
-    if (raw)
+    if (raw) {
+        say_since(name, before);
         return;
+    }
     qsort(plains, (size_t)rounds, sizeof *plains, by_size);
     qsort(extras, (size_t)rounds, sizeof *extras, by_size);
     printf("%-22s plain %7.1f ns, extra %6.1f ns\n", name, plains[rounds / 2], extras[rounds / 2]);

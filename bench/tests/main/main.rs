@@ -1,6 +1,10 @@
 //! The bench does not rot: each command runs with tiny parameters and says what it should.
 
-use std::path::{Path, PathBuf};
+mod aio;
+mod compare;
+mod kevent;
+
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -159,7 +163,11 @@ fn capi_measures_what_c_programs_have() {
         let rows = rows(&object, work);
         assert_eq!(ways(&rows), ["plain", "libsyslet"], "{work}");
         assert!(rows[1]["extra_ns_median"].is_f64() && rows[1]["ratio_median"].is_f64(), "{work}");
+        let counted = ["pread4k", "open_read_close", "open_read_close_atoms"].contains(&work);
+        assert_eq!(rows[1]["inline"].as_u64() > Some(0), counted, "{:?}", rows[1]);
     }
+    let misled: Vec<_> = faults(&object).filter(|fault| !is_ours(fault)).collect();
+    assert!(misled.is_empty(), "{misled:?}");
     let servers = rows(&object, "server");
     assert_eq!(ways(&servers), ["webepoll", "webkevent", "webthreadlet"]);
     assert!(servers.iter().all(|row| row["per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
@@ -324,210 +332,29 @@ fn trouble_is_one_line_and_status_2() {
 }
 
 #[test]
-fn kevent_measures_events_timers_idling_and_servers() {
+fn stall_sees_where_each_way_makes_its_calls() {
     if skipped() {
         return;
     }
-    let object = json(&["kevent"]);
-    check_machine(&object);
-    for work in ["events_told", "events_written_told_read"] {
-        assert_eq!(ways(&rows(&object, work)), ["epoll-et", "kevent-et"]);
+    if !Path::new("/dev/fuse").exists() {
+        return skip("there is no FUSE here");
     }
-    assert_eq!(ways(&rows(&object, "timers_added")), ["kevent"]);
-    assert_eq!(ways(&rows(&object, "idle_per_second")), ["kevent"]);
-    let servers = rows(&object, "server");
-    assert_eq!(ways(&servers), ["epoll", "kevent", "calls", "threadlets"]);
-    assert!(servers.iter().all(|row| row["per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
-    assert!(servers.iter().all(|row| !remark(row).contains("left out")), "{servers:?}");
+    let ways = ["plain", "pool", "io-uring", "tokio-plain", "tokio-fs", "spawn-blocking"];
+    let args: Vec<_> = ways.iter().flat_map(|way| ["--way", way]).collect();
+    let object = json(&[&["stall"], &args[..]].concat());
+    assert_eq!(rows(&object, "stall").len(), ways.len());
+    assert_eq!(faults(&object).count(), 0, "{object}");
 }
 
 fn remark(row: &Value) -> &str {
     row["remark"].as_str().unwrap_or_default()
 }
 
-#[test]
-fn kevent_says_which_servers_are_left_out_of_many_connections() {
-    let many = ["kevent", "--work", "server", "--connections", "1001", "--active", "1"];
-    let object = json(&[&many[..], &["--way", "threadlets", "--way", "epoll"]].concat());
-    let servers = rows(&object, "server");
-    assert_eq!(ways(&servers), ["epoll"]);
-    let why = "threadlets are left out: a thread for each connection, 1000 at most";
-    assert_eq!(remark(servers[0]), why);
-    // And when nobody is left.
-    let output = bench(&[&many[..], &["--way", "threadlets", "--quick"]].concat());
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
-}
-
-#[test]
-fn kevent_keeps_what_it_has_when_a_work_fails() {
-    if skipped() {
-        return;
-    }
-    let works = ["--work", "events", "--work", "timers", "--quick", "--json"];
-    // As many descriptors as timers need, and not the sockets of the events.
-    let mut command = Command::new("sh");
-    command.args([
-        "-c",
-        "ulimit -n 64 && exec \"$0\" \"$@\"",
-        env!("CARGO_BIN_EXE_bench"),
-        "kevent",
-    ]);
-    let output = command.args(works).output().expect("there is a shell");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
-    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    assert_eq!(ways(&rows(&object, "timers_added")), ["kevent"]);
-    assert!(rows(&object, "events_told").is_empty());
-    let fault = object["faults"][0].as_str().expect("a fault");
-    assert!(fault.starts_with("work events failed: ") && errors.contains(fault), "{errors}");
-}
-
-#[test]
-fn kevent_compares_servers_with_epoll_only() {
-    if skipped() {
-        return;
-    }
-    let few = ["kevent", "--work", "server", "--connections", "10"];
-    let object = json(&[&few[..], &["--way", "kevent", "--way", "epoll"]].concat());
-    let servers = rows(&object, "server");
-    assert_eq!(ways(&servers), ["epoll", "kevent"]);
-    assert_eq!(remark(servers[0]), "");
-    assert!(remark(servers[1]).ends_with(" of epoll's requests a second"), "{servers:?}");
-    let object = json(&[&few[..], &["--way", "kevent", "--way", "calls"]].concat());
-    let servers = rows(&object, "server");
-    assert_eq!(ways(&servers), ["kevent", "calls"]);
-    assert!(servers.iter().all(|row| remark(row).is_empty()), "{servers:?}");
-}
-
-#[test]
-fn compare_sees_how_each_way_went() {
-    if skipped() {
-        return;
-    }
-    let works = ["--work", "open_close", "--work", "read4k", "--work", "cold_read64k"];
-    let object = json(&[&["compare"], &works[..]].concat());
-    check_machine(&object);
-    for kind in file_systems(&object) {
-        for work in ["open_close", "read4k"] {
-            let rows = rows(&object, &format!("{work} on {kind}"));
-            for way in ["plain", "submit", "threadlet", "syslet_fs", "tokio_fs", "spawn_blocking"] {
-                assert!(rows.iter().any(|row| row["way"] == way), "no {way}: {rows:?}");
-            }
-            for way in ["submit-x32", "threadlet-x32", "syslet_fs-x32"] {
-                let row = rows.iter().find(|row| row["way"] == way).expect("it is there");
-                assert!(row["depth"] == 32 && row["inline"].as_u64() > Some(0), "{row}");
-            }
-            for row in rows {
-                let way = row["way"].as_str().expect("a way").trim_end_matches("-x32");
-                let by_ring = ["compio", "tokio_uring", "io_uring", "kernel_aio"].contains(&way);
-                let by_threads = ["tokio_fs", "libuv", "glibc_aio"].contains(&way);
-                assert_eq!(
-                    row["ring_requests"].as_u64().is_some_and(|n| n >= 64),
-                    by_ring,
-                    "{row}"
-                );
-                assert_eq!(
-                    row["threads_cpu_ns"].as_u64().is_some_and(|n| n > 100),
-                    by_threads,
-                    "{row}"
-                );
-            }
-        }
-    }
-    // A disk is needed for what comes from it.
-    for row in rows(&object, "cold_read64k on ext4") {
-        assert_eq!(row["n"], 1, "{row}");
-    }
-    assert!(rows(&object, "cold_read64k on tmpfs").is_empty());
-    let said = object["faults"].as_array().expect("a list");
-    let misled: Vec<_> = said.iter().filter(|fault| !is_ours(fault)).collect();
-    assert!(misled.is_empty(), "{misled:?}");
-}
-
-#[test]
-fn compare_keeps_the_others_when_a_way_fails() {
-    if skipped() {
-        return;
-    }
-    let args = ["--work", "open_close", "--way", "plain", "--way", "submit", "--quick", "--json"];
-    // Enough descriptors for one file at a time, and not for 32.
-    let limited = "ulimit -n 34 && exec \"$0\" \"$@\"";
-    let mut command = Command::new("sh");
-    command.args(["-c", limited, env!("CARGO_BIN_EXE_bench"), "compare"]).args(args);
-    let output = command.output().expect("there is a shell");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
-    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    for kind in file_systems(&object) {
-        let work = format!("open_close on {kind}");
-        assert_eq!(ways(&rows(&object, &work)), ["plain", "submit"]);
-        let fault =
-            format!("{work} submit-x32: work open_close failed: submit: Too many open files");
-        assert!(errors.contains(&fault), "{errors}");
-    }
+fn faults(object: &Value) -> impl Iterator<Item = &Value> {
+    object["faults"].as_array().expect("a list").iter()
 }
 
 /// A fault that a busy machine may bring: that calls of the library's were not inline.
 fn is_ours(fault: &Value) -> bool {
     fault.as_str().is_some_and(|fault| fault.contains(" inline, "))
-}
-
-/// What `compare` has rows of.
-fn file_systems(object: &Value) -> Vec<String> {
-    let rows = object["rows"].as_array().expect("rows");
-    let plain = rows.iter().filter(|row| row["way"] == "plain");
-    let kind =
-        |row: &Value| row["work"].as_str()?.strip_prefix("open_close on ").map(str::to_owned);
-    let kinds: Vec<_> = plain.filter_map(kind).collect();
-    assert!(!kinds.is_empty(), "{object}");
-    kinds
-}
-
-/// fio with either library in front, if there is fio.
-#[test]
-fn libaio_and_posixaio_measure_every_work_beside_the_systems() {
-    if skipped() {
-        return;
-    }
-    if Command::new("fio").arg("--version").output().is_err() {
-        return skip("there is no fio here");
-    }
-    let folder = libraries();
-    for (engine, file) in [("libaio", "libaio.so.1"), ("posixaio", "libsyslet_posix_aio.so")] {
-        let library = folder.join(file);
-        let library = library.to_str().expect("a path of letters");
-        let object = json(&[engine, "--library", library]);
-        check_machine(&object);
-        for work in ["cached", "cold", "direct", "fsync", "slow"] {
-            let rows = rows(&object, work);
-            if work == "slow" && rows.is_empty() {
-                skip("FUSE cannot be used here: slow files");
-                continue;
-            }
-            assert_eq!(ways(&rows), ["system", "syslet", "syslet-attached"], "{engine} {work}");
-            assert!(rows[0].get("ratio_median").is_none(), "{engine} {work}");
-            assert!(rows[1..].iter().all(|row| row["ratio_median"].is_f64()), "{engine} {work}");
-            for row in rows {
-                assert!(row["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
-                assert!(
-                    row["remark"].as_str().is_some_and(|said| said.starts_with("submit p99 ")),
-                    "{row}"
-                );
-            }
-        }
-    }
-}
-
-/// A folder with the drop-in libraries: cargo builds them for nobody else.
-fn libraries() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drop-ins");
-    let mut install = xtask::Install::new("/usr".into());
-    install.release = !cfg!(debug_assertions);
-    let test = std::env::current_exe().expect("the test has a file");
-    install.target_dir = test.ancestors().nth(3).map(PathBuf::from);
-    std::fs::create_dir_all(&folder).expect("a folder can be made");
-    install.libaio(&folder).expect("the library can be built");
-    install.posix_aio(&folder).expect("the library can be built");
-    folder
 }
