@@ -285,8 +285,14 @@ impl Errand for Park {
 impl Home {
     /// Waits for one signal and deals with it. True: the guest comes home.
     fn serve_one(&self, guest: &Guest, pid: i32) -> bool {
-        // Signals that the guest blocks are left for others, who may be waiting for them.
-        let wanted = self.wanted.load(Ordering::Relaxed);
+        let wanted = match self.commands.load(Ordering::Acquire) {
+            // Signals that the guest blocks are left for others, who may be waiting for them.
+            0 => self.wanted.load(Ordering::Relaxed),
+            // Whoever gave the command waits for it, and its signal comes. The kernel gives those with lower numbers
+            // first: if they come faster than they are passed on, or go round because the letters are used up and the
+            // guest is coming home, it would never be this one's turn.
+            _ => super::signals::bit(SIGURG),
+        };
         let mut info = Siginfo::queued(0, 0, 0, 0, 0);
         let signal = call::wait_signal(wanted, &mut info, None) as i32;
         if signal == SIGURG {

@@ -20,6 +20,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_handler_may_write_while_the_guest_sets_limits", GUESTS, sets_limits),
     Scenario::new("a_handoff_in_a_handler_mixes_up_no_signal_stacks", GUESTS, stacks),
     Scenario::new("a_handler_may_submit_while_the_guest_comes_and_goes", GUESTS, come_and_go),
+    Scenario::new("a_guest_comes_home_while_signals_storm_at_its_home", GUESTS, storm),
     Scenario::new("a_program_that_hangs_in_a_handler_ends_by_another_thread", ALL, hung),
     Scenario::new("a_thread_that_lets_a_signal_through_later_ends_the_program", ALL, later),
     Scenario::new("a_signal_that_all_threads_block_ends_nothing", ALL, blocked),
@@ -290,6 +291,39 @@ fn come_and_go() {
     });
     STOP.store(true, Ordering::SeqCst);
     disturber.join().expect("ends well");
+}
+
+extern "C" fn count(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    HITS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Signals with lower numbers than that by which a home is told something: the kernel gives them first.
+fn storm() {
+    const LOW: [i32; 12] = [1, 2, 3, 10, 12, 13, 14, 15, 16, 17, 21, 22];
+    LOW.iter().for_each(|&signal| sys::handle_without_stack(signal, count));
+    let home = sys::gettid() as usize;
+    let sender = || {
+        thread::spawn(move || {
+            sys::block(&LOW);
+            let pid = sys::getpid() as usize;
+            while !STOP.load(Ordering::SeqCst) {
+                for signal in LOW {
+                    sys::number_call(libc::SYS_tgkill, [pid, home, signal as usize, 0]);
+                }
+            }
+        })
+    };
+    let senders = [sender(), sender(), sender()];
+    let long = Instant::now() + sys::PATIENCE / 4;
+    for _ in 0..200 {
+        drop(attach());
+        if Instant::now() > long {
+            break;
+        }
+    }
+    STOP.store(true, Ordering::SeqCst);
+    senders.into_iter().for_each(|sender| sender.join().expect("ends well"));
+    assert!(HITS.load(Ordering::SeqCst) > 0);
 }
 
 /// A handler that lets nothing interrupt it, and never returns.
