@@ -15,15 +15,19 @@
 
 #![allow(unsafe_code, reason = "system calls; see the header")]
 
-use std::cell::Cell;
+mod gate;
+mod in_use;
+
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use syslet_sys::call as kernel;
 use syslet_sys::uapi::{EAGAIN, EINTR};
-use syslet_sys::{call as kernel, descriptor};
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use self::in_use::InUse;
+pub(crate) use self::in_use::{after_fork, before_fork, forked};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Files of one message; the kernel takes 253 (SCM_MAX_FD).
 pub(super) const MOST: usize = 128;
@@ -46,112 +50,6 @@ pub(super) struct Address {
 
 /// The next ticket: of all boxes, so that one of before a fork is of no other.
 static TICKETS: AtomicU64 = AtomicU64::new(1);
-
-/// Sockets by which files are being sent: number and lower half of the inode, which tells whether the number is theirs
-/// still. A child that is forked meanwhile has copies. 0: none.
-static IN_USE: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
-/// The list is being changed, or a child forked: one at a time.
-static GATE: Gate = Gate(AtomicU32::new(0));
-
-/// A lock that a child may find locked.
-struct Gate(AtomicU32);
-
-impl Gate {
-    fn try_close(&self) -> bool {
-        self.0.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    /// **Blocking**: for some system calls, or until a child is forked.
-    fn wait_to_close(&self) {
-        while !self.try_close() {
-            std::thread::yield_now();
-        }
-    }
-
-    fn open(&self) {
-        self.0.store(0, Ordering::Release);
-    }
-}
-
-/// A socket that is closed when it has served.
-struct InUse(u64);
-
-impl InUse {
-    /// A new socket, in use: its number, or less than 0.
-    fn new() -> Result<(i32, Self), isize> {
-        GATE.wait_to_close();
-        let socket = new_socket();
-        let made = if socket < 0 { Err(errno()) } else { Ok((socket, Self::note(socket))) };
-        GATE.open();
-        made
-    }
-
-    fn note(socket: i32) -> Self {
-        let inode = descriptor::stat(socket).map_or(0, |stat| stat.ino as u32);
-        let word = (socket as u64) << 32 | u64::from(inode);
-        // If all places are taken a child may keep it.
-        let _ = IN_USE.iter().find(|place| change(place, 0, word));
-        Self(word)
-    }
-
-    fn close(self) {
-        close_if_still(self.0);
-        // Not while a child is forked: it gets its descriptors before it gets its memory.
-        GATE.wait_to_close();
-        let _ = IN_USE.iter().find(|place| change(place, self.0, 0));
-        GATE.open();
-    }
-}
-
-fn change(place: &AtomicU64, from: u64, to: u64) -> bool {
-    place.load(Ordering::Relaxed) == from
-        && place.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-}
-
-/// If the program has closed the socket meanwhile, with everything else, its number may be another file's.
-fn close_if_still(word: u64) {
-    let (socket, inode) = ((word >> 32) as i32, word as u32);
-    if inode == 0 || descriptor::stat(socket).is_ok_and(|stat| stat.ino as u32 == inode) {
-        kernel::close(socket);
-    }
-}
-
-thread_local! {
-    /// The thread forks, and has closed the gate for it.
-    static FORKS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Before a fork. If a signal handler forks that has interrupted who opens a socket, it goes on without, after a while.
-pub(crate) fn before_fork() {
-    const PATIENCE: u32 = 10_000;
-    for _ in 0..PATIENCE {
-        if FORKS.get() || GATE.try_close() {
-            FORKS.set(true);
-            return;
-        }
-        std::thread::yield_now();
-    }
-}
-
-/// After a fork, in the parent.
-pub(crate) fn after_fork() {
-    if FORKS.replace(false) {
-        GATE.open();
-    }
-}
-
-/// In a child: closes the copies of sockets by which threads of the parent's were sending. The forking thread was not,
-/// or finds it closed.
-pub(crate) fn forked() {
-    for place in &IN_USE {
-        match place.swap(0, Ordering::Relaxed) {
-            0 => {}
-            word => close_if_still(word),
-        }
-    }
-    FORKS.set(false);
-    GATE.open();
-}
 
 fn errno() -> isize {
     -(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) as isize)
