@@ -98,6 +98,7 @@ unsafe extern "C" fn child() {
     forget();
     super::thread::forget_listed();
     crate::park::mail::forked();
+    crate::park::closing::forked();
     // SAFETY: null, or a record, which is never freed.
     if let Some(crew) = unsafe { local::current_crew().as_ref() } {
         child_of_threadlet(crew);

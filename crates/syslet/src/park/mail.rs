@@ -5,8 +5,12 @@
 //! socket, sends the file to the box and closes the socket again: so nothing of ours stays in the program's table.
 //! The message bears a *ticket*, by which the request that goes the usual way finds its files.
 //!
-//! Anybody in the same network namespace may write to the box. The kernel says which process has sent a message, and
-//! what others have sent is thrown away.
+//! Anybody in the same network namespace may write to the box, whose name is in `/proc/net/unix`. What he sends must not
+//! be let in: it would fill the box, and who closes the last descriptor of a file may have to wait (for the peer of a
+//! socket with `SO_LINGER`, for a server of FUSE). So a message begins with a secret, and a filter has the kernel throw
+//! away others where they are sent (`secret.rs`). The kernel also says which process has sent a message: a child has the
+//! secret of its parent's box. What comes from another one all the same, because the box could have no filter, is closed
+//! by another thread (`closing.rs`).
 //!
 //! # Safety
 //!
@@ -17,6 +21,7 @@
 
 mod gate;
 mod in_use;
+mod secret;
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -27,6 +32,8 @@ use syslet_sys::uapi::{EAGAIN, EINTR};
 
 use self::in_use::InUse;
 pub(crate) use self::in_use::{after_fork, before_fork, forked};
+use self::secret::{MESSAGE, Secret};
+use super::closing;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Files of one message; the kernel takes 253 (SCM_MAX_FD).
@@ -46,6 +53,7 @@ type Control = [u64; CONTROL.div_ceil(8)];
 pub(super) struct Address {
     name: libc::sockaddr_un,
     len: libc::socklen_t,
+    secret: Secret,
 }
 
 /// The next ticket: of all boxes, so that one of before a fork is of no other.
@@ -67,11 +75,11 @@ fn set<T>(socket: i32, option: i32, value: T) -> bool {
     unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, at, len) == 0 }
 }
 
-/// A message of a ticket, with its control messages at `control`.
-fn message(ticket: &mut libc::iovec, control: &mut Control, len: usize) -> libc::msghdr {
+/// A message of one part, with its control messages at `control`.
+fn message(part: &mut libc::iovec, control: &mut Control, len: usize) -> libc::msghdr {
     // SAFETY: zeroes are one, without any parts.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    message.msg_iov = ticket;
+    message.msg_iov = part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = len;
@@ -85,7 +93,7 @@ pub(super) fn send(to: &Address, numbers: &[i32]) -> Result<u64, isize> {
     let (socket, used) = InUse::new()?;
     set(socket, libc::SO_SNDTIMEO, libc::timeval { tv_sec: PATIENCE, tv_usec: 0 });
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
-    let mut bytes = ticket.to_ne_bytes();
+    let mut bytes = to.secret.message(ticket);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut control: Control = [0; _];
     let size = size_of_val(numbers) as u32;
@@ -127,6 +135,7 @@ pub(super) fn send(to: &Address, numbers: &[i32]) -> Result<u64, isize> {
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) socket: i32,
+    secret: Secret,
     /// Files that have come, and were not asked for yet.
     arrived: HashMap<u64, Vec<i32>>,
 }
@@ -138,7 +147,10 @@ impl Inbox {
         if socket < 0 {
             return None;
         }
-        let made = Self { socket, arrived: HashMap::new() };
+        // Before it has a name: nothing comes in without having passed them.
+        let secret = Secret::guarding(socket);
+        let told = set(socket, libc::SO_PASSCRED, 1i32);
+        let made = Self { socket, secret, arrived: HashMap::new() };
         // SAFETY: zeroes are one.
         let mut name: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
         name.sun_family = libc::AF_UNIX as u16;
@@ -149,8 +161,7 @@ impl Inbox {
         let mut len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
         // SAFETY: clause *live*.
         let named = unsafe { libc::getsockname(socket, (&raw mut name).cast(), &mut len) };
-        let told = set(socket, libc::SO_PASSCRED, 1i32);
-        (bound == 0 && named == 0 && told).then_some((made, Address { name, len }))
+        (bound == 0 && named == 0 && told).then_some((made, Address { name, len, secret }))
     }
 
     /// The files of a ticket, `count` of them: descriptors here, or `-errno`.
@@ -177,14 +188,14 @@ impl Inbox {
         let Some((ticket, files)) = self.receive() else { return false };
         match ticket {
             Some(ticket) => drop(self.arrived.insert(ticket, files)),
-            None => files.into_iter().for_each(kernel::close),
+            None => closing::close_strangers(files),
         }
         true
     }
 
     /// The next message: its ticket, if this process has sent it, and its files.
     fn receive(&self) -> Option<(Option<u64>, Vec<i32>)> {
-        let mut bytes = [0u8; 8];
+        let mut bytes = [0u8; MESSAGE];
         let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
         let mut control: Control = [0; _];
         let mut message = message(&mut part, &mut control, size_of::<Control>());
@@ -226,7 +237,8 @@ impl Inbox {
             // SAFETY: clause *live*.
             at = unsafe { libc::CMSG_NXTHDR(&raw const message, at) };
         }
-        let is_own = sender == Some(kernel::getpid()) && count == bytes.len();
-        Some((is_own.then(|| u64::from_ne_bytes(bytes)), files))
+        let is_own = sender == Some(kernel::getpid());
+        let ticket = if is_own { self.secret.ticket(&bytes[..count]) } else { None };
+        Some((ticket, files))
     }
 }
