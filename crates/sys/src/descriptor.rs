@@ -8,9 +8,10 @@ use crate::arch::syscall;
 use crate::uapi::{
     AT_EMPTY_PATH, AT_STATX_DONT_SYNC, CLOSE_RANGE_UNSHARE, EBADF, EFAULT, EPOLL_CLOEXEC,
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL,
-    FIONREAD, IN_CLOEXEC_NONBLOCK, KCMP_FILE, O_CLOEXEC, POLLERR, POLLHUP, POLLIN, SEEK_CUR,
-    SFD_CLOEXEC_NONBLOCK, SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET,
-    STATX_INO, STATX_TYPE, Stat, Statx, Timeval, nr,
+    FIONREAD, IN_CLOEXEC_NONBLOCK, KCMP_FILE, Linger, O_CLOEXEC, POLLERR, POLLHUP, POLLIN,
+    SEEK_CUR, SFD_CLOEXEC_NONBLOCK, SO_ATTACH_FILTER, SO_LINGER, SO_RCVLOWAT, SO_RCVTIMEO,
+    SO_SNDTIMEO, SO_TYPE, SOCK_STREAM, SOL_SOCKET, STATX_INO, STATX_TYPE, SockFilter, SockFprog,
+    Stat, Statx, Timeval, nr,
 };
 
 /// What kind of file `descriptor` is, and which: statx(2).
@@ -151,6 +152,41 @@ pub fn has_socket_timeout(descriptor: i32, sending: bool) -> bool {
     // SAFETY: the kernel writes at most `len` bytes of the structure, and the length.
     let answer = unsafe { syscall(nr::GETSOCKOPT, args) };
     answer >= 0 && (limit.sec != 0 || limit.usec != 0)
+}
+
+/// True if the last close of the socket waits until all is sent (`SO_LINGER`), or if it is not known.
+pub fn lingers(socket: i32) -> bool {
+    let mut linger = Linger::default();
+    let mut len = size_of::<Linger>() as u32;
+    let args = [
+        socket as usize,
+        SOL_SOCKET,
+        SO_LINGER,
+        &raw mut linger as usize,
+        &raw mut len as usize,
+        0,
+    ];
+    // SAFETY: the kernel writes at most `len` bytes of the structure, and the length.
+    let answer = unsafe { syscall(nr::GETSOCKOPT, args) };
+    answer < 0 || (linger.is_on != 0 && linger.seconds != 0)
+}
+
+/// Has the last close of the socket wait for nothing; or `-errno`.
+pub fn do_not_linger(socket: i32) -> isize {
+    let linger = Linger::default();
+    let at = &raw const linger as usize;
+    let args = [socket as usize, SOL_SOCKET, SO_LINGER, at, size_of::<Linger>(), 0];
+    // SAFETY: the kernel reads the structure, which is live.
+    unsafe { syscall(nr::SETSOCKOPT, args) }
+}
+
+/// Has the kernel throw away what is sent to the socket unless `filter` answers another number than 0; or `-errno`.
+pub fn attach_filter(socket: i32, filter: &[SockFilter]) -> isize {
+    let program = SockFprog { len: filter.len() as u16, filter: filter.as_ptr() };
+    let at = &raw const program as usize;
+    let args = [socket as usize, SOL_SOCKET, SO_ATTACH_FILTER, at, size_of::<SockFprog>(), 0];
+    // SAFETY: the kernel reads the program, which is borrowed.
+    unsafe { syscall(nr::SETSOCKOPT, args) }
 }
 
 /// True if a receive of the socket waits for more than one byte: `SO_RCVLOWAT`.

@@ -95,6 +95,8 @@ fn every_number_and_size_is_that_of_the_headers() {
     );
     line("sizeof_filter", "sizeof(struct sock_filter)", size_of::<uapi::SockFilter>() as i64);
     line("sizeof_fprog", "sizeof(struct sock_fprog)", size_of::<uapi::SockFprog>() as i64);
+    line("sizeof_linger", "sizeof(struct linger)", size_of::<uapi::Linger>() as i64);
+    line("l_linger", "offsetof(struct linger, l_linger)", offset_of!(uapi::Linger, seconds) as i64);
     line("sizeof_iocb", "sizeof(struct iocb)", size_of::<uapi::Iocb>() as i64);
     line(
         "iocb_fildes",

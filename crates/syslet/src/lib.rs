@@ -26,6 +26,9 @@ mod op;
 #[cfg(loom)]
 mod park {
     mod bell;
+    mod mail {
+        mod gate;
+    }
     mod nap;
     mod phase;
     mod rest;

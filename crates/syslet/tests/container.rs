@@ -126,14 +126,24 @@ pub(crate) fn deny_everywhere(denied: &[(libc::c_long, i32)]) {
     Filter::denying(denied).install_with(libc::SECCOMP_FILTER_FLAG_TSYNC);
 }
 
+/// Gives the running thread, and what it makes, a filter that denies socket filters.
+#[allow(dead_code, reason = "for the suite of the library only")]
+pub(crate) fn deny_socket_filters() {
+    let mut filter = Filter::new();
+    let test = step(TEST_EQUAL, 1, 0, libc::SO_ATTACH_FILTER as u32);
+    filter.argument(libc::SYS_setsockopt, THIRD, &[test]);
+    filter.install();
+}
+
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const TEST_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const TEST_ABOVE: u32 = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
 const TEST_BITS: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
 const ANSWER: u32 = libc::BPF_RET | libc::BPF_K;
-/// Offsets in `struct seccomp_data`: the number, and the low half of the first argument.
+/// Offsets in `struct seccomp_data`: the number, and the low halves of the first argument and of the third.
 const NUMBER: u32 = 0;
 const FIRST: u32 = 16;
+const THIRD: u32 = 32;
 
 /// One instruction of a filter.
 fn step(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
@@ -162,7 +172,7 @@ impl Filter {
 
     /// Call `nr` fails with EPERM if its first argument passes a test.
     fn fail_if(&mut self, nr: libc::c_long, test: u32, value: u32) {
-        self.argument(nr, &[step(test, 1, 0, value)]);
+        self.argument(nr, FIRST, &[step(test, 1, 0, value)]);
     }
 
     /// Call `nr` fails with EPERM unless its first argument is one of `values`.
@@ -171,14 +181,14 @@ impl Filter {
         let test = |(at, value): (usize, &u32)| {
             step(TEST_EQUAL, (last - at) as u8, u8::from(at == last), *value)
         };
-        self.argument(nr, &values.iter().enumerate().map(test).collect::<Vec<_>>());
+        self.argument(nr, FIRST, &values.iter().enumerate().map(test).collect::<Vec<_>>());
     }
 
-    /// For call `nr` the first argument is put to `tests`, which go on to the first instruction behind
+    /// For call `nr` the argument at `offset` is put to `tests`, which go on to the first instruction behind
     /// them if the call is allowed, and to the second if it is not.
-    fn argument(&mut self, nr: libc::c_long, tests: &[libc::sock_filter]) {
+    fn argument(&mut self, nr: libc::c_long, offset: u32, tests: &[libc::sock_filter]) {
         self.0.push(step(TEST_EQUAL, 0, tests.len() as u8 + 3, nr as u32));
-        self.0.push(step(LOAD, 0, 0, FIRST));
+        self.0.push(step(LOAD, 0, 0, offset));
         self.0.extend_from_slice(tests);
         self.0.push(step(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW));
         self.0.push(step(ANSWER, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32));

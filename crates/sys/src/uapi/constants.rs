@@ -136,6 +136,10 @@ constants! {
     SO_RCVTIMEO: usize = 20, "sys/socket.h", "SO_RCVTIMEO";
     /// Time limit for sending.
     SO_SNDTIMEO: usize = 21, "sys/socket.h", "SO_SNDTIMEO";
+    /// Whether a close waits until all is sent, and how long.
+    SO_LINGER: usize = 13, "sys/socket.h", "SO_LINGER";
+    /// A filter for what comes.
+    SO_ATTACH_FILTER: usize = 26, "sys/socket.h", "SO_ATTACH_FILTER";
     /// The type of a socket.
     SO_TYPE: usize = 3, "sys/socket.h", "SO_TYPE";
     /// A stream of bytes.
@@ -328,6 +332,8 @@ constants! {
     INOTIFY_EVENT: usize = 16, "sys/inotify.h", "sizeof(struct inotify_event)";
     /// A step of a filter: load a word.
     BPF_LOAD: u16 = 0x20, "linux/filter.h", "(BPF_LD | BPF_W | BPF_ABS)";
+    /// A step of a filter: load the length of what is filtered.
+    BPF_LOAD_LENGTH: u16 = 0x80, "linux/filter.h", "(BPF_LD | BPF_W | BPF_LEN)";
     /// A step of a filter: go elsewhere if it is a number.
     BPF_JUMP_EQUAL: u16 = 0x15, "linux/filter.h", "(BPF_JMP | BPF_JEQ | BPF_K)";
     /// A step of a filter: answer.

@@ -188,6 +188,16 @@ pub struct Timeval {
     pub usec: i64,
 }
 
+/// `struct linger`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Linger {
+    /// Not 0: the last close waits until all is sent.
+    pub is_on: i32,
+    /// For so long; 0: what is not sent is thrown away.
+    pub seconds: i32,
+}
+
 /// `struct statx`, of which some fields are named.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -321,6 +331,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Iocb, resfd) == 60);
     assert!(size_of::<IoEvent>() == 32);
     assert!(size_of::<Timeval>() == 16);
+    assert!(size_of::<Linger>() == 8);
     assert!(size_of::<Statx>() == 256);
     assert!(core::mem::offset_of!(Statx, mode) == 28);
     assert!(core::mem::offset_of!(Statx, ino) == 32);

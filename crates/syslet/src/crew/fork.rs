@@ -77,11 +77,13 @@ fn become_plain() {
 /// see `Crew::end_in_child`; until then it is an ordinary thread with the crew's own thread-locals.
 fn child_of_threadlet(crew: &Crew) {
     local::set_crew(std::ptr::null());
+    let own = arch::thread_pointer();
     let Some(guest) = crew.guest_in_call() else {
+        rseq::forked(own);
         rseq::enter();
         return;
     };
-    let own = arch::thread_pointer();
+    rseq::forked(guest.thread_pointer());
     // SAFETY: the guest's thread, suspended below this closure; `become_plain` is not inlined, and
     // nothing else is done before the thread pointer is put back.
     unsafe { arch::set_thread_pointer(guest.thread_pointer()) };
@@ -96,11 +98,12 @@ unsafe extern "C" fn child() {
     forget();
     super::thread::forget_listed();
     crate::park::mail::forked();
-    rseq::forked();
+    crate::park::closing::forked();
     // SAFETY: null, or a record, which is never freed.
     if let Some(crew) = unsafe { local::current_crew().as_ref() } {
         child_of_threadlet(crew);
     } else {
+        rseq::forked(arch::thread_pointer());
         become_plain();
     }
     HELD.with(|held| *held.borrow_mut() = None);

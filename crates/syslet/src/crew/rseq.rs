@@ -37,29 +37,49 @@ struct Area {
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 /// In a child that was forked inside a closure, whose thread will return from it to the guest's context: the thread
-/// pointer that it has in the closure, and the guest's, whose area it has. 0: it was not.
-static CLOSURE: AtomicUsize = AtomicUsize::new(0);
-static SUSPENDED: AtomicUsize = AtomicUsize::new(0);
+/// pointer that it has in the closure, and that of the thread whose area it has. Such a child may attach in the closure
+/// and be forked inside a closure again: it will return from that first. So they are a stack, of [`BORROWERS`] at most.
+///
+/// What a thread has returned from stays until it forks: only then may the C library give the stack of that closure,
+/// and with it the thread pointer, to a new thread (it takes those of threads that are not in the child).
+static BORROWED: [[AtomicUsize; 2]; BORROWERS] = [const { [const { AtomicUsize::new(0) }; 2] }; _];
+/// How many there are.
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+/// Closures inside closures, each in a child forked by the one around it.
+const BORROWERS: usize = 16;
 
-/// The thread pointer of the thread whose area the running kernel thread has.
-fn owner() -> usize {
-    let tp = arch::thread_pointer();
-    // Relaxed: changed in a child that has one thread only.
-    if tp == CLOSURE.load(Ordering::Relaxed) { SUSPENDED.load(Ordering::Relaxed) } else { tp }
+/// The place of a thread pointer among them.
+///
+/// Relaxed, here and below: changed in a child that has one thread only.
+fn borrower(tp: usize) -> Option<usize> {
+    let depth = DEPTH.load(Ordering::Relaxed);
+    BORROWED[..depth].iter().position(|[own, _]| own.load(Ordering::Relaxed) == tp)
 }
 
-/// In a forked child: what has been said of its parent's thread holds no longer if another one has forked.
-pub(super) fn forked() {
-    let tp = arch::thread_pointer();
-    if tp != CLOSURE.load(Ordering::Relaxed) && tp != SUSPENDED.load(Ordering::Relaxed) {
-        CLOSURE.store(0, Ordering::Relaxed);
-    }
+/// The thread pointer of the thread whose area the kernel thread has that runs with `tp`.
+fn owner_for(tp: usize) -> usize {
+    borrower(tp).map_or(tp, |at| BORROWED[at][1].load(Ordering::Relaxed))
+}
+
+/// The same for the running thread.
+fn owner() -> usize {
+    owner_for(arch::thread_pointer())
+}
+
+/// In a forked child, whose thread goes on, or will, with `tp`: what has been said of other threads, and of what that
+/// one has returned from, holds no longer.
+pub(super) fn forked(tp: usize) {
+    DEPTH.store(borrower(tp).map_or(0, |at| at + 1), Ordering::Relaxed);
 }
 
 /// In a child that was forked inside a closure: the area of the guest is registered, to which it returns.
 pub(super) fn forked_in_closure(guest: usize) {
-    SUSPENDED.store(guest, Ordering::Relaxed);
-    CLOSURE.store(arch::thread_pointer(), Ordering::Relaxed);
+    let depth = DEPTH.load(Ordering::Relaxed);
+    // Beyond the last place nothing is known of it.
+    let Some([own, owner]) = BORROWED.get(depth) else { return };
+    owner.store(owner_for(guest), Ordering::Relaxed);
+    own.store(arch::thread_pointer(), Ordering::Relaxed);
+    DEPTH.store(depth + 1, Ordering::Relaxed);
 }
 
 /// Distance from the thread pointer, and size, as glibc says it; `None` if it does not.

@@ -18,10 +18,10 @@ mod table;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use syslet_sys::uapi::{
-    EAGAIN, EBADF, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, SIGSETXID, Siginfo, Stat,
+    EAGAIN, EBADF, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, SIGSETXID, Siginfo, Stat, Timespec,
 };
 use syslet_sys::{call as kernel, descriptor, futex};
 
@@ -51,7 +51,7 @@ enum Request {
     /// that is held.
     GoOn(Arc<Parked>),
     /// The call that was kept here is over. Exactly one for each that is kept.
-    Release(u32, Arc<AtomicU32>),
+    Release(u32, Arc<Reply>),
     /// Begin these watches; true: of inodes.
     Gather(Arc<Gathering<Order, Begun>>, bool),
     /// Say whether these numbers still mean the files of these watches.
@@ -95,6 +95,47 @@ pub(super) enum Delivery {
 /// Answers.
 const DONE: u32 = 1;
 const NOT_DONE: u32 = 2;
+/// A thread does it, which may have to wait.
+const BEGUN: u32 = 3;
+/// How long one waits for such a thread: if it need not wait that takes some tens of microseconds, and else nothing
+/// depends on it any more (see `closing`).
+const BOUND: Duration = Duration::from_millis(20);
+
+/// The answer to who wants a file let go of.
+#[derive(Debug)]
+pub(super) struct Reply(AtomicU32);
+
+impl Reply {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicU32::new(0)))
+    }
+
+    /// It is closed.
+    pub(super) fn done(&self) {
+        answer(&self.0, DONE);
+    }
+
+    /// A thread closes it.
+    pub(super) fn begun(&self) {
+        answer(&self.0, BEGUN);
+    }
+
+    fn wait(&self) {
+        if wait_for(&self.0) != BEGUN {
+            return;
+        }
+        let until = Instant::now() + BOUND;
+        // Acquire: pairs with the release in `answer`.
+        while self.0.load(Ordering::Acquire) == BEGUN {
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return;
+            }
+            let rest = Timespec::from_nanos(rest.as_nanos() as u64);
+            futex::wait(&self.0, BEGUN, Some(&rest));
+        }
+    }
+}
 
 /// The desk of the keeper: where it is asked.
 #[derive(Debug)]
@@ -207,11 +248,12 @@ impl Keeper {
     /// The call that was kept in `place` is over.
     ///
     /// **Blocking**: until its file is let go. After its answer is known nothing of the call's may be
-    /// seen any more: who closes a socket then must be the last who had it open.
+    /// seen any more: who closes a socket then must be the last who had it open. If the program has closed it before,
+    /// and it lingers, at most [`BOUND`].
     pub(super) fn release(&self, place: u32) {
-        let reply = Arc::new(AtomicU32::new(0));
+        let reply = Reply::new();
         self.ask(Request::Release(place, Arc::clone(&reply)));
-        wait_for(&reply);
+        reply.wait();
     }
 
     /// Whether `number` of the program names the file that is held at `place`; `None`: the kernel does not say.

@@ -5,8 +5,12 @@
 //! socket, sends the file to the box and closes the socket again: so nothing of ours stays in the program's table.
 //! The message bears a *ticket*, by which the request that goes the usual way finds its files.
 //!
-//! Anybody in the same network namespace may write to the box. The kernel says which process has sent a message, and
-//! what others have sent is thrown away.
+//! Anybody in the same network namespace may write to the box, whose name is in `/proc/net/unix`. What he sends must not
+//! be let in: it would fill the box, and who closes the last descriptor of a file may have to wait (for the peer of a
+//! socket with `SO_LINGER`, for a server of FUSE). So a message begins with a secret, and a filter has the kernel throw
+//! away others where they are sent (`secret.rs`). The kernel also says which process has sent a message: a child has the
+//! secret of its parent's box. What comes from another one all the same, because the box could have no filter, is closed
+//! by another thread (`closing.rs`).
 //!
 //! # Safety
 //!
@@ -15,15 +19,22 @@
 
 #![allow(unsafe_code, reason = "system calls; see the header")]
 
-use std::cell::Cell;
+mod gate;
+mod in_use;
+mod secret;
+
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use syslet_sys::call as kernel;
 use syslet_sys::uapi::{EAGAIN, EINTR};
-use syslet_sys::{call as kernel, descriptor};
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use self::in_use::InUse;
+pub(crate) use self::in_use::{after_fork, before_fork, forked};
+use self::secret::{MESSAGE, Secret};
+use super::closing;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Files of one message; the kernel takes 253 (SCM_MAX_FD).
 pub(super) const MOST: usize = 128;
@@ -42,116 +53,11 @@ type Control = [u64; CONTROL.div_ceil(8)];
 pub(super) struct Address {
     name: libc::sockaddr_un,
     len: libc::socklen_t,
+    secret: Secret,
 }
 
 /// The next ticket: of all boxes, so that one of before a fork is of no other.
 static TICKETS: AtomicU64 = AtomicU64::new(1);
-
-/// Sockets by which files are being sent: number and lower half of the inode, which tells whether the number is theirs
-/// still. A child that is forked meanwhile has copies. 0: none.
-static IN_USE: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
-/// The list is being changed, or a child forked: one at a time.
-static GATE: Gate = Gate(AtomicU32::new(0));
-
-/// A lock that a child may find locked.
-struct Gate(AtomicU32);
-
-impl Gate {
-    fn try_close(&self) -> bool {
-        self.0.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    /// **Blocking**: for some system calls, or until a child is forked.
-    fn wait_to_close(&self) {
-        while !self.try_close() {
-            std::thread::yield_now();
-        }
-    }
-
-    fn open(&self) {
-        self.0.store(0, Ordering::Release);
-    }
-}
-
-/// A socket that is closed when it has served.
-struct InUse(u64);
-
-impl InUse {
-    /// A new socket, in use: its number, or less than 0.
-    fn new() -> Result<(i32, Self), isize> {
-        GATE.wait_to_close();
-        let socket = new_socket();
-        let made = if socket < 0 { Err(errno()) } else { Ok((socket, Self::note(socket))) };
-        GATE.open();
-        made
-    }
-
-    fn note(socket: i32) -> Self {
-        let inode = descriptor::stat(socket).map_or(0, |stat| stat.ino as u32);
-        let word = (socket as u64) << 32 | u64::from(inode);
-        // If all places are taken a child may keep it.
-        let _ = IN_USE.iter().find(|place| change(place, 0, word));
-        Self(word)
-    }
-
-    fn close(self) {
-        close_if_still(self.0);
-        // Not while a child is forked: it gets its descriptors before it gets its memory.
-        GATE.wait_to_close();
-        let _ = IN_USE.iter().find(|place| change(place, self.0, 0));
-        GATE.open();
-    }
-}
-
-fn change(place: &AtomicU64, from: u64, to: u64) -> bool {
-    place.load(Ordering::Relaxed) == from
-        && place.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-}
-
-/// If the program has closed the socket meanwhile, with everything else, its number may be another file's.
-fn close_if_still(word: u64) {
-    let (socket, inode) = ((word >> 32) as i32, word as u32);
-    if inode == 0 || descriptor::stat(socket).is_ok_and(|stat| stat.ino as u32 == inode) {
-        kernel::close(socket);
-    }
-}
-
-thread_local! {
-    /// The thread forks, and has closed the gate for it.
-    static FORKS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Before a fork. If a signal handler forks that has interrupted who opens a socket, it goes on without, after a while.
-pub(crate) fn before_fork() {
-    const PATIENCE: u32 = 10_000;
-    for _ in 0..PATIENCE {
-        if FORKS.get() || GATE.try_close() {
-            FORKS.set(true);
-            return;
-        }
-        std::thread::yield_now();
-    }
-}
-
-/// After a fork, in the parent.
-pub(crate) fn after_fork() {
-    if FORKS.replace(false) {
-        GATE.open();
-    }
-}
-
-/// In a child: closes the copies of sockets by which threads of the parent's were sending. The forking thread was not,
-/// or finds it closed.
-pub(crate) fn forked() {
-    for place in &IN_USE {
-        match place.swap(0, Ordering::Relaxed) {
-            0 => {}
-            word => close_if_still(word),
-        }
-    }
-    FORKS.set(false);
-    GATE.open();
-}
 
 fn errno() -> isize {
     -(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) as isize)
@@ -169,11 +75,11 @@ fn set<T>(socket: i32, option: i32, value: T) -> bool {
     unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, at, len) == 0 }
 }
 
-/// A message of a ticket, with its control messages at `control`.
-fn message(ticket: &mut libc::iovec, control: &mut Control, len: usize) -> libc::msghdr {
+/// A message of one part, with its control messages at `control`.
+fn message(part: &mut libc::iovec, control: &mut Control, len: usize) -> libc::msghdr {
     // SAFETY: zeroes are one, without any parts.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    message.msg_iov = ticket;
+    message.msg_iov = part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = len;
@@ -187,7 +93,7 @@ pub(super) fn send(to: &Address, numbers: &[i32]) -> Result<u64, isize> {
     let (socket, used) = InUse::new()?;
     set(socket, libc::SO_SNDTIMEO, libc::timeval { tv_sec: PATIENCE, tv_usec: 0 });
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
-    let mut bytes = ticket.to_ne_bytes();
+    let mut bytes = to.secret.message(ticket);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut control: Control = [0; _];
     let size = size_of_val(numbers) as u32;
@@ -229,6 +135,7 @@ pub(super) fn send(to: &Address, numbers: &[i32]) -> Result<u64, isize> {
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) socket: i32,
+    secret: Secret,
     /// Files that have come, and were not asked for yet.
     arrived: HashMap<u64, Vec<i32>>,
 }
@@ -240,7 +147,10 @@ impl Inbox {
         if socket < 0 {
             return None;
         }
-        let made = Self { socket, arrived: HashMap::new() };
+        // Before it has a name: nothing comes in without having passed them.
+        let secret = Secret::guarding(socket);
+        let told = set(socket, libc::SO_PASSCRED, 1i32);
+        let made = Self { socket, secret, arrived: HashMap::new() };
         // SAFETY: zeroes are one.
         let mut name: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
         name.sun_family = libc::AF_UNIX as u16;
@@ -251,8 +161,7 @@ impl Inbox {
         let mut len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
         // SAFETY: clause *live*.
         let named = unsafe { libc::getsockname(socket, (&raw mut name).cast(), &mut len) };
-        let told = set(socket, libc::SO_PASSCRED, 1i32);
-        (bound == 0 && named == 0 && told).then_some((made, Address { name, len }))
+        (bound == 0 && named == 0 && told).then_some((made, Address { name, len, secret }))
     }
 
     /// The files of a ticket, `count` of them: descriptors here, or `-errno`.
@@ -279,14 +188,14 @@ impl Inbox {
         let Some((ticket, files)) = self.receive() else { return false };
         match ticket {
             Some(ticket) => drop(self.arrived.insert(ticket, files)),
-            None => files.into_iter().for_each(kernel::close),
+            None => closing::close_strangers(files),
         }
         true
     }
 
     /// The next message: its ticket, if this process has sent it, and its files.
     fn receive(&self) -> Option<(Option<u64>, Vec<i32>)> {
-        let mut bytes = [0u8; 8];
+        let mut bytes = [0u8; MESSAGE];
         let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
         let mut control: Control = [0; _];
         let mut message = message(&mut part, &mut control, size_of::<Control>());
@@ -328,7 +237,8 @@ impl Inbox {
             // SAFETY: clause *live*.
             at = unsafe { libc::CMSG_NXTHDR(&raw const message, at) };
         }
-        let is_own = sender == Some(kernel::getpid()) && count == bytes.len();
-        Some((is_own.then(|| u64::from_ne_bytes(bytes)), files))
+        let is_own = sender == Some(kernel::getpid());
+        let ticket = if is_own { self.secret.ticket(&bytes[..count]) } else { None };
+        Some((ticket, files))
     }
 }

@@ -5,6 +5,7 @@
 
 mod again;
 mod bell;
+pub(crate) mod closing;
 mod disk;
 mod gathering;
 mod keeper;

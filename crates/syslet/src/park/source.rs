@@ -245,7 +245,9 @@ pub fn attend() {
 
 /// Ends watches of readiness. What they were about to be told they may still be.
 ///
-/// **Blocking**: never.
+/// **Blocking**: never, where the keeper takes files. Where they are sent to it: until its box has room for each whose
+/// number means its file still, microseconds, and two seconds at most if the keeper waits for something itself (a watch
+/// that was not sent ends with its file); and until no child is being forked, twice 20 ms at most for each.
 pub fn unwatch(watches: Vec<Ended>) {
     let _busy = hold_off_handlers();
     let Some(engine) = engine() else { return };

@@ -31,6 +31,7 @@ use syslet_sys::uapi::{
 use syslet_sys::{call as kernel, descriptor};
 
 use self::leftovers::Leftovers;
+use super::closing;
 use super::mail::Inbox;
 use super::source::{Ended, File, Order, Sort, Told, WatchId, Watched};
 
@@ -89,7 +90,7 @@ impl From {
     /// The file is not needed.
     pub(super) fn let_go(self) {
         match self {
-            Self::Sent(sent) if sent >= 0 => kernel::close(sent),
+            Self::Sent(sent) if sent >= 0 => closing::close_strangers(vec![sent]),
             _ => {}
         }
     }

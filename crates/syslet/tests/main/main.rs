@@ -44,6 +44,8 @@ mod hogs;
 mod interruption;
 /// Where crew threads run out, work queues, or is handed back, and nothing hangs.
 mod limits;
+/// A socket whose last close waits holds nobody up but who closes it.
+mod lingering;
 /// Threadlets and calls inside threadlets.
 mod nesting;
 /// A number that was a file's names something else by now.

@@ -347,6 +347,70 @@ fn a_child_that_is_forked_while_files_are_sent_has_no_socket_of_ours() {
     ended.expect("this is the parent").expect_done();
 }
 
+/// What the program's handlers take before a fork, and another thread holds while it waits for something.
+static PROGRAMS_LOCK: Lock = Lock(std::cell::UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+
+struct Lock(std::cell::UnsafeCell<libc::pthread_mutex_t>);
+
+// SAFETY: a mutex is for several threads.
+unsafe impl Sync for Lock {}
+
+extern "C" fn take_lock() {
+    // SAFETY: it is initialised.
+    assert_eq!(unsafe { libc::pthread_mutex_lock(PROGRAMS_LOCK.0.get()) }, 0);
+}
+
+extern "C" fn let_lock_go() {
+    // SAFETY: the running thread has it, or is the child's only one.
+    assert_eq!(unsafe { libc::pthread_mutex_unlock(PROGRAMS_LOCK.0.get()) }, 0);
+}
+
+#[test]
+fn a_fork_may_wait_for_a_lock_of_who_sends_files() {
+    let path = "several::a_fork_may_wait_for_a_lock_of_who_sends_files";
+    let ended = Child::new().run(path, || {
+        deny_taking();
+        let (take, let_go): (unsafe extern "C" fn(), unsafe extern "C" fn()) =
+            (take_lock, let_lock_go);
+        // Before the library's own: so they run behind that before a fork.
+        // SAFETY: handlers that may run in any thread.
+        let set = unsafe { libc::pthread_atfork(Some(take), Some(let_go), Some(let_go)) };
+        assert_eq!(set, 0);
+        let over = Arc::new(AtomicBool::new(false));
+        let sender = {
+            let over = Arc::clone(&over);
+            thread::spawn(move || {
+                let (one, other) = (Pipe::new(), Pipe::new());
+                let entries = [(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)];
+                let polls = Polls::of(&entries);
+                while !over.load(Ordering::Relaxed) {
+                    take_lock();
+                    let wait = pending(go(polls.call(LONG)));
+                    let_lock_go();
+                    wait.cancel();
+                    wait.wait();
+                }
+            })
+        };
+        assert!(eventually(|| stats().parked_in_all > 10));
+        for _ in 0..300 {
+            // SAFETY: the child ends at once.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(0) };
+            }
+            let mut status = -1;
+            // SAFETY: the kernel writes the status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+        }
+        over.store(true, Ordering::Relaxed);
+        sender.join().expect("it has sent");
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
 fn is_datagram_socket(number: RawFd) -> bool {
     let (mut kind, mut len) = (0, size_of::<i32>() as u32);
     let at = (&raw mut kind).cast();

@@ -14,6 +14,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("parent_and_child_work_after_a_threadlet_forked", ALL, by_threadlet),
     Scenario::new("a_child_forked_in_a_threadlet_works_there", ALL, in_threadlet),
     Scenario::new("a_child_forked_inline_returns_from_the_threadlet", GUESTS, returns_inline),
+    Scenario::new(
+        "a_child_forked_inline_in_an_inline_threadlet_returns_from_both",
+        GUESTS,
+        returns_inline_in_a_child,
+    ),
     Scenario::new("a_child_forked_by_an_away_threadlet_ends", ALL, returns_away),
     Scenario::new("handles_of_the_parent_do_not_hang_in_the_child", ALL, handles),
     Scenario::new("operations_of_the_parent_are_cancelled_in_the_child", ALL, operations),
@@ -153,7 +158,67 @@ fn returns_inline() {
                 drop(guard);
                 let rseq = sys::rseq_cpu() >= Some(0);
                 assert!(rseq || !registers, "rseq is not registered where the closure returns to");
+                // A process of which the closure's thread is none any more: others get its stack.
+                let grandchild = sys::fork(move || has_rseq_from_here_on(registers));
+                assert_eq!(grandchild.end(), 0, "the grandchild");
                 sys::exit_now(child_works());
+            }
+        }
+    }
+}
+
+/// Wherever a guest goes, its child has its rseq area.
+fn has_rseq_from_here_on(registers: bool) -> i32 {
+    let has_it = || sys::rseq_cpu() >= Some(0) || !registers;
+    assert!(has_it(), "rseq is not registered");
+    for _ in 0..5 {
+        let guard = attach();
+        for _ in 0..3 {
+            hand_off();
+            assert_eq!(sys::fork(move || i32::from(!has_it())).end(), 0, "in a guest's child");
+        }
+        drop(guard);
+        assert!(has_it(), "rseq is not registered where the guest is at home");
+    }
+    child_works()
+}
+
+fn returns_inline_in_a_child() {
+    let registers = sys::rseq_cpu() >= Some(0);
+    let has_it = move || sys::rseq_cpu() >= Some(0) || !registers;
+    let _guard = attach();
+    for _ in 0..5 {
+        // The child attaches in the closure, and is forked in another one there.
+        let outer = syslet::threadlet(move || {
+            let child = sys::fork_here();
+            if child.is_none() {
+                let guard = attach();
+                let inner = syslet::threadlet(sys::fork_here);
+                let inline = inner.was_inline();
+                match inner.join_catch() {
+                    Ok(Some(grandchild)) if inline => assert_eq!(grandchild.end(), 0),
+                    Ok(Some(grandchild)) => grandchild.kill(),
+                    _ => {
+                        // No thread is made before it is off this stack, which the C library holds for that of a
+                        // thread that is gone.
+                        drop(guard);
+                        return None;
+                    }
+                }
+                drop(guard);
+                sys::exit_now(0);
+            }
+            child
+        });
+        let inline = outer.was_inline();
+        match outer.join_catch() {
+            Ok(Some(child)) if inline => assert_eq!(child.end(), 0, "the child"),
+            Ok(Some(child)) => child.kill(),
+            _ => {
+                assert!(has_it(), "rseq is not registered where both closures have returned");
+                let last = sys::fork(move || has_rseq_from_here_on(registers));
+                assert_eq!(last.end(), 0, "the last one");
+                sys::exit_now(0);
             }
         }
     }

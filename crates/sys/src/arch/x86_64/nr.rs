@@ -38,6 +38,7 @@ numbers! {
     RECVFROM = 45,
     SENDMSG = 46,
     RECVMSG = 47,
+    SETSOCKOPT = 54,
     GETSOCKOPT = 55,
     CLONE = 56,
     EXIT = 60,

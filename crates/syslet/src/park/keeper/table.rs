@@ -7,12 +7,14 @@ use syslet_sys::uapi::{EBADF, ECANCELED, EPOLLONESHOT, EpollEvent, POLLIN, Times
 use syslet_sys::{call as kernel, descriptor, futex};
 
 use super::{
-    DONE, Delivery, IMPOSSIBLE, Keeper, NOT_DONE, PollIn, Request, TAKES_NOTHING, WORKS, answer,
+    DONE, Delivery, IMPOSSIBLE, Keeper, NOT_DONE, PollIn, Reply, Request, TAKES_NOTHING, WORKS,
+    answer,
 };
 use crate::call::{interest, needs_descriptors};
 use crate::crew::{CREW_MASK, Engine};
 use crate::park::Clock;
 use crate::park::again::{self, Went};
+use crate::park::closing;
 use crate::park::gathering::Gathering;
 use crate::park::mail::Inbox;
 use crate::park::nap::NAPS;
@@ -245,10 +247,7 @@ impl Table {
                     self.watches.take_signals(mask, each);
                     answer(&reply, DONE);
                 }
-                Request::Release(place, reply) => {
-                    self.release(place);
-                    answer(&reply, DONE);
-                }
+                Request::Release(place, reply) => self.release(place, Some(reply)),
             }
         }
     }
@@ -281,7 +280,7 @@ impl Table {
     fn keep(&mut self, call: Arc<Parked>, descriptor: i32) -> bool {
         let place = descriptor as usize;
         if !call.keep_at(descriptor as u32) {
-            kernel::close(descriptor);
+            closing::close(descriptor);
             return false;
         }
         if self.kept.len() <= place {
@@ -292,16 +291,17 @@ impl Table {
         true
     }
 
-    fn release(&mut self, descriptor: u32) {
+    /// Lets go of what is kept there; `reply` hears of it.
+    fn release(&mut self, descriptor: u32, reply: Option<Arc<Reply>>) {
         let Some(kept) = self.kept.get_mut(descriptor as usize).and_then(Option::take) else {
-            return;
+            return reply.iter().for_each(|reply| reply.done());
         };
         if kept.watched {
             // Closing would not do: the program has the file open too.
             descriptor::forget(self.epoll, descriptor as i32);
         }
-        kernel::close(descriptor as i32);
         self.keeper.held.fetch_sub(1, Ordering::Relaxed);
+        closing::close_and_tell(descriptor as i32, reply);
     }
 
     fn watch(&mut self, call: Arc<Parked>, number: i32, events: u32, ticket: u64) -> bool {
@@ -322,7 +322,7 @@ impl Table {
         let watched = self.arm(descriptor as u32, events);
         // If it is over by now, its release is on the way.
         if !watched && call.keep_no_more(descriptor as u32) {
-            self.release(descriptor as u32);
+            self.release(descriptor as u32, None);
         }
         watched
     }
@@ -342,7 +342,7 @@ impl Table {
         if let Some(kept) = call.kept_at()
             && call.keep_no_more(kept)
         {
-            self.release(kept);
+            self.release(kept, None);
         }
         let Some(set) = Set::of(self.process, files) else { return false };
         match place {
@@ -365,7 +365,7 @@ impl Table {
             return true; // its release is on the way
         }
         if call.keep_no_more(epoll as u32) {
-            self.release(epoll as u32);
+            self.release(epoll as u32, None);
         }
         false
     }
@@ -454,6 +454,6 @@ fn if_its_file(call: &Parked, taken: i32) -> Option<i32> {
     if descriptor::stat(taken).is_ok_and(|stat| call.is_of(&stat)) {
         return Some(taken);
     }
-    kernel::close(taken);
+    closing::close(taken);
     None
 }
