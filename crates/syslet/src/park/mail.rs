@@ -5,12 +5,12 @@
 //! socket, sends the file to the box and closes the socket again: so nothing of ours stays in the program's table.
 //! The message bears a *ticket*, by which the request that goes the usual way finds its files.
 //!
-//! Anybody in the same network namespace may write to the box, whose name is in `/proc/net/unix`. What he sends must not
-//! be let in: it would fill the box, and who closes the last descriptor of a file may have to wait (for the peer of a
-//! socket with `SO_LINGER`, for a server of FUSE). So a message begins with a secret, and a filter has the kernel throw
-//! away others where they are sent (`secret.rs`). The kernel also says which process has sent a message: a child has the
-//! secret of its parent's box. What comes from another one all the same, because the box could have no filter, is closed
-//! by another thread (`closing.rs`).
+//! Anybody in the same network namespace may write to the box, whose name is in `/proc/net/unix`. What he sends must
+//! not be let in: it would fill the box, and who closes the last descriptor of a file may have to wait (for the peer of
+//! a socket with `SO_LINGER`, for a server of FUSE). So a message begins with a secret, and a filter has the kernel
+//! throw away others where they are sent (`secret.rs`). The kernel also says which process has sent a message: a child
+//! has the secret of its parent's box. What comes from another one all the same, because the box could have no filter,
+//! is closed by another thread (`closing.rs`).
 //!
 //! # Safety
 //!

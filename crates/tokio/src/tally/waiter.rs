@@ -6,8 +6,8 @@
 //!
 //! - *A runtime that ends* would end as much later. So a task of the runtime's, which does nothing, tells the waiter
 //!   when it is dropped: the *guard*. It is there while the waiter is. (`shutdown_timeout` of a current-thread runtime
-//!   ends the pool before its tasks, and a paused clock stands still while the pool has work: a waiter of such a runtime
-//!   does not stay for as long.)
+//!   ends the pool before its tasks, and a paused clock stands still while the pool has work: a waiter of such a
+//!   runtime does not stay for as long.)
 //! - *Closures of `spawn_blocking`* for which the pool has no other thread (`max_blocking_threads`) would wait as long,
 //!   and for ever if what is away waits for them. So the waiter goes to the end of the pool's queue from time to time.
 
@@ -131,8 +131,8 @@ impl Waiter {
         true
     }
 
-    /// As [`turn`](Self::turn), while the guard of an earlier waiter, which has ended, is still there: nobody has driven
-    /// the runtime since, and perhaps nobody does before a closure of the pool's has run.
+    /// As [`turn`](Self::turn), while the guard of an earlier waiter, which has ended, is still there: nobody has
+    /// driven the runtime since, and perhaps nobody does before a closure of the pool's has run.
     fn turn_unguarded(&mut self) -> bool {
         let mut state = self.tally.lock();
         state.hears = true;

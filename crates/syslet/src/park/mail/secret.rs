@@ -1,6 +1,6 @@
-//! What who sends must know: a number of 128 bits, drawn for each box. A filter on the box has the kernel throw away what
-//! does not begin with it, where it is sent: it takes no place in the box, and what closing its files makes one wait
-//! for its sender waits for.
+//! What who sends must know: a number of 128 bits, drawn for each box. A filter on the box has the kernel throw away
+//! what does not begin with it, where it is sent: it takes no place in the box, and if closing its files takes long, it
+//! is the sender who waits.
 
 use std::fmt;
 
