@@ -58,8 +58,8 @@ impl Layout for V5 {
 
     #[inline]
     unsafe fn read(known: &Known, at: usize) -> Result<Atom, c_int> {
+        known.readable(at, offset_of!(Atom5, arg_ptr))?;
         let arg_ptrs = at + offset_of!(Atom5, arg_ptr);
-        known.readable(at, arg_ptrs - at)?;
         // SAFETY: it was looked at, and the duty of this function.
         let word = |offset| unsafe { known::fetch::<u64>(at + offset) };
         Ok(Atom {
@@ -80,8 +80,8 @@ impl Layout for V6 {
 
     #[inline]
     unsafe fn read(known: &Known, at: usize) -> Result<Atom, c_int> {
+        known.readable(at, offset_of!(Atom6, arg_ptr))?;
         let arg_ptrs = at + offset_of!(Atom6, arg_ptr);
-        known.readable(at, arg_ptrs - at)?;
         // SAFETY: it was looked at, and the duty of this function.
         let half = |offset| u64::from(unsafe { known::fetch::<u32>(at + offset) });
         // SAFETY: as above.

@@ -310,6 +310,13 @@ static long gated(void *data)
     return (long)data;
 }
 
+static void *comes_and_goes(void *options)
+{
+    CHECK(syslet_attach(options) >= 0);
+    EQUAL(syslet_detach(), 0);
+    return NULL;
+}
+
 /* -EBUSY: no crew thread is left, and the caller does not want to wait for one. */
 static void a_full_crew(void)
 {
@@ -343,10 +350,16 @@ static void a_full_crew(void)
     for (int n = 0; n < count; n++)
         EQUAL(syslet_wait(away[n]), 0);
     EQUAL(syslet_wait(pending), 0);
-    /* More are allowed if somebody asks for more. */
-    options.max_crew = 7;
-    CHECK(syslet_attach(&options) >= 0);
-    EQUAL(syslet_detach(), 0);
+    /* This thread has asked for two; more are allowed if another one asks for more. */
+    struct syslet_attach_options more = options;
+    pthread_t another;
+    more.max_crew = 7;
+    EQUAL(syslet_attach(&more), -EINVAL);
+    CHECK(pthread_create(&another, NULL, comes_and_goes, &more) == 0);
+    CHECK(pthread_join(another, NULL) == 0);
+    struct syslet_stats stats;
+    EQUAL(syslet_get_stats(&stats, sizeof stats), 0);
+    EQUAL(stats.crew_limit, 7);
     /* Out of range, or another value is in force. */
     options.max_crew = 5000;
     EQUAL(syslet_attach(&options), -EINVAL);

@@ -32,23 +32,31 @@ const HARMLESS: [i32; 8] = [
 pub(super) fn ends_process(info: &Siginfo) -> bool {
     (info.code == SI_USER || info.code == SI_KERNEL)
         && !HARMLESS.contains(&info.signo)
-        && call::signal_action(info.signo).is_ok_and(|action| action.handler == libc::SIG_DFL)
+        && has_default_action(info.signo)
 }
 
-/// Gives a signal to another thread of the program that lets it through, if there is one. False: there is none, and a
-/// guest still has it, so another thread may get it later. Where `/proc` cannot be read, it waits for its guest.
+fn has_default_action(signal: i32) -> bool {
+    call::signal_action(signal).is_ok_and(|action| action.handler == libc::SIG_DFL)
+}
+
+/// Gives a signal to another thread of the program that lets it through, if there is one. False: there is none yet. The
+/// signal is its guest's affair once that has taken it, or an action is set for it; and where `/proc` cannot be read.
 ///
 /// **Blocking**: reads `/proc`; does not wait.
 pub(super) fn hand_on(engine: &Engine, signal: i32) -> bool {
+    let mut carriers = engine.guests_now().filter_map(|guest| guest.carrier_now());
+    let is_waiting = carriers.any(|carrier| has(carrier.tid(), "SigPnd:", signal) == Some(true));
+    if !is_waiting || !has_default_action(signal) {
+        return true;
+    }
     let Ok(tasks) = fs::read_dir("/proc/self/task") else { return true };
     let tids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
     let mut takers = tids.filter(|&tid| is_programs(engine, tid) && lets_through(tid, signal));
-    if let Some(tid) = takers.next() {
+    let taker = takers.next();
+    if let Some(tid) = taker {
         call::tgkill(engine.pid, tid, signal);
-        return true;
     }
-    let mut carriers = engine.guests_now().filter_map(|guest| guest.carrier_now());
-    !carriers.any(|carrier| has(carrier.tid(), "SigPnd:", signal) == Some(true))
+    taker.is_some()
 }
 
 /// True if a thread runs the program's code. A home does not, and a crew thread only while it carries a guest: asleep

@@ -285,18 +285,25 @@ impl Errand for Park {
 impl Home {
     /// Waits for one signal and deals with it. True: the guest comes home.
     fn serve_one(&self, guest: &Guest, pid: i32) -> bool {
-        let wanted = match self.commands.load(Ordering::Acquire) {
-            // Signals that the guest blocks are left for others, who may be waiting for them.
-            0 => self.wanted.load(Ordering::Relaxed),
-            // Whoever gave the command waits for it, and its signal comes. The kernel gives those with lower numbers
-            // first: if they come faster than they are passed on, or go round because the letters are used up and the
-            // guest is coming home, it would never be this one's turn.
-            _ => super::signals::bit(SIGURG),
-        };
         let mut info = Siginfo::queued(0, 0, 0, 0, 0);
+        // Acquire: pairs with the release in `command`.
+        if self.commands.load(Ordering::Acquire) != 0 {
+            // Its signal and no other: the kernel gives those with lower numbers first, and if they come faster than
+            // they are passed on, or go round because the letters are used up and the guest is coming home, it would
+            // never be this one's turn. And not for long: whoever sets the action of SIGURG to its default takes it from
+            // all threads that have it pending.
+            let urgent = super::signals::bit(SIGURG);
+            let signal = call::wait_signal(urgent, &mut info, Some(&ANSWER_TIME)) as i32;
+            return self.poked(guest, pid, (signal == SIGURG).then_some(&info));
+        }
+        // Signals that the guest blocks are left for others, who may be waiting for them.
+        let wanted = self.wanted.load(Ordering::Relaxed);
         let signal = call::wait_signal(wanted, &mut info, None) as i32;
         if signal == SIGURG {
-            return self.poked(guest, pid, &info);
+            return self.poked(guest, pid, Some(&info));
+        }
+        if signal < 0 {
+            self.look_after_letters(guest, pid); // what said that one was returned may have been taken away
         }
         if signal == SIGSETXID {
             self.answered.fetch_add(1, Ordering::AcqRel);
@@ -308,9 +315,9 @@ impl Home {
     }
 
     /// The signal by which commands and answers are announced, which may be the program's too. What is announced
-    /// while such a one of the program's is pending comes with that, because there is only one at a time. True: the
-    /// guest comes home.
-    fn poked(&self, guest: &Guest, pid: i32, info: &Siginfo) -> bool {
+    /// while such a one of the program's is pending comes with that, because there is only one at a time. `None`: it has
+    /// not come. True: the guest comes home.
+    fn poked(&self, guest: &Guest, pid: i32, info: Option<&Siginfo>) -> bool {
         self.look_after_letters(guest, pid);
         // A command is there before its signal is sent.
         // Acquire: pairs with the release in `command`.
@@ -319,10 +326,10 @@ impl Home {
             self.obey_ids();
         }
         let comes_home = commands & command::GO_ON != 0;
-        match (is_poke(info, pid), comes_home) {
-            (true, _) => {}
-            (false, false) => self.forward(guest, pid, info),
-            (false, true) => self.keep(pid, info),
+        match info.filter(|info| !is_poke(info, pid)) {
+            None => {}
+            Some(info) if comes_home => self.keep(pid, info),
+            Some(info) => self.forward(guest, pid, info),
         }
         comes_home
     }

@@ -28,8 +28,9 @@ pub(crate) fn is_ours() -> bool {
     IS_OURS.get()
 }
 
-/// Most threads in the list: each kind of them, of some two. One without a place counts as the program's.
-const MOST: usize = 32;
+/// Most threads in the list: each kind of them, of some two, and those that close files (park/closing.rs). One without
+/// a place counts as the program's.
+const MOST: usize = 64;
 /// Ids of the threads that [`start`] has made.
 static LISTED: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
 

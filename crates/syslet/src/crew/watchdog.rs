@@ -38,7 +38,7 @@ const PATIENCE: u32 = 40;
 const RETRY: Duration = Duration::from_millis(20);
 /// When it is looked again, at the latest, for another thread for a signal: first after [`RETRY`], then after twice as
 /// long each time.
-const LATEST: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_secs(30);
 /// Time slice that the watchdog asks for, in nanoseconds: the shortest that the kernel grants
 /// (Linux 6.12; ignored before). A short slice lets it run soon after it wakes on a busy CPU.
 const SLICE: u64 = 100_000;
@@ -316,18 +316,21 @@ impl Watch {
         // Where the fence is refused it need not be: not this time. By the next one it is.
         let ordered = self.engine.heavy_fence();
         let idle = ordered && self.guests().all(|guest| guest.call_in_progress() == 0);
+        let mut rang = true;
         if idle {
             let pause = Timespec::from_nanos(self.stuck.pause.as_nanos() as u64);
             let pause = (self.stuck.signals != 0).then_some(&pause);
             while desk.asleep.load(Ordering::SeqCst) && desk.bell.load(Ordering::SeqCst) == bell {
                 futex::wait(&desk.bell, bell, pause);
                 if pause.is_some() {
+                    rang = desk.bell.load(Ordering::SeqCst) != bell;
                     break;
                 }
             }
         }
         desk.asleep.store(false, Ordering::SeqCst);
-        self.quiet = 0;
+        // If not, it is looked for takers of signals, and slept again.
+        self.quiet = if rang { 0 } else { PATIENCE };
     }
 
     fn guests(&self) -> impl Iterator<Item = &'static super::guest::Guest> + use<> {

@@ -15,8 +15,8 @@ use super::keeper::Reply;
 use crate::crew::start_thread;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Threads that close at a time. (The list of threads has no room for many.)
-const MOST: u32 = 8;
+/// Threads that close at a time.
+const MOST: u32 = 32;
 /// Pseudo-terminals, whose close waits for nothing: their major numbers, and that of /dev/ptmx with its minor one.
 /// admin-guide/devices.txt.
 const PSEUDO: std::ops::RangeInclusive<u32> = 136..=143;

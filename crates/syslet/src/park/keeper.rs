@@ -97,9 +97,9 @@ const DONE: u32 = 1;
 const NOT_DONE: u32 = 2;
 /// A thread does it, which may have to wait.
 const BEGUN: u32 = 3;
-/// How long one waits for such a thread: if it need not wait that takes some tens of microseconds, and else nothing
-/// depends on it any more (see `closing`).
-const BOUND: Duration = Duration::from_millis(20);
+/// How long one waits for such a thread. If it need not wait that takes some tens of microseconds, more where the CPUs
+/// are busy: the program's own close, after this, is to be the last. And else the program has closed the file already.
+const BOUND: Duration = Duration::from_millis(500);
 
 /// The answer to who wants a file let go of.
 #[derive(Debug)]

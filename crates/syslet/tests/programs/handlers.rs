@@ -23,6 +23,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("a_guest_comes_home_while_signals_storm_at_its_home", GUESTS, storm),
     Scenario::new("a_program_that_hangs_in_a_handler_ends_by_another_thread", ALL, hung),
     Scenario::new("a_thread_that_lets_a_signal_through_later_ends_the_program", ALL, later),
+    Scenario::new("a_signal_that_its_guest_takes_is_nobody_elses", ALL, taken),
+    Scenario::new("a_guest_comes_home_though_what_tells_its_home_is_taken_away", GUESTS, reset),
     Scenario::new("a_signal_that_all_threads_block_ends_nothing", ALL, blocked),
 ];
 
@@ -391,6 +393,53 @@ fn later() {
     assert!(proc::lives(child.0));
     words[1].store(1, Ordering::SeqCst);
     assert_eq!(child.end(), -libc::SIGTERM);
+}
+
+/// By sigtimedwait(2), or by a handler that is set before it is let through: once, and no later than that.
+fn taken() {
+    for by_handler in [false, true] {
+        let words = sys::shared_words();
+        let child = sys::fork(move || {
+            sys::handle_by_default(libc::SIGTERM);
+            let _guard = attach();
+            sys::block(&[libc::SIGTERM]);
+            words[0].store(1, Ordering::SeqCst);
+            let pending = || proc::is_pending(sys::getpid(), libc::SIGTERM);
+            sys::eventually("it has come", pending);
+            thread::sleep(Duration::from_millis(50)); // it has been looked for another thread
+            if by_handler {
+                sys::handle(libc::SIGTERM, count);
+                sys::unblock(&[libc::SIGTERM]);
+            } else {
+                let signal = sys::wait_signal(&[libc::SIGTERM], Duration::from_secs(1));
+                assert_eq!(signal, Some(libc::SIGTERM));
+                sys::unblock(&[libc::SIGTERM]);
+            }
+            thread::sleep(Duration::from_millis(300)); // and would be, for longer
+            i32::try_from(HITS.load(Ordering::SeqCst)).expect("few")
+        });
+        assert!(sys::wait_change(&words[0], 0), "the child blocks it");
+        assert!(sys::kill(child.0, libc::SIGTERM));
+        assert_eq!(child.end(), i32::from(by_handler));
+    }
+}
+
+/// SIGURG's default is to be ignored: the kernel throws away what is pending of it then, in all threads.
+fn reset() {
+    let resetter = thread::spawn(|| {
+        while !STOP.load(Ordering::SeqCst) {
+            sys::handle_by_default(libc::SIGURG);
+        }
+    });
+    let long = Instant::now() + sys::PATIENCE / 4;
+    for _ in 0..2000 {
+        drop(attach());
+        if Instant::now() > long {
+            break;
+        }
+    }
+    STOP.store(true, Ordering::SeqCst);
+    resetter.join().expect("ends well");
 }
 
 /// Crew threads that are asleep in calls of the guest's do not count: they have the mask that it had.
