@@ -199,8 +199,8 @@ pub fn has_low_mark(descriptor: i32) -> bool {
 }
 
 /// True if all that the socket has to tell is an error, which the next receive takes away. Notices in the error queue,
-/// which a receive leaves where they are (`MSG_ZEROCOPY`, time stamps), are none; nor is what looks like one from outside:
-/// an error of a connection that goes on (`IP_RECVERR`, kernel TLS).
+/// which a receive leaves where they are (`MSG_ZEROCOPY`, time stamps), are none; nor is what looks like one from
+/// outside: an error of a connection that goes on (`IP_RECVERR`, kernel TLS).
 pub fn has_but_an_error(descriptor: i32) -> bool {
     let mut unread = 0i32;
     let args = [descriptor as usize, FIONREAD, &raw mut unread as usize, 0, 0, 0];

@@ -290,8 +290,8 @@ impl Home {
         if self.commands.load(Ordering::Acquire) != 0 {
             // Its signal and no other: the kernel gives those with lower numbers first, and if they come faster than
             // they are passed on, or go round because the letters are used up and the guest is coming home, it would
-            // never be this one's turn. And not for long: whoever sets the action of SIGURG to its default takes it from
-            // all threads that have it pending.
+            // never be this one's turn. And not for long: whoever sets the action of SIGURG to its default takes it
+            // from all threads that have it pending.
             let urgent = super::signals::bit(SIGURG);
             let signal = call::wait_signal(urgent, &mut info, Some(&ANSWER_TIME)) as i32;
             return self.poked(guest, pid, (signal == SIGURG).then_some(&info));
@@ -315,8 +315,8 @@ impl Home {
     }
 
     /// The signal by which commands and answers are announced, which may be the program's too. What is announced
-    /// while such a one of the program's is pending comes with that, because there is only one at a time. `None`: it has
-    /// not come. True: the guest comes home.
+    /// while such a one of the program's is pending comes with that, because there is only one at a time. `None`: it
+    /// has not come. True: the guest comes home.
     fn poked(&self, guest: &Guest, pid: i32, info: Option<&Siginfo>) -> bool {
         self.look_after_letters(guest, pid);
         // A command is there before its signal is sent.
