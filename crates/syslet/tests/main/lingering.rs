@@ -93,8 +93,12 @@ const COPIES: usize = 200;
 /// Messages, of which as many go as the box has room for.
 const MESSAGES: usize = 10;
 
-/// In a process of its own: sends the socket to the box, and closes it.
-fn send_and_close(socket: RawFd, mut to: libc::sockaddr_un, len: u32) -> ! {
+/// In a process of its own: sends the socket to the box, and closes it, once there is a byte in `start`: nobody else has
+/// it open then.
+fn send_and_close(socket: RawFd, start: RawFd, mut to: libc::sockaddr_un, len: u32) -> ! {
+    let mut byte = 0u8;
+    // SAFETY: clause *live*.
+    unsafe { libc::read(start, (&raw mut byte).cast(), 1) };
     let mut bytes = [0u8; 24];
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // `struct cmsghdr`, and the descriptors.
@@ -128,13 +132,15 @@ fn expect_strangers_to_be_harmless(is_let_in: bool) {
         expect_the_keeper_to_work();
         let (address, len) = boxes_address();
         let (socket, peer) = lingering();
+        let start = Pipe::new();
         // SAFETY: the child makes system calls only.
         let child = unsafe { libc::fork() };
         assert!(child >= 0);
         if child == 0 {
-            send_and_close(socket.as_raw_fd(), address, len);
+            send_and_close(socket.as_raw_fd(), start.read_end(), address, len);
         }
         drop(socket);
+        start.put(1);
         let is_in_close = || {
             let call = fs::read_to_string(format!("/proc/{child}/syscall")).unwrap_or_default();
             call.starts_with(&format!("{} ", libc::SYS_close))
