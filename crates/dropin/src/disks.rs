@@ -96,8 +96,8 @@ fn key(mount: &Mount) -> u64 {
     u64::from(major & 0xfff) << 50 | u64::from(minor & 0xf_ffff) << 30 | mount.number & 0x3fff_ffff
 }
 
-/// Of which kind `mount` is. Asked by its number first, which is not another's meanwhile. What is found by the descriptor
-/// is that of whatever file that means just then.
+/// Of which kind `mount` is. Asked by its number first, which is not another's meanwhile. What is found by the
+/// descriptor is that of whatever file that means just then.
 #[cold]
 fn look(descriptor: i32, mount: &Mount) -> Kind {
     if mount.is_unique
