@@ -35,8 +35,12 @@ const LOCAL: [(&str, u64); 7] = [
     ("overlay", 0x794c_7630),
 ];
 /// And of those that are nothing but memory.
-const RAM: [(&str, u64); 3] =
-    [("tmpfs", 0x0102_1994), ("devtmpfs", 0x0102_1994), ("ramfs", 0x8584_58f6)];
+const RAM: [(&str, u64); 4] = [
+    ("tmpfs", 0x0102_1994),
+    ("devtmpfs", 0x0102_1994),
+    ("ramfs", 0x8584_58f6),
+    ("hugetlbfs", 0x9584_58f6),
+];
 
 /// Mounts that are remembered: their keys, and the kinds in the two lowest bits. 0: none.
 static MOUNTS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
@@ -68,7 +72,8 @@ pub fn kind_of(descriptor: i32) -> Kind {
         return [Kind::Local, Kind::Ram, Kind::Other][(known & 3) as usize - 1];
     }
     let kind = look(descriptor, &mount);
-    // Not if the number means another file by now: what was found may be of that one.
+    // Not if the number means another file by now: what was found may be of that one. (Where the mount cannot be asked
+    // by its number one could have come and gone.)
     if mount::of(descriptor).is_ok_and(|now| self::key(&now) == key) {
         place.store(key << 2 | (kind as u64 + 1), Ordering::Relaxed);
     }
@@ -91,15 +96,17 @@ fn key(mount: &Mount) -> u64 {
     u64::from(major & 0xfff) << 50 | u64::from(minor & 0xf_ffff) << 30 | mount.number & 0x3fff_ffff
 }
 
+/// Of which kind `mount` is. Asked by its number first, which is not another's meanwhile. What is found by the
+/// descriptor is that of whatever file that means just then.
 #[cold]
 fn look(descriptor: i32, mount: &Mount) -> Kind {
-    if is_memory(descriptor) {
-        return Kind::Ram;
-    }
     if mount.is_unique
         && let Ok(magic) = mount::magic(mount.number)
     {
         return kind(|(_, known)| *known == magic);
+    }
+    if is_memory(descriptor) {
+        return Kind::Ram;
     }
     as_listed(descriptor).map_or(Kind::Other, |name| kind(|(known, _)| *known == name))
 }
@@ -145,6 +152,22 @@ mod tests {
             let told = kind(|(_, known)| *known == magic);
             assert_eq!(kind(|(known, _)| *known == name), told, "{path} is {name}, {magic:#x}");
         }
+    }
+
+    #[test]
+    fn a_file_that_has_the_number_for_a_moment_says_nothing_of_a_mount() {
+        let disk = File::open("/proc/self/stat").expect("it is there");
+        let mount = mount::of(disk.as_raw_fd()).expect("it is open");
+        if !mount.is_unique || mount::magic(mount.number).is_err() {
+            return println!("skipped: no statmount(2) here");
+        }
+        let path = format!("/dev/shm/syslet-disks-{}", std::process::id());
+        let Ok(memory) = File::create(&path) else {
+            return println!("skipped: no /dev/shm here");
+        };
+        std::fs::remove_file(path).expect("it was made");
+        assert!(is_memory(memory.as_raw_fd()));
+        assert_eq!(look(memory.as_raw_fd(), &mount), Kind::Other);
     }
 
     #[test]

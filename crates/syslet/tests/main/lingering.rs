@@ -93,8 +93,8 @@ const COPIES: usize = 200;
 /// Messages, of which as many go as the box has room for.
 const MESSAGES: usize = 10;
 
-/// In a process of its own: sends the socket to the box, and closes it, once there is a byte in `start`: nobody else has
-/// it open then.
+/// In a process of its own: sends the socket to the box, and closes it, once there is a byte in `start`: nobody else
+/// has it open then.
 fn send_and_close(socket: RawFd, start: RawFd, mut to: libc::sockaddr_un, len: u32) -> ! {
     let mut byte = 0u8;
     // SAFETY: clause *live*.
