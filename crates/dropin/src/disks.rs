@@ -159,11 +159,11 @@ mod tests {
         let disk = File::open("/proc/self/stat").expect("it is there");
         let mount = mount::of(disk.as_raw_fd()).expect("it is open");
         if !mount.is_unique || mount::magic(mount.number).is_err() {
-            return println!("skipped: no statmount(2) here");
+            return syslet_testfs::skip("no statmount(2) here");
         }
         let path = format!("/dev/shm/syslet-disks-{}", std::process::id());
         let Ok(memory) = File::create(&path) else {
-            return println!("skipped: no /dev/shm here");
+            return syslet_testfs::skip("no /dev/shm here");
         };
         std::fs::remove_file(path).expect("it was made");
         assert!(is_memory(memory.as_raw_fd()));
