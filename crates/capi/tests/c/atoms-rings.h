@@ -142,7 +142,7 @@ static void handlers_elsewhere(void)
     CHECK(take() == &list[1]);
     EQUAL(got, 1);
     CHECK(byte == 'h');
-    /* Threads of the crew that rest have it pending, and give it to the process when they have worked: takes it away. */
+    /* Crew threads that rest have it pending, and give it to the process when they have worked: takes it away. */
     CHECK(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
 }
 
