@@ -9,9 +9,10 @@
 #![allow(unsafe_code, reason = "looks at whom a crew thread carries")]
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use syslet_sys::call;
-use syslet_sys::uapi::{SI_KERNEL, SI_USER, Siginfo};
+use syslet_sys::uapi::{SI_KERNEL, SI_USER, Siginfo, Timespec};
 
 use super::engine::Engine;
 use crate::sync::Ordering;
@@ -39,11 +40,50 @@ fn has_default_action(signal: i32) -> bool {
     call::signal_action(signal).is_ok_and(|action| action.handler == libc::SIG_DFL)
 }
 
+/// When it is looked again for another thread for a signal: first, and, after twice as long each time, at the latest.
+const FIRST: Duration = Duration::from_millis(20);
+const LATEST: Duration = Duration::from_secs(30);
+
+/// Signals for which no other thread was found, one bit each: it is looked again while they are pending, for one that
+/// lets them through later.
+pub(super) struct Stuck {
+    signals: u64,
+    looked: Instant,
+    pause: Duration,
+}
+
+impl Stuck {
+    pub(super) fn none() -> Self {
+        Self { signals: 0, looked: Instant::now(), pause: FIRST }
+    }
+
+    /// How soon it is to be looked again, if at all.
+    pub(super) fn pause(&self) -> Option<Timespec> {
+        (self.signals != 0).then(|| Timespec::from_nanos(self.pause.as_nanos() as u64))
+    }
+
+    /// Looks for other threads for the signals of `new`, and when it is time for those for which there was none.
+    pub(super) fn hand_on(&mut self, engine: &Engine, new: u64) {
+        if new == 0 && (self.signals == 0 || self.looked.elapsed() < self.pause) {
+            return;
+        }
+        self.pause = if new != 0 { FIRST } else { LATEST.min(self.pause * 2) };
+        self.signals |= new;
+        for signal in 1..=64 {
+            let bit = super::signals::bit(signal);
+            if self.signals & bit != 0 && hand_on(engine, signal) {
+                self.signals &= !bit;
+            }
+        }
+        self.looked = Instant::now();
+    }
+}
+
 /// Gives a signal to another thread of the program that lets it through, if there is one. False: there is none yet. The
 /// signal is its guest's affair once that has taken it, or an action is set for it; and where `/proc` cannot be read.
 ///
 /// **Blocking**: reads `/proc`; does not wait.
-pub(super) fn hand_on(engine: &Engine, signal: i32) -> bool {
+fn hand_on(engine: &Engine, signal: i32) -> bool {
     let mut carriers = engine.guests_now().filter_map(|guest| guest.carrier_now());
     let is_waiting = carriers.any(|carrier| has(carrier.tid(), "SigPnd:", signal) == Some(true));
     if !is_waiting || !has_default_action(signal) {

@@ -36,9 +36,6 @@ const LONG_ROUND: u64 = 800_000;
 const PATIENCE: u32 = 40;
 /// After a thread could not be made, and while one is wanted: when that is tried again.
 const RETRY: Duration = Duration::from_millis(20);
-/// When it is looked again, at the latest, for another thread for a signal: first after [`RETRY`], then after twice as
-/// long each time.
-const LATEST: Duration = Duration::from_secs(30);
 /// Time slice that the watchdog asks for, in nanoseconds: the shortest that the kernel grants
 /// (Linux 6.12; ignored before). A short slice lets it run soon after it wakes on a busy CPU.
 const SLICE: u64 = 100_000;
@@ -233,21 +230,12 @@ struct Watch {
     in_call: bool,
     /// When a thread could not be made, until none is wanted.
     short: Option<Instant>,
-    stuck: Stuck,
-}
-
-/// Signals for which no other thread was found, one bit each: it is looked again while they are pending, for one that
-/// lets them through later.
-struct Stuck {
-    signals: u64,
-    looked: Instant,
-    pause: Duration,
+    stuck: ending::Stuck,
 }
 
 impl Watch {
     fn new(engine: &'static Engine) -> Self {
-        let stuck = Stuck { signals: 0, looked: Instant::now(), pause: RETRY };
-        let (seen, burnt) = (Vec::new(), Vec::new());
+        let (seen, burnt, stuck) = (Vec::new(), Vec::new(), ending::Stuck::none());
         Self { engine, seen, burnt, quiet: 0, in_call: false, short: None, stuck }
     }
 
@@ -289,22 +277,6 @@ impl Watch {
         self.short.is_some()
     }
 
-    /// Looks for other threads for signals, those of `new` and those for which there was none.
-    fn hand_on(&mut self, new: u64) {
-        let stuck = &mut self.stuck;
-        if new == 0 && (stuck.signals == 0 || stuck.looked.elapsed() < stuck.pause) {
-            return;
-        }
-        stuck.pause = if new != 0 { RETRY } else { LATEST.min(stuck.pause * 2) };
-        stuck.signals |= new;
-        for signal in 1..=64 {
-            if stuck.signals & bit(signal) != 0 && ending::hand_on(self.engine, signal) {
-                stuck.signals &= !bit(signal);
-            }
-        }
-        stuck.looked = Instant::now();
-    }
-
     /// Sleeps until the bell rings. Who begins a call on a CPU whose `alert` is clear rings it.
     fn sleep(&mut self, bell: u32) {
         let desk = &self.engine.watchdog;
@@ -318,10 +290,9 @@ impl Watch {
         let idle = ordered && self.guests().all(|guest| guest.call_in_progress() == 0);
         let mut rang = true;
         if idle {
-            let pause = Timespec::from_nanos(self.stuck.pause.as_nanos() as u64);
-            let pause = (self.stuck.signals != 0).then_some(&pause);
+            let pause = self.stuck.pause();
             while desk.asleep.load(Ordering::SeqCst) && desk.bell.load(Ordering::SeqCst) == bell {
-                futex::wait(&desk.bell, bell, pause);
+                futex::wait(&desk.bell, bell, pause.as_ref());
                 if pause.is_some() {
                     rang = desk.bell.load(Ordering::SeqCst) != bell;
                     break;
@@ -401,7 +372,7 @@ impl Watch {
             let _ = desk.first.set(sentinel::start_first(engine, first - 1).err());
             engine.announce();
         }
-        self.hand_on(desk.stuck.swap(0, Ordering::SeqCst));
+        self.stuck.hand_on(engine, desk.stuck.swap(0, Ordering::SeqCst));
         if desk.renew.swap(false, Ordering::SeqCst) {
             for (number, cpu) in engine.cpus.iter().enumerate() {
                 if cpu.dismissed.load(Ordering::SeqCst) != 0 {

@@ -80,12 +80,12 @@ impl Waiter {
             Some(_) => self.turn(),
             None => self.turn_unguarded(),
         };
-        let ended = if goes_on { self.queue() } else { Some(self) };
-        let Some(waiter) = ended else { return };
         if goes_on {
-            waiter.tally.wait_for_none();
+            let Some(refused) = self.queue() else { return };
+            self = refused;
+            self.tally.wait_for_none();
         }
-        if let Some(guard) = waiter.guard {
+        if let Some(guard) = self.guard {
             guard.abort();
         }
     }
