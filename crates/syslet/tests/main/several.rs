@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use syslet::{Call, CancelOutcome, stats};
+use syslet::{Call, CancelOutcome, Pending, stats};
 
 use crate::parked_without_aio::{deny_taking, strays, use_up_aio};
 use crate::util::calls::{Words, go, limit, number_call, open_descriptors, pending, plain};
@@ -309,40 +309,48 @@ fn expect_no_thread_without_kernel_aio() {
     }
 }
 
+/// Forks while so many threads have files sent by waits for several, which `submit` makes, and cancel them. All must be
+/// `well` in each child.
+fn fork_while_files_are_sent(senders: usize, submit: fn(Call) -> Pending, well: fn() -> bool) {
+    let over = Arc::new(AtomicBool::new(false));
+    let sender = |_| {
+        let over = Arc::clone(&over);
+        thread::spawn(move || {
+            let (one, other) = (Pipe::new(), Pipe::new());
+            let entries = [(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)];
+            let polls = Polls::of(&entries);
+            while !over.load(Ordering::Relaxed) {
+                let wait = submit(polls.call(LONG));
+                wait.cancel();
+                wait.wait();
+            }
+        })
+    };
+    let senders: Vec<_> = (0..senders).map(sender).collect();
+    assert!(eventually(|| stats().parked_in_all > 100));
+    for _ in 0..300 {
+        // SAFETY: the child makes system calls only.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!well())) };
+        }
+        let mut status = -1;
+        // SAFETY: the kernel writes the status.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "all is well in the child");
+    }
+    over.store(true, Ordering::Relaxed);
+    senders.into_iter().for_each(|sender| sender.join().expect("it has sent"));
+}
+
 #[test]
 fn a_child_that_is_forked_while_files_are_sent_has_no_socket_of_ours() {
     let path = "several::a_child_that_is_forked_while_files_are_sent_has_no_socket_of_ours";
     let ended = Child::new().run(path, || {
         deny_taking();
-        let over = Arc::new(AtomicBool::new(false));
-        let senders = [(); 4].map(|()| {
-            let over = Arc::clone(&over);
-            thread::spawn(move || {
-                let (one, other) = (Pipe::new(), Pipe::new());
-                let entries = [(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)];
-                let polls = Polls::of(&entries);
-                while !over.load(Ordering::Relaxed) {
-                    let wait = pending(go(polls.call(LONG)));
-                    wait.cancel();
-                    wait.wait();
-                }
-            })
-        });
-        assert!(eventually(|| stats().parked_in_all > 100));
-        for _ in 0..300 {
-            // SAFETY: the child makes system calls only.
-            let child = unsafe { libc::fork() };
-            if child == 0 {
-                // SAFETY: ends the child.
-                unsafe { libc::_exit(i32::from((0..256).any(is_datagram_socket))) };
-            }
-            let mut status = -1;
-            // SAFETY: the kernel writes the status.
-            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-            assert_eq!(status, 0, "the child has a socket");
-        }
-        over.store(true, Ordering::Relaxed);
-        senders.into_iter().for_each(|sender| sender.join().expect("it has sent"));
+        let submit = |call| pending(go(call));
+        fork_while_files_are_sent(4, submit, || !(0..256).any(is_datagram_socket));
     });
     ended.expect("this is the parent").expect_done();
 }
@@ -376,37 +384,13 @@ fn a_fork_may_wait_for_a_lock_of_who_sends_files() {
         // SAFETY: handlers that may run in any thread.
         let set = unsafe { libc::pthread_atfork(Some(take), Some(let_go), Some(let_go)) };
         assert_eq!(set, 0);
-        let over = Arc::new(AtomicBool::new(false));
-        let sender = {
-            let over = Arc::clone(&over);
-            thread::spawn(move || {
-                let (one, other) = (Pipe::new(), Pipe::new());
-                let entries = [(one.read_end(), libc::POLLIN), (other.read_end(), libc::POLLIN)];
-                let polls = Polls::of(&entries);
-                while !over.load(Ordering::Relaxed) {
-                    take_lock();
-                    let wait = pending(go(polls.call(LONG)));
-                    let_lock_go();
-                    wait.cancel();
-                    wait.wait();
-                }
-            })
+        let submit = |call| {
+            take_lock();
+            let wait = pending(go(call));
+            let_lock_go();
+            wait
         };
-        assert!(eventually(|| stats().parked_in_all > 10));
-        for _ in 0..300 {
-            // SAFETY: the child ends at once.
-            let child = unsafe { libc::fork() };
-            if child == 0 {
-                // SAFETY: ends the child.
-                unsafe { libc::_exit(0) };
-            }
-            let mut status = -1;
-            // SAFETY: the kernel writes the status.
-            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-            assert_eq!(status, 0);
-        }
-        over.store(true, Ordering::Relaxed);
-        sender.join().expect("it has sent");
+        fork_while_files_are_sent(1, submit, || true);
     });
     ended.expect("this is the parent").expect_done();
 }
