@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use syslet::{Attach, Call, Pending, Submitted, stats, submit};
+use syslet::{Attach, Call, Pending, Submitted, hold_files_at_once, stats, submit};
 
 use crate::dice::Dice;
 use crate::error::Trouble;
@@ -74,11 +74,23 @@ fn bound_threads(row: &mut Row) {
 /// Times that are taken together.
 const BATCH: usize = 200;
 
-/// One byte to and from a socketpair that is watched in between: bare, and by parking.
+/// Parks so many reads of one byte, each of which comes at once: nanoseconds of each.
+fn park(mine: &UnixStream, mut theirs: &UnixStream, byte: usize) -> Result<f64, Trouble> {
+    let begun = Instant::now();
+    for _ in 0..BATCH {
+        let read = go(libc::SYS_read, [mine.as_raw_fd() as usize, byte, 1, 0, 0, 0])?;
+        theirs.write_all(&[1]).map_err(Trouble::io("writing"))?;
+        read.wait().result().map_err(|error| Trouble::Work("park_wake", error))?;
+    }
+    Ok(begun.elapsed().as_nanos() as f64 / BATCH as f64)
+}
+
+/// One byte to and from a socketpair that is watched in between: bare, by parking, and with its file held meanwhile.
 fn wake(rounds: usize) -> Result<Vec<Row>, Trouble> {
     let (mine, theirs) = UnixStream::pair().map_err(Trouble::io("making a socketpair"))?;
     let byte = leak(0u8);
-    let (mut bare, mut parked) = (Samples::default(), Samples::default());
+    let (mut bare, mut parked, mut held) =
+        (Samples::default(), Samples::default(), Samples::default());
     let epoll = Epoll::new(&mine)?;
     let before = stats().parked_in_all;
     for _ in 0..rounds {
@@ -90,14 +102,7 @@ fn wake(rounds: usize) -> Result<Vec<Row>, Trouble> {
             (&mine).read_exact(&mut [0]).map_err(Trouble::io("reading"))?;
         }
         bare.push(begun.elapsed().as_nanos() as f64 / BATCH as f64);
-        let begun = Instant::now();
-        for _ in 0..BATCH {
-            let read = go(libc::SYS_read, [mine.as_raw_fd() as usize, byte, 1, 0, 0, 0])?;
-            (&theirs).write_all(&[1]).map_err(Trouble::io("writing"))?;
-            let answer = read.wait().result();
-            answer.map_err(|error| Trouble::Work("park_wake", error))?;
-        }
-        parked.push(begun.elapsed().as_nanos() as f64 / BATCH as f64);
+        parked.push(park(&mine, &theirs, byte)?);
     }
     let calls = (rounds * BATCH) as u64;
     let count = stats().parked_in_all - before;
@@ -107,7 +112,20 @@ fn wake(rounds: usize) -> Result<Vec<Row>, Trouble> {
     // A call that is preempted while it is tried may find its byte there afterwards.
     let strays = calls - count.min(calls);
     row.fault = (strays > calls / 1000).then(|| format!("{count} of {calls} calls were parked"));
-    Ok(vec![Row::new("park_wake", "epoll-oneshot", &bare), row])
+    // Not in turn with the others: the keeper goes on looking for something to do for a while.
+    hold_files_at_once(true);
+    let first = go(libc::SYS_read, [mine.as_raw_fd() as usize, byte, 1, 0, 0, 0])?;
+    let is_held = stats().held == 1;
+    (&theirs).write_all(&[1]).map_err(Trouble::io("writing"))?;
+    first.wait().result().map_err(|error| Trouble::Work("park_wake", error))?;
+    for _ in 0..rounds / 4 {
+        held.push(park(&mine, &theirs, byte)?);
+    }
+    hold_files_at_once(false);
+    let mut held_row = Row::new("park_wake", "syslet-follow-held", &held);
+    held_row.more.batch = Some(BATCH);
+    held_row.fault = (!is_held).then(|| "the file of a parked call was not held".to_owned());
+    Ok(vec![Row::new("park_wake", "epoll-oneshot", &bare), row, held_row])
 }
 
 /// How much later than asked for sleeps end: in the kernel, and parked with a thousand others.

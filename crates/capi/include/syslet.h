@@ -430,6 +430,14 @@ struct syslet_probe {
 int syslet_get_probe(struct syslet_probe *probe, size_t size);
 
 /*
+ * Has the file of each call that waits without a thread from now on held for it at once, in the whole process (0: no
+ * more): so the program may close its descriptor as soon as syslet_submit(3) is back, and the call goes on. Without it
+ * that is so after 50 ms, and nowhere where pidfd_getfd(2) is forbidden, as by Docker's default profile; a call whose
+ * descriptor is closed before answers -EBADF. Each call that waits takes some twenty microseconds more. Handlers: yes.
+ */
+void syslet_hold_files_at_once(int yes);
+
+/*
  * Waits until no call and no function has a thread or waits for one, and no write is parked, `timeout`
  * nanoseconds at most (below 0: without limit): for the end of a program, which would lose them. Says how many are
  * left. Other calls that wait without a thread (struct syslet_stats, parked) are not among them. Handlers: no.

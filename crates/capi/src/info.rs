@@ -109,6 +109,12 @@ pub(crate) unsafe extern "C" fn syslet_get_probe(place: *mut ProbeResult, size: 
     unsafe { store(&all, place, size) }
 }
 
+/// `syslet_hold_files_at_once(3)`.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn syslet_hold_files_at_once(yes: c_int) {
+    syslet::hold_files_at_once(yes != 0);
+}
+
 /// `syslet_drain(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn syslet_drain(timeout: i64) -> c_long {

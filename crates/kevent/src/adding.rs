@@ -59,6 +59,7 @@ impl Queue {
                     let mut event = old.blank();
                     event.state = BROKEN | DONE;
                     event.data[1] = (-libc::EBADF) as u32;
+                    old.error.store(libc::EBADF, Ordering::Relaxed);
                     state.remove(source.key);
                     state.ready.push_back(Item::Event(event));
                     state.live += 1;

@@ -222,6 +222,9 @@ impl State {
         let unsaid = if was_queued { node.unsaid() } else { unsaid };
         match (node.readiness(), node.watch.get()) {
             (Some((number, _)), Some(&watch)) => {
+                // What the number means now is not to be touched.
+                let is_closed = node.error.load(Ordering::Relaxed) == libc::EBADF;
+                let number = if is_closed { -1 } else { number };
                 self.chores.watches.push(node.ended(watch, number, unsaid));
             }
             (Some(_), None) => {}

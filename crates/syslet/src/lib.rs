@@ -17,6 +17,8 @@ mod error;
 #[cfg(not(loom))]
 pub mod fs;
 #[cfg(not(loom))]
+mod holding;
+#[cfg(not(loom))]
 mod limits;
 #[cfg(not(loom))]
 pub mod net;
@@ -64,6 +66,7 @@ pub use self::{
         check_identity, is_attached, with_attached,
     },
     error::{AttachError, Refusal, SubmitError},
+    holding::hold_files_at_once,
     limits::{Limits, set_limits},
     op::{IoBuf, IoBufMut, Operation},
     probe::{Probe, probe},

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 static struct syslet_call read_of(int fd, void *buffer, size_t size)
@@ -102,6 +103,31 @@ static void calls(void)
     EQUAL(result, -EFAULT);
     close(ends[0]);
     close(ends[1]);
+}
+
+/* The program closes its descriptors right after the calls were submitted. */
+static void outlive_their_descriptors(void)
+{
+    enum { CALLS = 20 };
+    struct syslet_pending *pending[CALLS];
+    char byte[CALLS];
+    int ends[CALLS][2];
+    long result;
+    syslet_hold_files_at_once(1);
+    for (int n = 0; n < CALLS; n++) {
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends[n]) == 0);
+        struct syslet_call call = read_of(ends[n][0], &byte[n], 1);
+        EQUAL(syslet_submit(&call, &result, &pending[n]), SYSLET_PENDING);
+    }
+    for (int n = 0; n < CALLS; n++)
+        CHECK(close(ends[n][0]) == 0);
+    for (int n = 0; n < CALLS; n++) {
+        char number = (char)n;
+        EQUAL(write(ends[n][1], &number, 1), 1);
+        EQUAL(syslet_wait(pending[n]), 1);
+        CHECK(byte[n] == number && close(ends[n][1]) == 0);
+    }
+    syslet_hold_files_at_once(0);
 }
 
 static long twice(void *data)
@@ -450,6 +476,7 @@ int main(void)
     attaching();
     attach();
     calls();
+    outlive_their_descriptors();
     functions();
     queues(0);
     queues(SYSLET_QUEUE_ALWAYS);
@@ -462,6 +489,7 @@ int main(void)
     /* And on a thread that is not attached. */
     if (!way_is("pool"))
         setenv("SYSLET_TEST_MODE", "pool", 1);
+    outlive_their_descriptors();
     functions();
     queues(0);
     chains();

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use syslet_sys::call as kernel;
-use syslet_sys::uapi::{EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, SIGPIPE, Siginfo, Timespec};
+use syslet_sys::uapi::{
+    EBADF, ECANCELED, EPIPE, POLLERR, POLLHUP, S_IFMT, SIGPIPE, Siginfo, Timespec,
+};
 use syslet_sys::{arch, descriptor};
 
 use super::op::{Parked, Way, hold_off_handlers};
@@ -31,6 +33,15 @@ pub(super) enum Went {
     NeedsThread,
 }
 
+/// What the descriptor of a call names by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    ItsFile,
+    Another,
+    /// Its file is held, and the kernel does not say whether it is that.
+    PerhapsAnother,
+}
+
 impl Engine {
     /// The poll of `call` said `events`.
     pub(super) fn ready(&'static self, call: &Arc<Parked>, events: u32) {
@@ -45,7 +56,7 @@ impl Engine {
         if call.way == Way::Poll {
             return self.answer_poll(call, events);
         }
-        if !self.names_its_file(call) {
+        if self.named_by(call) != Names::ItsFile {
             // The program closed it while its call waited: what the number names is not meant.
             return match self.watching_keeper() {
                 Some(keeper) if call.kept_at().is_some() => keeper.go_on(call),
@@ -134,13 +145,29 @@ impl Engine {
         call.finish(&self.park, 1);
     }
 
-    /// False if the descriptor names another file by now, or none.
-    fn names_its_file(&self, call: &Parked) -> bool {
+    /// What the descriptor names by now.
+    fn named_by(&self, call: &Parked) -> Names {
         let Some((number, _)) = interest(&call.call()).filter(|_| call.file != 0) else {
-            return true;
+            return Names::ItsFile;
         };
-        let held = call.kept_at().and_then(|place| self.park.keeper.is_held(number, place));
-        held.unwrap_or_else(|| descriptor::stat(number).is_ok_and(|stat| call.is_of(&stat)))
+        let place = call.kept_at();
+        match place.and_then(|place| self.park.keeper.is_held(number, place)) {
+            Some(true) => return Names::ItsFile,
+            Some(false) => return Names::Another,
+            None => {}
+        }
+        match descriptor::stat(number) {
+            Ok(stat) if !call.is_of(&stat) => Names::Another,
+            // What has no type shares its inode.
+            Ok(stat) if stat.mode & S_IFMT == 0 && place.is_some() => Names::PerhapsAnother,
+            Ok(_) => Names::ItsFile,
+            Err(_) => Names::Another,
+        }
+    }
+
+    /// False if the descriptor is known to name another file by now, or none.
+    fn names_its_file(&self, call: &Parked) -> bool {
+        self.named_by(call) != Names::Another
     }
 
     /// A crew thread makes the call, waiting in the kernel. Duty: the caller is the owner.

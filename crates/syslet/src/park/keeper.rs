@@ -43,6 +43,8 @@ enum Request {
     /// Watch this descriptor of the program's, whose file was sent with this ticket (0: it is to be taken), and say
     /// whether that could be done.
     Watch(Arc<Parked>, i32, u32, u64, Arc<AtomicU32>),
+    /// Hold the file of this call, which is at this descriptor of the program's, or was sent with this ticket.
+    Hold(Arc<Parked>, i32, u64, Arc<AtomicU32>),
     /// Watch all these descriptors of the program's for a call, by one poll there, and say whether that could be done.
     Set(Arc<Parked>, Interests, PollIn, Arc<AtomicU32>),
     /// Watch this child.
@@ -273,6 +275,18 @@ impl Keeper {
         }
     }
 
+    /// Sends the file of `call` to the keeper, if it does not take it by itself (0), or has it already (0): the ticket.
+    /// `None`: it cannot be sent.
+    fn ticket_of(&self, call: &Parked, descriptor: i32) -> Option<u64> {
+        let Some(address) = self.address().filter(|_| call.kept_at().is_none()) else {
+            return Some(0);
+        };
+        let is_its = |stat: &Stat| self.may_take(stat) && call.is_of(stat);
+        let may_be_sent =
+            may_send() && descriptor::stat(descriptor).is_ok_and(|stat| is_its(&stat));
+        if may_be_sent { mail::send(address, &[descriptor]).ok() } else { None }
+    }
+
     /// Begins watches; the gathering is told.
     pub(super) fn gather(&self, gathering: &Arc<Gathering<Order, Begun>>, inodes: bool) {
         self.ask(Request::Gather(Arc::clone(gathering), inodes));
@@ -378,25 +392,22 @@ impl Engine {
     /// **Blocking**: until the keeper has taken the file; from then on the program may close it.
     pub(super) fn watch(&'static self, call: &Arc<Parked>, descriptor: i32, events: u32) -> bool {
         let Some(keeper) = self.watching_keeper() else { return false };
-        let ticket = match keeper.address() {
-            // Again: it has the file.
-            Some(_) if call.kept_at().is_some() => 0,
-            Some(address) => {
-                let may_be_sent = may_send()
-                    && descriptor::stat(descriptor)
-                        .is_ok_and(|stat| keeper.may_take(&stat) && call.is_of(&stat));
-                if !may_be_sent {
-                    return false;
-                }
-                let Ok(ticket) = mail::send(address, &[descriptor]) else { return false };
-                ticket
-            }
-            None => 0,
-        };
+        let Some(ticket) = keeper.ticket_of(call, descriptor) else { return false };
         let reply = Arc::new(AtomicU32::new(0));
         let (held, told) = (Arc::clone(call), Arc::clone(&reply));
         keeper.ask(Request::Watch(held, descriptor, events, ticket, told));
         wait_for(&reply) == DONE
+    }
+
+    /// Has the keeper hold the file of `call`, which its maker owns still, if it can.
+    ///
+    /// **Blocking**: until the keeper has taken the file; from then on the program may close it.
+    pub(super) fn hold(&'static self, call: &Arc<Parked>, descriptor: i32) {
+        let Some(keeper) = self.watching_keeper() else { return };
+        let Some(ticket) = keeper.ticket_of(call, descriptor) else { return };
+        let reply = Arc::new(AtomicU32::new(0));
+        keeper.ask(Request::Hold(Arc::clone(call), descriptor, ticket, Arc::clone(&reply)));
+        wait_for(&reply);
     }
 
     /// Has the keeper let the owned call wait for all of `interests`: by an epoll in its table, which is polled where

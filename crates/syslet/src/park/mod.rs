@@ -43,7 +43,7 @@ use crate::call::{PendingCall, child_of, interest, interests, store_nothing};
 use crate::complete::{Holder, Interrupt, Slot, drop_caught};
 use crate::crew::{Engine, Job, on_own_thread, start_thread};
 use crate::stats::Count;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 
 /// Polls that the rings hold, first to last. Contexts are counted system-wide (`fs.aio-max-nr`,
 /// 65,536 by default): a program that parks little takes little.
@@ -54,6 +54,9 @@ const MOST_POLLS: u32 = 1 << 20;
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// Most calls parked at a time, unless asked otherwise: a gigabyte.
 pub(crate) const DEFAULT_LIMIT: usize = 1 << 22;
+
+/// The files of calls are held as soon as they are parked: in a forked child too.
+pub(crate) static HOLDS_AT_ONCE: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// The thread drives a ring. It may hold locks of the program's, so no code of the program's runs on it meanwhile.
@@ -273,6 +276,9 @@ impl Engine {
         let child = by_number.then(|| child_of(&call.call()));
         if let Some((descriptor, events)) = interest {
             Ring::prepare(call, descriptor, events);
+            if first && HOLDS_AT_ONCE.load(Ordering::Relaxed) {
+                self.hold(call, descriptor);
+            }
         }
         call.wait();
         if call.is_timed() {
@@ -505,7 +511,6 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::AtomicBool;
 
     #[test]
     fn who_finds_no_room_takes_none_from_others() {

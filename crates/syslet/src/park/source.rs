@@ -188,7 +188,7 @@ fn gather(orders: Vec<Order>, inodes: bool) -> Vec<Begun> {
 
 /// Whether these numbers still mean the files of their watches, open file by open file; for files that are
 /// [alike](Sort::Alike). True also where that cannot be found out, and may be if the file that the number means now is
-/// watched too, or was by a number that was closed, when more than 32 of its inode are.
+/// watched too, or was by a number that was closed, when more of its inode are than there are desks (`watch/desks.rs`).
 ///
 /// **Blocking**: until the keeper has looked, microseconds. The caller holds no lock that [`Watched::ready`] takes.
 pub fn are_same(named: Vec<Named>) -> Vec<bool> {

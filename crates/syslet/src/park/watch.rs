@@ -14,6 +14,7 @@
 //! elsewhere, and keeps a desk from that file. Nobody listens to it, so the next watch of the file on this desk takes
 //! its place; other files of its inode keep away from that desk, see `leftovers`.
 
+mod desks;
 mod identity;
 mod inodes;
 mod leftovers;
@@ -30,6 +31,7 @@ use syslet_sys::uapi::{
 };
 use syslet_sys::{call as kernel, descriptor};
 
+use self::desks::Desks;
 use self::leftovers::Leftovers;
 use super::closing;
 use super::mail::Inbox;
@@ -41,11 +43,8 @@ const WATCH: u64 = 1 << 63;
 const INODES: u64 = 1 << 62;
 const SIGNALS: u64 = INODES | 1;
 const MAIL: u64 = INODES | 2;
-/// Desks on which files of one inode lie alone, each on one: see `identity`. A desk is a number in the keeper's table.
-/// (Of the two ends of a pipe each watch lies alone, however many there are, so that a place for it is found without
-/// trying them all.)
-const OWN_DESKS: usize = 32;
-
+/// Of so many desks one is chosen where nothing was left behind; if there is none it is found out what was.
+const CHOICE: usize = 32;
 /// Device and inode.
 type Id = (u64, u64);
 
@@ -96,14 +95,6 @@ impl From {
     }
 }
 
-/// A number by which files are put into the epoll.
-#[derive(Debug)]
-struct Desk {
-    number: i32,
-    /// A file may lie there.
-    littered: bool,
-}
-
 /// What only the keeper's thread touches.
 #[derive(Debug)]
 pub(super) struct Watches {
@@ -112,11 +103,9 @@ pub(super) struct Watches {
     process: i32,
     /// Where files are sent to, if they cannot be taken.
     pub(super) inbox: Option<Inbox>,
-    desks: Vec<Desk>,
+    desks: Desks,
     entries: Vec<Entry>,
     free: Vec<u32>,
-    /// How many entries each inode has on a desk, but for sockets. Several open files may have one inode.
-    lying: HashMap<(Id, i32), u32>,
     sockets: HashMap<Id, u32>,
     /// How many of these entries go by this number of the program's.
     numbers: HashMap<(Id, i32, i32), u32>,
@@ -137,10 +126,9 @@ impl Watches {
             epoll,
             process,
             inbox,
-            desks: Vec::new(),
+            desks: Desks::new(epoll),
             entries: Vec::new(),
             free: Vec::new(),
-            lying: HashMap::new(),
             sockets: HashMap::new(),
             numbers: HashMap::new(),
             leftovers: Leftovers::default(),
@@ -170,32 +158,15 @@ impl Watches {
 
     /// Does something to the watch of a taken file, which is closed.
     fn at_desk(&mut self, taken: i32, desk: usize, act: impl FnOnce(i32, i32) -> isize) -> isize {
-        let desk = &mut self.desks[desk];
-        let named = descriptor::name_as(taken, desk.number);
-        desk.littered = true;
-        if named < 0 { named } else { act(self.epoll, desk.number) }
-    }
-
-    /// Makes this desk, if there is none; 0, or `-errno`.
-    fn have_desk(&mut self, desk: usize) -> isize {
-        if desk < self.desks.len() {
-            return 0;
+        match self.desks.put(taken, desk) {
+            Ok(number) => act(self.epoll, number),
+            Err(error) => error,
         }
-        // It is a name of the epoll itself while nothing lies there.
-        let number = descriptor::duplicate(self.epoll);
-        if number >= 0 {
-            self.desks.push(Desk { number: number as i32, littered: false });
-        }
-        number.min(0)
     }
 
     /// Lets go of every file that lies on a desk.
     pub(super) fn tidy(&mut self) {
-        for desk in &mut self.desks {
-            if std::mem::take(&mut desk.littered) {
-                descriptor::name_as(self.epoll, desk.number);
-            }
-        }
+        self.desks.tidy();
     }
 
     /// Begins a watch. What is ready at once is asked for by [`first`](Self::first).
@@ -245,16 +216,12 @@ impl Watches {
     }
 
     /// A desk on which no file of this inode lies, and one that nobody listens to only if there is no other.
-    fn own_desk(&mut self, file: &File) -> Option<usize> {
-        let is_pipe = matches!(file.sort, Sort::Pipe(_));
-        let most = if is_pipe { self.desks.len() + 1 } else { OWN_DESKS };
-        let is_free =
-            |watches: &Self, desk: &usize| !watches.lying.contains_key(&(file.id, *desk as i32));
+    fn own_desk(&mut self, id: Id) -> Option<usize> {
         let clean = |watches: &Self| {
-            let mut desks = (0..most).filter(|desk| is_free(watches, desk));
-            desks.find(|desk| !watches.leftovers.may_lie(file.id, *desk))
+            let mut desks = watches.desks.free(id).take(CHOICE);
+            desks.find(|desk| !watches.leftovers.may_lie(id, *desk))
         };
-        let free = (0..most).find(|desk| is_free(self, desk))?;
+        let free = self.desks.free(id).next()?;
         let found =
             clean(self).or_else(|| self.look_for_leftovers().then(|| clean(self)).flatten());
         Some(found.unwrap_or(free))
@@ -270,10 +237,10 @@ impl Watches {
         self.take_out_leftover(taken, id);
         let generation = self.entries[index as usize].generation;
         // Else one that it shares.
-        let own = self.own_desk(&file);
-        let mut desk = own.filter(|desk| self.have_desk(*desk) == 0).unwrap_or(0);
+        let own = self.own_desk(id);
+        let mut desk = own.filter(|desk| self.desks.have(*desk) == 0).unwrap_or(0);
         let answer = loop {
-            let made = self.have_desk(desk);
+            let made = self.desks.have(desk);
             if made < 0 {
                 break made;
             }
@@ -289,7 +256,7 @@ impl Watches {
             self.entries[index as usize] = entry;
             let add = |epoll, at| descriptor::watch(epoll, at, event, false);
             let mut answer = self.at_desk(taken, desk, add);
-            if answer == -EEXIST && !self.lying.contains_key(&(id, desk_number)) {
+            if answer == -EEXIST && !self.desks.has(id, desk) {
                 // A watch without readers, of a number that was closed before it was taken back.
                 let change = |epoll, at| descriptor::watch(epoll, at, event, true);
                 answer = self.at_desk(taken, desk, change);
@@ -307,7 +274,7 @@ impl Watches {
         if is_socket {
             self.sockets.insert(id, index);
         } else {
-            *self.lying.entry((id, desk as i32)).or_default() += 1;
+            self.desks.add(id, desk);
             *self.numbers.entry((id, number, desk as i32)).or_default() += 1;
         }
         Ok(index)
@@ -334,7 +301,7 @@ impl Watches {
         match file {
             Some(file) if file.is_socket() => drop(self.sockets.remove(&file.id)),
             Some(file) => {
-                strike(&mut self.lying, (file.id, desk));
+                self.desks.strike(file.id, desk as usize);
                 strike(&mut self.numbers, (file.id, number, desk));
             }
             None => {}

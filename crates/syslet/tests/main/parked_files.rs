@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use syslet::stats;
+use syslet::{hold_files_at_once, stats};
 
 use crate::container::{deny, sandbox};
 use crate::util::calls::{
@@ -51,40 +51,58 @@ fn writer_elsewhere(writers: Vec<RawFd>) -> (impl FnOnce(), thread::JoinHandle<(
     (move || start.send(()).expect("the thread waits"), thread)
 }
 
+/// Parks a thousand calls and closes all descriptors when `is_held` has said that their files are.
+fn calls_outlive_their_descriptors(is_held: fn() -> bool) {
+    limit(libc::RLIMIT_NOFILE, 8192);
+    attached(move || {
+        let pipes: Vec<_> = (0..1000).map(|_| Pipe::new()).collect();
+        let landings: Vec<_> = pipes.iter().map(|_| Landing::leak()).collect();
+        let (write, thread) = writer_elsewhere(pipes.iter().map(Pipe::write_end).collect());
+        let reads: Vec<_> = pipes
+            .iter()
+            .zip(&landings)
+            .map(|(pipe, landing)| parked(read_call(pipe.read_end(), landing)))
+            .collect();
+        if !is_held() {
+            return;
+        }
+        std::mem::forget(pipes);
+        close_all();
+        write();
+        for (read, landing) in reads.into_iter().zip(landings) {
+            let answer = read.wait_deadline(late()).expect("it ends").raw();
+            assert_eq!((answer, landing.byte()), (1, 7));
+        }
+        assert!(eventually(|| stats().held == 0), "{} are held still", stats().held);
+        // And all goes on.
+        let pipe = Pipe::new();
+        let read = parked(read_call(pipe.read_end(), Landing::leak()));
+        pipe.put(1);
+        assert_eq!(read.wait().raw(), 1);
+        thread.join().expect("it has written");
+    });
+}
+
 #[test]
 fn closing_every_descriptor_loses_no_call() {
     if skip_without_pidfd_getfd() {
         return;
     }
     let path = "parked_files::closing_every_descriptor_loses_no_call";
+    let ended =
+        Child::new().run(path, || calls_outlive_their_descriptors(|| eventually_held(1000)));
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn closing_every_descriptor_at_once_loses_no_call_where_files_are_held_at_once() {
+    let path =
+        "parked_files::closing_every_descriptor_at_once_loses_no_call_where_files_are_held_at_once";
     let ended = Child::new().run(path, || {
-        limit(libc::RLIMIT_NOFILE, 8192);
-        attached(|| {
-            let pipes: Vec<_> = (0..1000).map(|_| Pipe::new()).collect();
-            let landings: Vec<_> = pipes.iter().map(|_| Landing::leak()).collect();
-            let (write, thread) = writer_elsewhere(pipes.iter().map(Pipe::write_end).collect());
-            let reads: Vec<_> = pipes
-                .iter()
-                .zip(&landings)
-                .map(|(pipe, landing)| parked(read_call(pipe.read_end(), landing)))
-                .collect();
-            if !eventually_held(1000) {
-                return;
-            }
-            std::mem::forget(pipes);
-            close_all();
-            write();
-            for (read, landing) in reads.into_iter().zip(landings) {
-                let answer = read.wait_deadline(late()).expect("it ends").raw();
-                assert_eq!((answer, landing.byte()), (1, 7));
-            }
-            assert!(eventually(|| stats().held == 0), "{} are held still", stats().held);
-            // And all goes on.
-            let pipe = Pipe::new();
-            let read = parked(read_call(pipe.read_end(), Landing::leak()));
-            pipe.put(1);
-            assert_eq!(read.wait().raw(), 1);
-            thread.join().expect("it has written");
+        hold_files_at_once(true);
+        calls_outlive_their_descriptors(|| {
+            assert_eq!(stats().held, 1000, "files are held");
+            true
         });
     });
     ended.expect("this is the parent").expect_done();
@@ -187,40 +205,55 @@ fn number_changes_hands(before: Duration) {
     });
 }
 
+/// Reads a counter whose number has come to be another's when `is_held` has said that its file is held.
+fn counter_changes_hands(is_held: fn() -> bool) {
+    attached(move || {
+        let counter = |value| {
+            // SAFETY: numbers.
+            let number = unsafe { libc::eventfd(value, 0) };
+            assert!(number >= 0);
+            number
+        };
+        // All of these are one inode to the kernel.
+        let (mine, other) = (counter(0), counter(5));
+        // SAFETY: ours.
+        let kept = unsafe { libc::dup(mine) };
+        let value: &'static mut u64 = Box::leak(Box::new(0));
+        let address = std::ptr::from_mut(value) as usize;
+        let read = parked(number_call(libc::SYS_read, [mine as usize, address, 8]));
+        if !is_held() {
+            return;
+        }
+        // SAFETY: ours.
+        assert_eq!(unsafe { libc::dup2(other, mine) }, mine);
+        // SAFETY: live.
+        let written = unsafe { libc::write(kept, std::ptr::from_ref(&7u64).cast(), 8) };
+        assert_eq!(written, 8);
+        assert_eq!(read.wait_deadline(late()).expect("it ends").raw(), 8);
+        // SAFETY: leaked; the call has ended.
+        assert_eq!(unsafe { *(address as *const u64) }, 7);
+        let mut left = 0u64;
+        // SAFETY: live.
+        let got = unsafe { libc::read(other, std::ptr::from_mut(&mut left).cast(), 8) };
+        assert_eq!((got, left), (8, 5));
+    });
+}
+
 #[test]
 fn counters_that_change_numbers_are_told_apart_once_held() {
     let path = "parked_files::counters_that_change_numbers_are_told_apart_once_held";
+    let ended = Child::new().run(path, || counter_changes_hands(|| eventually_held(1)));
+    ended.expect("this is the parent").expect_done();
+}
+
+/// Also where the kernel compares no files.
+#[test]
+fn counters_that_change_numbers_are_told_apart_where_files_are_held_at_once() {
+    let path =
+        "parked_files::counters_that_change_numbers_are_told_apart_where_files_are_held_at_once";
     let ended = Child::new().run(path, || {
-        attached(|| {
-            let counter = |value| {
-                // SAFETY: numbers.
-                let number = unsafe { libc::eventfd(value, 0) };
-                assert!(number >= 0);
-                number
-            };
-            // All of these are one inode to the kernel.
-            let (mine, other) = (counter(0), counter(5));
-            // SAFETY: ours.
-            let kept = unsafe { libc::dup(mine) };
-            let value: &'static mut u64 = Box::leak(Box::new(0));
-            let address = std::ptr::from_mut(value) as usize;
-            let read = parked(number_call(libc::SYS_read, [mine as usize, address, 8]));
-            if !eventually_held(1) {
-                return;
-            }
-            // SAFETY: ours.
-            assert_eq!(unsafe { libc::dup2(other, mine) }, mine);
-            // SAFETY: live.
-            let written = unsafe { libc::write(kept, std::ptr::from_ref(&7u64).cast(), 8) };
-            assert_eq!(written, 8);
-            assert_eq!(read.wait_deadline(late()).expect("it ends").raw(), 8);
-            // SAFETY: leaked; the call has ended.
-            assert_eq!(unsafe { *(address as *const u64) }, 7);
-            let mut left = 0u64;
-            // SAFETY: live.
-            let got = unsafe { libc::read(other, std::ptr::from_mut(&mut left).cast(), 8) };
-            assert_eq!((got, left), (8, 5));
-        });
+        hold_files_at_once(true);
+        counter_changes_hands(|| stats().held == 1);
     });
     ended.expect("this is the parent").expect_done();
 }

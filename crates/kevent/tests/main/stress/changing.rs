@@ -11,10 +11,9 @@ use syslet_kevent::{Event, Happened, Key, Kind, Queue, Source};
 use super::board::{Board, Dice, Side, UNCOUNTED};
 use super::place::Place;
 
-/// Sources of each changer at a time, and how many of them are eventfds: of all not more than are told apart whatever
-/// happens.
+/// Sources of each changer at a time, and how many of them are eventfds, at most: all of these have one inode.
 const PLACES: usize = 24;
-const ANONYMOUS: usize = 6;
+const ANONYMOUS: usize = 16;
 /// Timers that a changer may take back or set anew.
 const TIMERS: usize = 8;
 

@@ -227,6 +227,10 @@ impl Table {
                     let watched = self.watch(call, descriptor, events, ticket);
                     answer(&reply, if watched { DONE } else { NOT_DONE });
                 }
+                Request::Hold(call, descriptor, ticket, reply) => {
+                    self.hold(call, descriptor, ticket);
+                    answer(&reply, DONE);
+                }
                 Request::Set(call, interests, place, reply) => {
                     let mut files = Vec::new();
                     for (ticket, some) in interests {
@@ -304,18 +308,29 @@ impl Table {
         closing::close_and_tell(descriptor as i32, reply);
     }
 
+    /// The file of `call`, which was sent, or which the program knows as `number`: a descriptor here.
+    fn file_of(&self, call: &Parked, number: i32, sent: Option<From>) -> Option<i32> {
+        match sent {
+            // Who sent it has looked whether it may be.
+            Some(From::Sent(sent)) => if_its_file(call, sent),
+            _ => self.take_file(call, number),
+        }
+    }
+
+    fn hold(&mut self, call: Arc<Parked>, number: i32, ticket: u64) {
+        let sent = self.watches.sent(ticket, &[number]).pop();
+        if let Some(descriptor) = self.file_of(&call, number, sent) {
+            self.keep(call, descriptor);
+        }
+    }
+
     fn watch(&mut self, call: Arc<Parked>, number: i32, events: u32, ticket: u64) -> bool {
         let sent = self.watches.sent(ticket, &[number]).pop();
         if let Some(kept) = call.kept_at() {
             sent.into_iter().for_each(From::let_go);
             return self.arm(kept, events);
         }
-        let file = match sent {
-            // Who sent it has looked whether it may be.
-            Some(From::Sent(sent)) => if_its_file(&call, sent),
-            _ => self.take_file(&call, number),
-        };
-        let Some(descriptor) = file else { return false };
+        let Some(descriptor) = self.file_of(&call, number, sent) else { return false };
         if !self.keep(Arc::clone(&call), descriptor) {
             return true; // it is over already
         }

@@ -69,7 +69,7 @@ impl Watches {
         {
             self.leftovers.last = None;
             // Where a watch lies that has not ended, that may be the one that is taken out.
-            let is_alone = !self.lying.contains_key(&(id, desk as i32));
+            let is_alone = !self.desks.has(id, desk);
             if is_alone && self.at_desk(taken, desk, descriptor::forget) == 0 {
                 self.leftovers.strike(id, desk);
             }
@@ -98,7 +98,7 @@ impl Watches {
         }
         let desks = &self.desks;
         self.leftovers.notes.retain(|(id, desk), count| {
-            *count = found.get(&(id.1, desks[*desk as usize].number)).copied().unwrap_or(0);
+            *count = found.get(&(id.1, desks.number(*desk as usize))).copied().unwrap_or(0);
             *count > 0
         });
         true

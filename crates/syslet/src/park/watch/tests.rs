@@ -19,6 +19,15 @@ fn watches() -> Watches {
     Watches::new(descriptor::new_epoll() as i32, -1, None)
 }
 
+/// Where more files of one inode than these share desks.
+const DESKS: usize = 8;
+
+fn watches_on_few_desks() -> Watches {
+    let mut watches = watches();
+    watches.desks = Desks::with(watches.epoll, DESKS);
+    watches
+}
+
 /// As if this file had been sent.
 fn sent(file: &impl AsRawFd) -> From {
     From::Sent(descriptor::duplicate(file.as_raw_fd()) as i32)
@@ -66,24 +75,24 @@ fn a_file_that_is_watched_again_and_again_has_as_many_desks() {
     let (reader, _writer) = std::io::pipe().expect("a pipe can be made");
     let (other, _writes) = std::io::pipe().expect("a pipe can be made");
     let mut watches = watches();
-    for count in 1..=2 * OWN_DESKS {
+    for count in 1..=100 {
         begin(&mut watches, &reader);
-        assert_eq!(watches.desks.len(), count);
+        assert_eq!(watches.desks.count(), count);
     }
     begin(&mut watches, &other);
-    assert_eq!(watches.desks.len(), 2 * OWN_DESKS, "files share the desks");
+    assert_eq!(watches.desks.count(), 100, "files share the desks");
 }
 
 /// Those that have no desk of their own share one.
 #[test]
 fn what_was_left_behind_beside_a_watch_is_not_taken_out_with_it() {
-    let mut watches = watches();
-    let files: Vec<_> = (0..OWN_DESKS + 2).map(|_| Anonymous::new()).collect();
+    let mut watches = watches_on_few_desks();
+    let files: Vec<_> = (0..DESKS + 2).map(|_| Anonymous::new()).collect();
     let numbered = files.iter().zip(0..);
     let begun: Vec<_> =
         numbered.map(|(file, number)| begin_by(&mut watches, file, number)).collect();
-    watches.leave(ended(begun[OWN_DESKS]), CLOSED);
-    let last = &files[OWN_DESKS + 1];
+    watches.leave(ended(begun[DESKS]), CLOSED);
+    let last = &files[DESKS + 1];
     begin_by(&mut watches, last, 1000);
     // It becomes ready, as an epoll: both of its watches say so.
     let (reader, writer) = std::io::pipe().expect("a pipe can be made");
@@ -102,14 +111,14 @@ fn a_watch_that_nobody_listens_to_gives_its_desk_to_the_next() {
     for _ in 0..20 {
         let watch = begin(&mut watches, &reader);
         watches.leave(ended(watch), CLOSED);
-        assert_eq!((watches.desks.len(), watches.lying.len()), (1, 0));
+        assert_eq!((watches.desks.count(), watches.desks.inodes()), (1, 0));
     }
     let anonymous = Anonymous::new();
     for _ in 0..20 {
         let watch = begin(&mut watches, &anonymous);
         watches.leave(ended(watch), CLOSED);
     }
-    assert_eq!(watches.desks.len(), 1, "what was left behind is taken out");
+    assert_eq!(watches.desks.count(), 1, "what was left behind is taken out");
 }
 
 #[test]
@@ -141,20 +150,20 @@ fn what_may_lie_on_every_desk_is_found_out() {
     let left = begin(&mut watches, &stays);
     watches.leave(ended(left), CLOSED);
     // These are gone with their files.
-    for _ in 0..10 * OWN_DESKS {
+    for _ in 0..10 * CHOICE {
         let file = Anonymous::new();
         let watch = begin(&mut watches, &file);
         drop(file);
         watches.tidy();
         watches.leave(ended(watch), CLOSED);
     }
-    assert!(watches.desks.len() <= OWN_DESKS);
-    for _ in 0..OWN_DESKS - 1 {
+    assert!(watches.desks.count() <= CHOICE);
+    for _ in 0..CHOICE - 1 {
         let watch = begin(&mut watches, &next);
         assert!(!watches.is_its(watch, sent(&stays)));
     }
     let notes = watches.leftovers.notes();
-    assert!(notes < OWN_DESKS, "{notes}");
+    assert!(notes < CHOICE, "{notes}");
 }
 
 #[test]
@@ -162,7 +171,7 @@ fn notes_of_what_was_left_behind_end() {
     let mut watches = watches();
     for inode in 0..5000 {
         let file = File { id: (0, inode), sort: Sort::Alike };
-        watches.have_desk(0);
+        watches.desks.have(0);
         watches.leave_behind(file, 0);
     }
     assert!(watches.leftovers.notes() <= 1025);
@@ -174,9 +183,9 @@ fn a_watch_is_taken_out_by_a_number_that_has_another_file_only_if_it_is_that_fil
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("there is mkfifo");
     assert!(made.success());
     let open = || std::fs::File::options().read(true).write(true).open(&path).expect("it is there");
-    let mut watches = watches();
+    let mut watches = watches_on_few_desks();
     // So many that they share desks.
-    let others: Vec<_> = (0..OWN_DESKS as i32 + 8).map(|_| open()).collect();
+    let others: Vec<_> = (0..2 * DESKS).map(|_| open()).collect();
     for (number, file) in (100..).zip(&others) {
         begin_by(&mut watches, file, number);
     }
@@ -186,4 +195,24 @@ fn a_watch_is_taken_out_by_a_number_that_has_another_file_only_if_it_is_that_fil
     watches.leave(ended(left), sent(&stranger));
     assert!(watches.is_its(watch, sent(&stranger)));
     std::fs::remove_file(path).expect("it is there");
+}
+
+/// It was closed, and is not taken back yet; its number is one of the other file's by now.
+#[test]
+fn a_watch_is_not_taken_out_by_the_number_of_one_that_was_closed() {
+    let mut watches = watches();
+    let _others: Vec<_> = (100..200)
+        .map(|number| {
+            let file = Anonymous::new();
+            begin_by(&mut watches, &file, number);
+            file
+        })
+        .collect();
+    let (closed, file) = (Anonymous::new(), Anonymous::new());
+    let left = begin_by(&mut watches, &closed, 7);
+    drop(closed);
+    watches.tidy();
+    let watch = begin_by(&mut watches, &file, 8);
+    watches.leave(ended(left), sent(&file));
+    assert!(watches.is_its(watch, sent(&file)));
 }
