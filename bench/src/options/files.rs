@@ -263,6 +263,12 @@ pub(crate) enum StallWay {
     Threadlet,
     /// Operations of the library
     SysletFs,
+    /// Closures of a loop that is pinned to a CPU
+    ThreadletPinned,
+    /// Operations of a loop that is pinned to a CPU
+    SysletFsPinned,
+    /// Closures of a loop that is not attached
+    ThreadletPool,
     /// A task makes the calls itself
     TokioPlain,
     TokioFs,
@@ -280,6 +286,9 @@ impl StallWay {
             Self::IoUring => "io_uring",
             Self::Threadlet => "threadlet",
             Self::SysletFs => "syslet_fs",
+            Self::ThreadletPinned => "threadlet-pinned",
+            Self::SysletFsPinned => "syslet_fs-pinned",
+            Self::ThreadletPool => "threadlet-pool",
             Self::TokioPlain => "tokio-plain",
             Self::TokioFs => "tokio_fs",
             Self::SpawnBlocking => "spawn_blocking",
@@ -302,8 +311,15 @@ impl StallWay {
 
     /// How many handoffs a slow call takes, at least.
     pub(crate) const fn handed_off(self) -> u64 {
-        matches!(self, Self::Threadlet | Self::SysletFs | Self::TokioSysletFs | Self::Unblock)
-            as u64
+        matches!(
+            self,
+            Self::Threadlet
+                | Self::SysletFs
+                | Self::ThreadletPinned
+                | Self::SysletFsPinned
+                | Self::TokioSysletFs
+                | Self::Unblock
+        ) as u64
     }
 }
 

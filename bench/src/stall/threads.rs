@@ -10,14 +10,14 @@ use std::thread::{self, JoinHandle};
 
 use io_uring::{IoUring, opcode, types};
 use rustix::event::{PollFd, PollFlags, poll};
-use syslet::{Operation, Placement, Threadlet, threadlet};
+use syslet::{Operation, Threadlet, threadlet};
 
 use super::ticks::Ticks;
 use super::witness::Witness;
 use super::{Outcomes, SIZE, Segment, slow_read, slow_reader};
 use crate::error::Trouble;
-use crate::guest::{Path, on_guest, on_thread};
-use crate::options::{StallOptions, StallWay};
+use crate::guest::{self, Path, on_guest, on_thread};
+use crate::options::{Place, StallOptions, StallWay};
 
 /// Threads of the pool: more than calls are ever under way at once.
 const POOL: usize = 32;
@@ -46,6 +46,9 @@ pub(super) fn segment(
     file: &FilePath,
 ) -> Result<Segment, Trouble> {
     let path = file.to_owned();
+    let pinned = matches!(way, StallWay::ThreadletPinned | StallWay::SysletFsPinned);
+    let place = if pinned { Place::Pinned } else { Place::Follow };
+    let placement = || guest::placement(place, options.common.cpu);
     match way {
         StallWay::Alone => on_thread("bench-loop", || turn(options, way, Alone)),
         StallWay::Plain => on_thread("bench-loop", || turn(options, way, Plain::new(path))),
@@ -57,11 +60,14 @@ pub(super) fn segment(
             let ring = Ring::new(path).map_err(Trouble::io("io_uring_setup"))?;
             on_thread("bench-loop", || turn(options, way, ring))
         }
-        StallWay::Threadlet => on_guest(Placement::Follow, || {
+        StallWay::Threadlet | StallWay::ThreadletPinned => on_guest(placement()?, || {
             turn(options, way, Threadlets { path, away: VecDeque::new() })
         }),
-        StallWay::SysletFs => on_guest(Placement::Follow, || {
+        StallWay::SysletFs | StallWay::SysletFsPinned => on_guest(placement()?, || {
             turn(options, way, Operations { path, away: VecDeque::new() })
+        }),
+        StallWay::ThreadletPool => on_thread("bench-loop", || {
+            turn(options, way, Threadlets { path, away: VecDeque::new() })
         }),
         _ => unreachable!("a task of a runtime"),
     }

@@ -44,7 +44,9 @@ impl Witness {
     pub(super) fn seen(&self, way: StallWay, calls: u64) -> u64 {
         let seen = match way {
             StallWay::Plain | StallWay::TokioPlain => self.here.load(Ordering::Relaxed),
-            StallWay::Pool | StallWay::SpawnBlocking => self.elsewhere.load(Ordering::Relaxed),
+            StallWay::Pool | StallWay::SpawnBlocking | StallWay::ThreadletPool => {
+                self.elsewhere.load(Ordering::Relaxed)
+            }
             StallWay::IoUring => self.by_ring.load(Ordering::Relaxed),
             // Nobody can ask its closures: its threads have had CPU time.
             StallWay::TokioFs => self.threads_time() / THREADS_NS,

@@ -339,7 +339,17 @@ fn stall_sees_where_each_way_makes_its_calls() {
     if !Path::new("/dev/fuse").exists() {
         return skip("there is no FUSE here");
     }
-    let ways = ["plain", "pool", "io-uring", "tokio-plain", "tokio-fs", "spawn-blocking"];
+    let ways = [
+        "plain",
+        "pool",
+        "io-uring",
+        "threadlet-pinned",
+        "syslet-fs-pinned",
+        "threadlet-pool",
+        "tokio-plain",
+        "tokio-fs",
+        "spawn-blocking",
+    ];
     let args: Vec<_> = ways.iter().flat_map(|way| ["--way", way]).collect();
     let object = json(&[&["stall"], &args[..]].concat());
     assert_eq!(rows(&object, "stall").len(), ways.len());
