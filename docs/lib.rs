@@ -10,3 +10,4 @@
 #![doc = include_str!("chapters/tuning.md")]
 #![doc = include_str!("chapters/not-for.md")]
 #![doc = include_str!("chapters/figures.md")]
+#![doc = include_str!("chapters/targets.md")]

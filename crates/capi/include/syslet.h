@@ -430,12 +430,15 @@ struct syslet_probe {
 int syslet_get_probe(struct syslet_probe *probe, size_t size);
 
 /*
- * Has the file of each call that waits without a thread from now on held for it at once, in the whole process (0: no
- * more): so the program may close its descriptor as soon as syslet_submit(3) is back, and the call goes on. Without it
- * that is so after 50 ms, and nowhere where pidfd_getfd(2) is forbidden, as by Docker's default profile; a call whose
- * descriptor is closed before answers -EBADF. Each call that waits takes some twenty microseconds more. Handlers: yes.
+ * Has calls that wait without a thread go on when their descriptor is closed, from the time at which syslet_submit(3) is
+ * back, in the whole process and in children that it forks (0: no more). Without it they do after 50 ms, and not at all
+ * where pidfd_getfd(2) is forbidden, as by Docker's default profile; a call whose descriptor is closed before that
+ * answers -EBADF. Not so for accept and messages with control data, what gets a thread when it is ready (terminals,
+ * inotify), message queues, and what is beyond RLIMIT_NOFILE. Each call that waits takes some tens of microseconds more;
+ * syslet_submit waits some microseconds for it; where pidfd_getfd is forbidden the file is sent, and no other thread may
+ * close all descriptors just then. Handlers: yes.
  */
-void syslet_hold_files_at_once(int yes);
+void syslet_hold_files_at_once(int on);
 
 /*
  * Waits until no call and no function has a thread or waits for one, and no write is parked, `timeout`

@@ -111,8 +111,8 @@ pub(crate) unsafe extern "C" fn syslet_get_probe(place: *mut ProbeResult, size: 
 
 /// `syslet_hold_files_at_once(3)`.
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn syslet_hold_files_at_once(yes: c_int) {
-    syslet::hold_files_at_once(yes != 0);
+pub(crate) extern "C" fn syslet_hold_files_at_once(on: c_int) {
+    syslet::hold_files_at_once(on != 0);
 }
 
 /// `syslet_drain(3)`.

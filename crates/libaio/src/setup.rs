@@ -44,7 +44,7 @@ fn begin() {
     static BEGUN: AtomicBool = AtomicBool::new(false);
     if !BEGUN.swap(true, Ordering::Relaxed) {
         writes::are_of_this_process();
-        // As by the kernel's, a request has its file when io_submit is back.
+        // A request that is parked has its file when io_submit is back, as by the kernel's.
         syslet::hold_files_at_once(true);
         REPORT.open();
         // SAFETY: the function takes nothing, and is there until the library is unloaded, before which it is called.

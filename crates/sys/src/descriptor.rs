@@ -103,9 +103,22 @@ pub fn name_of(descriptor: i32, room: &mut [u8]) -> Result<&[u8], isize> {
 /// what it is. Who polls one is told of the signals of the thread that the kernel asks on, which is the kernel's own
 /// where it polls for another.
 pub fn may_be_signals(descriptor: i32) -> bool {
-    const NAME: &[u8] = b"anon_inode:[signalfd]";
-    let mut room = [0u8; NAME.len() + 1];
-    name_of(descriptor, &mut room).map_or(true, |name| name == NAME)
+    may_be_one_of(descriptor, &[SIGNALS])
+}
+
+/// As [`may_be_signals`], or true if it is one of userfaultfd(2): a read of such a one may bring a descriptor
+/// (`UFFD_EVENT_FORK`), which comes to the table of the thread that reads.
+pub fn may_be_its_threads(descriptor: i32) -> bool {
+    may_be_one_of(descriptor, &[SIGNALS, FAULTS])
+}
+
+const SIGNALS: &[u8] = b"anon_inode:[signalfd]";
+const FAULTS: &[u8] = b"anon_inode:[userfaultfd]";
+
+fn may_be_one_of(descriptor: i32, names: &[&[u8]]) -> bool {
+    // One byte more than the longest.
+    let mut room = [0u8; FAULTS.len() + 1];
+    name_of(descriptor, &mut room).map_or(true, |name| names.contains(&name))
 }
 
 /// The status flags (`O_NONBLOCK` ...) of `descriptor`, or `-errno`.

@@ -50,7 +50,12 @@ fn ask() -> Vec<Allowance> {
     [
         ("io_setup", "parked calls are kept by the kernel", "a thread of ours keeps them", created),
         ("close_range", "our descriptors are not the program's", "each call has a thread", table),
-        ("pidfd_getfd", "parked calls outlive their numbers", "a closed number ends them", taken),
+        (
+            "pidfd_getfd",
+            "parked calls outlive their numbers",
+            "they end with them, unless files are held at once",
+            taken,
+        ),
         ("kcmp", "reused numbers are found by open file", "they are by inode", compared),
     ]
     .map(|(call, purpose, otherwise, answer)| Allowance {

@@ -88,8 +88,9 @@ extern "C" {
  * the queue is not used). Until then an event that had come before may still be told under its number, and so may what
  * happens to the file, if that is open elsewhere too (dup, fork). What happens to another file that gets the number is
  * not, with two exceptions. Of files that share an inode (eventfds, timerfds, signalfds and epolls; masters of
- * terminals; a FIFO that was opened more than once), if more than 32 are watched, one that was copied there by dup2 may
- * be. And the same message queue, device (but terminals and TUN) or file of /proc or /sys, opened again, is taken for
+ * terminals; a FIFO that was opened more than once), if more are watched than 4,096, or than a quarter of RLIMIT_NOFILE
+ * if that is less, one that was copied there by dup2 may be, or not be watched any more when the closed one is removed.
+ * And the same message queue, device (but terminals and TUN) or file of /proc or /sys, opened again, is taken for
  * the one before, as is an end of a pipe that is opened again through /proc/self/fd. KEVENT_REQ_LAST_CHECK excludes
  * what had come before and what happens to the old file. A signalfd tells of signals that are sent to the process, not
  * of those that are sent to one thread. A file of FUSE is refused: -EPERM. */

@@ -141,7 +141,8 @@ pub(super) fn wait_for_readiness(call: &Call, way: Way) -> Decision {
     let Ok((kind, stat)) = look(descriptor) else { return Decision::Run };
     let way = if kind == Kind::Device && way == Way::Message { Way::Thread } else { way };
     let limited = Kind::of(&stat) == Kind::Socket && is_limited(call);
-    if kind.is_storage() || limited || is_of_signals(descriptor as i32, &stat) {
+    let is_its_threads = stat.is_anonymous() && descriptor::may_be_its_threads(descriptor as i32);
+    if kind.is_storage() || limited || is_its_threads {
         return Decision::Run;
     }
     Decision::Park(order(*call, way, stat.ino, 0))

@@ -27,7 +27,8 @@ use super::wait::{connect, poll, sleep, wait_for_child, wait_for_events};
 use crate::SubmitError;
 use crate::complete::Slot;
 use crate::crew::{Busy, Engine, Guest, Settings, engine_of_guest, generation, start};
-use crate::park::{Clock, NEVER, Order, Way};
+use crate::park::{Clock, HOLDS_AT_ONCE, NEVER, Order, Way};
+use crate::sync::Ordering;
 
 /// What became of a call that might be parked. `None`: it is made as any other.
 pub(super) type Routed = Option<Result<Submitted, SubmitError<Call>>>;
@@ -154,7 +155,8 @@ impl Asker {
     }
 
     /// Makes an attempt: as a guest's call if it can be protected, for even a call that does not wait
-    /// may touch memory that has to be fetched.
+    /// may touch memory that has to be fetched. But where files are held at once the guest must not go on before the
+    /// call has its file, and waits for the attempt.
     ///
     /// # Safety
     ///
@@ -162,12 +164,17 @@ impl Asker {
     unsafe fn attempt(&self, attempt: &Attempt, call: &Call, way: Way) -> Tried {
         match self.guest {
             // SAFETY: the guest is ready; the rest is the caller's duty.
-            Some(guest) if guest.ready().is_ok() => unsafe {
+            Some(guest) if !self.stays(way) && guest.ready().is_ok() => unsafe {
                 try_as_guest(guest, attempt, call, way)
             },
             // SAFETY: the caller's duties.
             _ => Tried::Here(unsafe { attempt.make() }),
         }
+    }
+
+    /// True if an attempt of this way is to be over when the caller goes on.
+    fn stays(&self, way: Way) -> bool {
+        way != Way::Disk && HOLDS_AT_ONCE.load(Ordering::Relaxed)
     }
 
     fn follow(&self, decision: Decision) -> Routed {

@@ -92,11 +92,8 @@ fn hand_on(engine: &Engine, signal: i32) -> bool {
     let Ok(tasks) = fs::read_dir("/proc/self/task") else { return true };
     let tids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
     let mut takers = tids.filter(|&tid| is_programs(engine, tid) && lets_through(tid, signal));
-    let taker = takers.next();
-    if let Some(tid) = taker {
-        call::tgkill(engine.pid, tid, signal);
-    }
-    taker.is_some()
+    // One that has ended meanwhile is none.
+    takers.any(|tid| call::tgkill(engine.pid, tid, signal) == 0)
 }
 
 /// True if a thread runs the program's code. A home does not, and a crew thread only while it carries a guest: asleep

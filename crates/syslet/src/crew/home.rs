@@ -95,6 +95,10 @@ mod command {
     pub(super) const LOOK: u32 = 4;
 }
 
+/// How long a home waits without a look at its commands: one that came just before it began to wait has its signal
+/// pending, unless somebody has set the action of SIGURG to its default in between, which takes it away.
+const LOOK_AGAIN: Timespec = Timespec { sec: 1, nsec: 0 };
+
 /// Signals that a home takes whatever its guest blocks: our own poke, and glibc's two.
 const ALWAYS: u64 = 1 << (SIGURG - 1) | 1 << (SIGCANCEL - 1) | 1 << (SIGSETXID - 1);
 
@@ -298,7 +302,7 @@ impl Home {
         }
         // Signals that the guest blocks are left for others, who may be waiting for them.
         let wanted = self.wanted.load(Ordering::Relaxed);
-        let signal = call::wait_signal(wanted, &mut info, None) as i32;
+        let signal = call::wait_signal(wanted, &mut info, Some(&LOOK_AGAIN)) as i32;
         if signal == SIGURG {
             return self.poked(guest, pid, Some(&info));
         }

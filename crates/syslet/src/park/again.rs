@@ -10,6 +10,7 @@ use syslet_sys::uapi::{
 };
 use syslet_sys::{arch, descriptor};
 
+use super::HOLDS_AT_ONCE;
 use super::op::{Parked, Way, hold_off_handlers};
 use crate::call::{
     Answer, Attempt, Call, Clockwork, Progress, ask, child_of, descriptor_argument, interest,
@@ -17,6 +18,7 @@ use crate::call::{
 };
 use crate::complete::Holder;
 use crate::crew::{Crew, Engine, Job, Withdrawable};
+use crate::sync::Ordering;
 
 /// Rounds in a row that find nothing after which the descriptor is asked itself: if it says that it is
 /// ready, and is not, the call gets a thread. If not, others have taken what there was.
@@ -56,7 +58,11 @@ impl Engine {
         if call.way == Way::Poll {
             return self.answer_poll(call, events);
         }
-        if self.named_by(call) != Names::ItsFile {
+        // Where the program was told that it may close the number at any time it may do so after a look at it, too.
+        let is_apart = HOLDS_AT_ONCE.load(Ordering::Relaxed)
+            && call.kept_at().is_some()
+            && !needs_program_table(call);
+        if is_apart || self.named_by(call) != Names::ItsFile {
             // The program closed it while its call waited: what the number names is not meant.
             return match self.watching_keeper() {
                 Some(keeper) if call.kept_at().is_some() => keeper.go_on(call),
@@ -172,7 +178,13 @@ impl Engine {
 
     /// A crew thread makes the call, waiting in the kernel. Duty: the caller is the owner.
     pub(super) fn go_away(&'static self, call: &Arc<Parked>) {
-        self.queue_parked(call, Self::make_parked);
+        self.queue_parked(call, |engine, crew, call| {
+            if engine.names_its_file(call) {
+                engine.make_parked(crew, call);
+            } else {
+                call.finish(&engine.park, -EBADF); // closed while it waited for a thread
+            }
+        });
     }
 
     fn make_parked(&'static self, crew: &'static Crew, call: &Arc<Parked>) {

@@ -275,8 +275,8 @@ impl Keeper {
         }
     }
 
-    /// Sends the file of `call` to the keeper, if it does not take it by itself (0), or has it already (0): the ticket.
-    /// `None`: it cannot be sent.
+    /// The ticket of the file of `call`, which is sent; 0: nothing was sent, because the keeper takes it itself or has
+    /// it. `None`: it cannot be sent.
     fn ticket_of(&self, call: &Parked, descriptor: i32) -> Option<u64> {
         let Some(address) = self.address().filter(|_| call.kept_at().is_none()) else {
             return Some(0);
@@ -399,7 +399,7 @@ impl Engine {
         wait_for(&reply) == DONE
     }
 
-    /// Has the keeper hold the file of `call`, which its maker owns still, if it can.
+    /// Has the keeper hold the file of `call`, if it can. Before the call is let go: until then nobody else can end it.
     ///
     /// **Blocking**: until the keeper has taken the file; from then on the program may close it.
     pub(super) fn hold(&'static self, call: &Arc<Parked>, descriptor: i32) {

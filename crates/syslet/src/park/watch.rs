@@ -43,8 +43,10 @@ const WATCH: u64 = 1 << 63;
 const INODES: u64 = 1 << 62;
 const SIGNALS: u64 = INODES | 1;
 const MAIL: u64 = INODES | 2;
-/// Of so many desks one is chosen where nothing was left behind; if there is none it is found out what was.
+/// Free desks that are looked at for one where nothing was left behind; if there may be something on all of these the
+/// epoll is asked. So the search does not grow with the desks.
 const CHOICE: usize = 32;
+
 /// Device and inode.
 type Id = (u64, u64);
 
@@ -216,14 +218,17 @@ impl Watches {
     }
 
     /// A desk on which no file of this inode lies, and one that nobody listens to only if there is no other.
-    fn own_desk(&mut self, id: Id) -> Option<usize> {
-        let clean = |watches: &Self| {
-            let mut desks = watches.desks.free(id).take(CHOICE);
-            desks.find(|desk| !watches.leftovers.may_lie(id, *desk))
+    fn own_desk(&mut self, file: &File) -> Option<usize> {
+        let clean = |watches: &Self, most: usize| {
+            let mut desks = watches.desks.free(file).take(most);
+            desks.find(|desk| !watches.leftovers.may_lie(file.id, *desk))
         };
-        let free = self.desks.free(id).next()?;
-        let found =
-            clean(self).or_else(|| self.look_for_leftovers().then(|| clean(self)).flatten());
+        let free = self.desks.free(file).next()?;
+        // What is noted then is there, or it was not found out: so many are not left behind that all desks have some.
+        let found = clean(self, CHOICE).or_else(|| {
+            self.look_for_leftovers();
+            clean(self, usize::MAX)
+        });
         Some(found.unwrap_or(free))
     }
 
@@ -237,10 +242,10 @@ impl Watches {
         self.take_out_leftover(taken, id);
         let generation = self.entries[index as usize].generation;
         // Else one that it shares.
-        let own = self.own_desk(id);
-        let mut desk = own.filter(|desk| self.desks.have(*desk) == 0).unwrap_or(0);
+        let own = self.own_desk(&file);
+        let mut desk = own.filter(|desk| self.desks.ensure(*desk) == 0).unwrap_or(0);
         let answer = loop {
-            let made = self.desks.have(desk);
+            let made = self.desks.ensure(desk);
             if made < 0 {
                 break made;
             }
@@ -256,7 +261,7 @@ impl Watches {
             self.entries[index as usize] = entry;
             let add = |epoll, at| descriptor::watch(epoll, at, event, false);
             let mut answer = self.at_desk(taken, desk, add);
-            if answer == -EEXIST && !self.desks.has(id, desk) {
+            if answer == -EEXIST && !self.desks.is_occupied(id, desk) {
                 // A watch without readers, of a number that was closed before it was taken back.
                 let change = |epoll, at| descriptor::watch(epoll, at, event, true);
                 answer = self.at_desk(taken, desk, change);
@@ -274,7 +279,7 @@ impl Watches {
         if is_socket {
             self.sockets.insert(id, index);
         } else {
-            self.desks.add(id, desk);
+            self.desks.occupy(id, desk);
             *self.numbers.entry((id, number, desk as i32)).or_default() += 1;
         }
         Ok(index)
@@ -301,7 +306,7 @@ impl Watches {
         match file {
             Some(file) if file.is_socket() => drop(self.sockets.remove(&file.id)),
             Some(file) => {
-                self.desks.strike(file.id, desk as usize);
+                self.desks.vacate(file.id, desk as usize);
                 strike(&mut self.numbers, (file.id, number, desk));
             }
             None => {}

@@ -3,7 +3,11 @@
 //! The epoll knows what it watches by open file and number. So a file on another desk is another watch, and of files
 //! that lie alone, each on a desk of its own, it says whether one is that file: see `identity`. A desk is a number in
 //! the keeper's table, and nothing else. It is made when it is needed, and then stays; files of different inodes share
-//! it.
+//! it. (Of the ends of one pipe each lies alone, however many watch it, so that a place is found without trying desks.)
+//!
+//! # Safety
+//!
+//! Clause *live*: the kernel writes to a local variable.
 
 #![allow(unsafe_code, reason = "getrlimit(2)")]
 
@@ -12,19 +16,14 @@ use std::collections::HashMap;
 use syslet_sys::descriptor;
 
 use super::Id;
+use crate::park::source::{File, Sort};
 
-/// Most desks on which files of one inode lie alone: so a free one is found within microseconds.
+/// Most desks on which files of one inode lie alone. A free one is looked for from the first on, 4,096 counts in two
+/// microseconds.
 const MOST: usize = 4096;
-/// The part of the keeper's table that they may take, where that is less: what is watched and held goes there too.
+/// One number in so many of the keeper's table, where that is less: the files that are held and watched for calls go
+/// there too. Beyond it files of one inode share desks, and more are made only as they are needed.
 const PART: usize = 4;
-
-/// Numbers that a descriptor table may have just now.
-fn table() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is live.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0;
-    if known { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { 0 }
-}
 
 #[derive(Debug)]
 struct Desk {
@@ -41,18 +40,18 @@ pub(super) struct Desks {
     /// Those where a file may lie.
     littered: Vec<usize>,
     /// How many watches of each inode are on which desk, but for sockets. Several open files may have one inode.
-    lying: HashMap<Id, Vec<u32>>,
+    counts: HashMap<Id, Vec<u32>>,
     most: usize,
 }
 
 impl Desks {
     pub(super) fn new(epoll: i32) -> Self {
-        Self::with(epoll, MOST)
+        Self::with_most(epoll, MOST)
     }
 
-    /// As [`new`](Self::new), with so many for one inode.
-    pub(super) fn with(epoll: i32, most: usize) -> Self {
-        Self { epoll, all: Vec::new(), littered: Vec::new(), lying: HashMap::new(), most }
+    /// As [`new`](Self::new), with so many on which files of one inode lie alone.
+    pub(super) fn with_most(epoll: i32, most: usize) -> Self {
+        Self { epoll, all: Vec::new(), littered: Vec::new(), counts: HashMap::new(), most }
     }
 
     /// How many there are.
@@ -61,13 +60,19 @@ impl Desks {
         self.all.len()
     }
 
+    /// Inodes of which there are watches.
+    #[cfg(test)]
+    pub(super) fn inodes(&self) -> usize {
+        self.counts.len()
+    }
+
     /// The number of one that there is.
     pub(super) fn number(&self, desk: usize) -> i32 {
         self.all[desk].number
     }
 
-    /// Makes this one, if there is none; 0, or `-errno`.
-    pub(super) fn have(&mut self, desk: usize) -> isize {
+    /// Makes this one, the next, if there is none; 0, or `-errno`.
+    pub(super) fn ensure(&mut self, desk: usize) -> isize {
         if desk < self.all.len() {
             return 0;
         }
@@ -98,20 +103,23 @@ impl Desks {
     }
 
     /// True if a watch of this inode is there.
-    pub(super) fn has(&self, id: Id, desk: usize) -> bool {
-        self.lying.get(&id).and_then(|counts| counts.get(desk)).is_some_and(|count| *count > 0)
+    pub(super) fn is_occupied(&self, id: Id, desk: usize) -> bool {
+        self.counts.get(&id).and_then(|counts| counts.get(desk)).is_some_and(|count| *count > 0)
     }
 
-    /// Those where no watch of this inode is, from the first on; of most inodes one file is watched once.
-    pub(super) fn free(&self, id: Id) -> impl Iterator<Item = usize> {
-        let counts = self.lying.get(&id).map_or(&[][..], Vec::as_slice);
-        let most = self.most.min(table() / PART);
+    /// Those where no watch of this file's inode is, from the first on.
+    pub(super) fn free(&self, file: &File) -> impl Iterator<Item = usize> {
+        let counts = self.counts.get(&file.id).map_or(&[][..], Vec::as_slice);
+        let most = match file.sort {
+            Sort::Pipe(_) => usize::MAX,
+            _ => self.most.min(table_limit() / PART),
+        };
         (0..most).filter(|desk| counts.get(*desk).is_none_or(|count| *count == 0))
     }
 
-    /// There is a watch more of this inode.
-    pub(super) fn add(&mut self, id: Id, desk: usize) {
-        let counts = self.lying.entry(id).or_default();
+    /// There is one watch more of this inode.
+    pub(super) fn occupy(&mut self, id: Id, desk: usize) {
+        let counts = self.counts.entry(id).or_default();
         if counts.len() <= desk {
             counts.resize(desk + 1, 0);
         }
@@ -119,22 +127,24 @@ impl Desks {
     }
 
     /// There is one less.
-    pub(super) fn strike(&mut self, id: Id, desk: usize) {
-        let Some(counts) = self.lying.get_mut(&id) else { return };
+    pub(super) fn vacate(&mut self, id: Id, desk: usize) {
+        let Some(counts) = self.counts.get_mut(&id) else { return };
         if let Some(count) = counts.get_mut(desk) {
-            *count -= 1;
+            *count = count.saturating_sub(1);
         }
         while counts.last() == Some(&0) {
             counts.pop();
         }
         if counts.is_empty() {
-            self.lying.remove(&id);
+            self.counts.remove(&id);
         }
     }
+}
 
-    /// Inodes of which there are watches.
-    #[cfg(test)]
-    pub(super) fn inodes(&self) -> usize {
-        self.lying.len()
-    }
+/// Most numbers that a descriptor table may have now: getrlimit(2), `RLIMIT_NOFILE`. 0 if that is not known.
+fn table_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: clause *live*.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0;
+    if known { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { 0 }
 }

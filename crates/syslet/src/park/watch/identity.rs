@@ -8,7 +8,7 @@
 //! But the keeper's epoll knows what it watches by open file and desk, and forgets it when the file is closed. So the
 //! number's file is put on the watch's desk and added there: if it can be it is another, and is taken out again. If it
 //! is there already it is the same, or one that another watch has on this desk, or had. Therefore files of one inode
-//! lie alone, each on a desk of its own, as long as there are desks (`desks`: 4096, and a quarter of `RLIMIT_NOFILE`),
+//! lie alone, each on a desk of its own, as long as there are desks (`desks`: 4,096, or a quarter of `RLIMIT_NOFILE`),
 //! and keep away from desks where one was left behind (`leftovers`): then what is on a desk is told from all others,
 //! also from one that is watched by another number and was copied to this one (`dup2`), and taking a watch out by its
 //! number never takes out the watch of what has that number by now. More of them share desks: then those that were

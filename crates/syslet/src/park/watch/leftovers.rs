@@ -3,9 +3,10 @@
 //! A source is taken back by its number, and the keeper hears of that up to a tenth of a second later. If the number
 //! was closed by then, its file cannot be put on its desk and taken out: where it is open elsewhere (`dup`, `fork`) its
 //! watch stays. Most files are open nowhere else, and the epoll has forgotten them; nothing tells which. So it is noted
-//! that one *may* lie there, and others of its inode have other desks. When these are used up the epoll is asked what
-//! it watches, by `/proc/PID/fdinfo`; that takes 0.2 us for each of its watches, so it is done once per so many that
-//! were left behind. Without `/proc` the notes stay, and if all desks have some they are used nevertheless.
+//! that one *may* lie there, and others of its inode have other desks. If the first free ones all have some the epoll
+//! is asked what it watches, by `/proc/PID/fdinfo`; that takes 0.2 us for each of its watches, so it is done once per
+//! so many that were left behind. Without `/proc` the notes stay, and if all desks have some they are used
+//! nevertheless.
 //!
 //! Sockets and pipes are told apart by their inodes, and need none of this.
 
@@ -69,7 +70,7 @@ impl Watches {
         {
             self.leftovers.last = None;
             // Where a watch lies that has not ended, that may be the one that is taken out.
-            let is_alone = !self.desks.has(id, desk);
+            let is_alone = !self.desks.is_occupied(id, desk);
             if is_alone && self.at_desk(taken, desk, descriptor::forget) == 0 {
                 self.leftovers.strike(id, desk);
             }

@@ -24,7 +24,7 @@ const DESKS: usize = 8;
 
 fn watches_on_few_desks() -> Watches {
     let mut watches = watches();
-    watches.desks = Desks::with(watches.epoll, DESKS);
+    watches.desks = Desks::with_most(watches.epoll, DESKS);
     watches
 }
 
@@ -81,6 +81,11 @@ fn a_file_that_is_watched_again_and_again_has_as_many_desks() {
     }
     begin(&mut watches, &other);
     assert_eq!(watches.desks.count(), 100, "files share the desks");
+    let watches = watches_on_few_desks();
+    let end = File::of(reader.as_raw_fd()).expect("it is open");
+    assert!(watches.desks.free(&end).nth(10 * DESKS).is_some(), "an end of a pipe lies alone");
+    let anonymous = File::of(Anonymous::new().as_raw_fd()).expect("it is open");
+    assert_eq!(watches.desks.free(&anonymous).count(), DESKS);
 }
 
 /// Those that have no desk of their own share one.
@@ -171,7 +176,7 @@ fn notes_of_what_was_left_behind_end() {
     let mut watches = watches();
     for inode in 0..5000 {
         let file = File { id: (0, inode), sort: Sort::Alike };
-        watches.desks.have(0);
+        watches.desks.ensure(0);
         watches.leave_behind(file, 0);
     }
     assert!(watches.leftovers.notes() <= 1025);
