@@ -430,13 +430,13 @@ struct syslet_probe {
 int syslet_get_probe(struct syslet_probe *probe, size_t size);
 
 /*
- * Has calls that wait without a thread go on when their descriptor is closed, from the time at which syslet_submit(3) is
- * back, in the whole process and in children that it forks (0: no more). Without it they do after 50 ms, and not at all
- * where pidfd_getfd(2) is forbidden, as by Docker's default profile; a call whose descriptor is closed before that
+ * Has calls that wait without a thread go on when their descriptor is closed, from the time at which syslet_submit(3)
+ * is back, in the whole process and in children that it forks (0: no more). Without it they do after 50 ms, and not at
+ * all where pidfd_getfd(2) is forbidden, as by Docker's default profile; a call whose descriptor is closed before that
  * answers -EBADF. Not so for accept and messages with control data, what gets a thread when it is ready (terminals,
- * inotify), message queues, and what is beyond RLIMIT_NOFILE. Each call that waits takes up to a tenth of a millisecond
- * more, and syslet_submit waits for a part of it. Where pidfd_getfd is forbidden the file is sent, and no other thread
- * may close all descriptors just then. Handlers: yes.
+ * inotify), message queues, and what is beyond RLIMIT_NOFILE. Each call that waits takes up to a tenth of a
+ * millisecond more, and syslet_submit waits for a part of it. Where pidfd_getfd is forbidden the file is sent, and no
+ * other thread may close all descriptors just then. Handlers: yes.
  */
 void syslet_hold_files_at_once(int on);
 

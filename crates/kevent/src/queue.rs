@@ -62,20 +62,19 @@ pub(crate) fn error(number: i32) -> io::Error {
 ///
 /// # Descriptors
 ///
-/// A source of readiness names a number and its file. It does not keep the file: if the program closes it, that
-/// takes effect at once, and the source ends with a broken event (`EBADF`), when the queue finds out: when the
-/// number is added anew, when a level-triggered source is looked at, or in its rounds, within a tenth of a second if
-/// the queue is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. What happens to
-/// another file that has got the number is not told. There are exceptions: of files that share an inode (all eventfds,
+/// A source of readiness names a number and its file. It does not keep the file: if the program closes it, that takes
+/// effect at once, and the source ends with a broken event (`EBADF`), when the queue finds out: when the number is
+/// added anew, when a level-triggered source is looked at, or in its rounds, within a tenth of a second if the queue
+/// is in use and has less than 64 sources, within a second per 64 sources if nobody uses it. What happens to another
+/// file that has got the number is not told. There are exceptions: of files that share an inode (all eventfds,
 /// timerfds, signalfds and epolls, all masters of terminals, a FIFO that was opened more than once), if more than
 /// 4,096 are watched, or than a quarter of `RLIMIT_NOFILE` if that is less, another of these that was copied to this
-/// number by `dup2` may be taken for the same, or not be watched any more when this is removed after it was closed; and so may the
-/// same message queue, the same device (but terminals and TUN) and the same file of `/proc` or `/sys` if it is opened
-/// again, and an end of a pipe that is opened again through `/proc/self/fd`. Until the queue finds out, though, what
-/// happens
-/// to the old file is told under the number, if that is open elsewhere too (`dup`, `fork`, sent to another process),
-/// and so is what had happened to it before and was not handed out yet, in any case: not with
-/// [`LAST_CHECK`](crate::Flags::LAST_CHECK).
+/// number by `dup2` may be taken for the same, or not be watched any more when this is removed after it was closed;
+/// and so may the same message queue, the same device (but terminals and TUN) and the same file of `/proc` or `/sys`
+/// if it is opened again, and an end of a pipe that is opened again through `/proc/self/fd`. Until the queue finds
+/// out, though, what happens to the old file is told under the number, if that is open elsewhere too (`dup`, `fork`,
+/// sent to another process), and so is what had happened to it before and was not handed out yet, in any case: not
+/// with [`LAST_CHECK`](crate::Flags::LAST_CHECK).
 ///
 /// # Signal handlers and forked children
 ///

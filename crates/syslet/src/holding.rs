@@ -4,8 +4,8 @@ use crate::park::HOLDS_AT_ONCE;
 use crate::sync::Ordering;
 
 /// Has parked calls go on when the program closes their descriptors, as calls that sleep in the kernel do: from now on
-/// the file of each call that is parked is held for it as soon as it is parked. `false`: no more. For the whole process,
-/// and for children that it forks.
+/// the file of each call that is parked is held for it as soon as it is parked. `false`: no more. For the whole
+/// process, and for children that it forks.
 ///
 /// Without it a call's file is held 50 ms after the call was parked, and not at all where a sandbox forbids
 /// pidfd_getfd(2), as Docker's default profile does: a call whose descriptor is closed before that ends with `EBADF`
@@ -26,9 +26,9 @@ use crate::sync::Ordering;
 ///
 /// # Blocking
 ///
-/// Never. With it, `submit` of a call that is parked waits until its file was taken, microseconds; and on an attached
-/// thread it does not leave the call to another thread while it finds out that the call would wait: if the call's memory
-/// has to be fetched for that, `submit` waits.
+/// Never. With it, `submit` of a call that is parked waits until its file was taken, some tens of microseconds; on an attached
+/// thread it does not leave the call to another thread while it finds out that the call would wait: if the call's
+/// memory has to be fetched for that, `submit` waits.
 ///
 /// # Examples
 ///
