@@ -26,9 +26,9 @@ use crate::sync::Ordering;
 ///
 /// # Blocking
 ///
-/// Never. With it, `submit` of a call that is parked waits until its file was taken, some tens of microseconds; on an attached
-/// thread it does not leave the call to another thread while it finds out that the call would wait: if the call's
-/// memory has to be fetched for that, `submit` waits.
+/// Never. With it, `submit` of a call that is parked waits until its file was taken, some tens of microseconds. On an
+/// attached thread it does not leave the call to another thread while it finds out that the call would wait: if the
+/// call's memory has to be fetched for that, `submit` waits.
 ///
 /// # Examples
 ///
