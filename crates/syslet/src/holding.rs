@@ -21,8 +21,8 @@ use crate::sync::Ordering;
 /// Where pidfd_getfd is forbidden the file is sent, by a socket that has a number in the program's table for some
 /// microseconds of the submission: no other thread may close all descriptors just then.
 ///
-/// It costs each call that waits up to a tenth of a millisecond: a thread with descriptors of its own is woken to fetch
-/// its file, to make it when the file is ready, and to let the file go.
+/// It costs each call that waits, but for `poll`, up to a tenth of a millisecond: a thread with descriptors of its own
+/// is woken to fetch its file, to make it when the file is ready, and to let the file go.
 ///
 /// # Blocking
 ///

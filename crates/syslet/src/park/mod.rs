@@ -276,7 +276,8 @@ impl Engine {
         let child = by_number.then(|| child_of(&call.call()));
         if let Some((descriptor, events)) = interest {
             Ring::prepare(call, descriptor, events);
-            if first && HOLDS_AT_ONCE.load(Ordering::Relaxed) {
+            // What a poll says is its answer, whatever the number means by then; and the ring has the file meanwhile.
+            if first && call.way != Way::Poll && HOLDS_AT_ONCE.load(Ordering::Relaxed) {
                 self.hold(call, descriptor);
             }
         }

@@ -392,3 +392,24 @@ fn a_read_of_a_userfaultfd_is_not_parked() {
     });
     ended.expect("this is the parent").expect_done();
 }
+
+/// The ring has the file, and what the poll says is the answer.
+#[test]
+fn a_poll_goes_on_when_its_number_is_closed() {
+    let path = "parked_files::a_poll_goes_on_when_its_number_is_closed";
+    let ended = Child::new().run(path, || {
+        hold_files_at_once(true);
+        attached(|| {
+            let (mine, mut theirs) = UnixStream::pair().expect("a pair can be made");
+            // SAFETY: ours.
+            let kept = unsafe { libc::dup(mine.as_raw_fd()) };
+            let poll = parked(poll_call(mine.as_raw_fd(), usize::MAX));
+            assert_eq!(stats().held, 0, "it needs none");
+            drop(mine);
+            theirs.write_all(b"!").expect("somebody has the other end");
+            assert_eq!(poll.wait_deadline(late()).expect("it ends").raw(), 1);
+            close(kept);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
