@@ -32,11 +32,15 @@ pub(super) fn close(number: i32) {
 
 /// The same; `reply` is told of its end.
 pub(super) fn close_and_tell(number: i32, reply: Option<Arc<Reply>>) {
-    let stat = descriptor::stat(number);
-    if !stat.is_ok_and(|stat| may_have_to_wait(number, &stat)) || !has_begun(&[number], &reply) {
+    if !may_wait(number) || !has_begun(&[number], &reply) {
         kernel::close(number);
         reply.inspect(|reply| reply.done());
     }
+}
+
+/// True if closing what was held, or asked for, may have to wait.
+pub(super) fn may_wait(number: i32) -> bool {
+    descriptor::stat(number).is_ok_and(|stat| may_have_to_wait(number, &stat))
 }
 
 /// Closes what others than the program have sent: anything.

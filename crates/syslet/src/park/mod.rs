@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 use syslet_sys::futex;
 use syslet_sys::uapi::POLLIN;
 
-use self::again::look;
 pub(crate) use self::again::without_sigpipe;
+use self::again::{look, needs_program_table};
 use self::disk::Disk;
 pub(crate) use self::disk::MOST_READS;
 use self::keeper::{Delivery, Keeper, PollIn};
@@ -59,11 +59,12 @@ pub(crate) const DEFAULT_LIMIT: usize = 1 << 22;
 pub(crate) static HOLDS_AT_ONCE: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// The thread drives a ring. It may hold locks of the program's, so no code of the program's runs on it meanwhile.
+    /// The thread drives a ring, and may hold locks of the program's; or it is the keeper's, and has another table than
+    /// the program: no code of the program's runs on it meanwhile.
     static DRIVES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// True if the running thread takes the events of other calls because it waits for its own.
+/// True if the running thread takes the events of other calls because it waits for its own, or is the keeper's.
 fn drives() -> bool {
     DRIVES.get()
 }
@@ -272,12 +273,14 @@ impl Engine {
             return self.let_go_of_several(call, first);
         }
         let interest = interest(&call.call());
+        // What a poll says is its answer, whatever the number means by then; and the ring has the file meanwhile.
+        let is_to_hold = first && call.way != Way::Poll && HOLDS_AT_ONCE.load(Ordering::Relaxed);
+        let is_made_apart = !needs_program_table(call);
         let by_number = call.way == Way::Child && interest.is_none();
         let child = by_number.then(|| child_of(&call.call()));
         if let Some((descriptor, events)) = interest {
             Ring::prepare(call, descriptor, events);
-            // What a poll says is its answer, whatever the number means by then; and the ring has the file meanwhile.
-            if first && call.way != Way::Poll && HOLDS_AT_ONCE.load(Ordering::Relaxed) {
+            if is_to_hold && !is_made_apart {
                 self.hold(call, descriptor);
             }
         }
@@ -286,7 +289,11 @@ impl Engine {
             self.start_clock(call, first);
         }
         if let Some((descriptor, events)) = interest {
-            self.arm(call, descriptor, events);
+            // Where its file is held it is gone on with there, too: so it is watched there.
+            let is_watched = is_to_hold && is_made_apart && self.watch(call, descriptor, events);
+            if !is_watched {
+                self.arm(call, descriptor, events);
+            }
         }
         if let Some(child) = child
             && !self.watch_child(call, child)

@@ -10,9 +10,11 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 
-use syslet::CancelOutcome;
+use syslet::{CancelOutcome, Pending, hold_files_at_once, stats};
 
 use crate::container::deny_socket_filters;
 use crate::parked_without_aio::{deny_taking, use_up_aio};
@@ -201,32 +203,83 @@ fn a_socket_that_was_closed_while_its_call_was_parked_holds_nobody_up() {
     ended.expect("this is the parent").expect_done();
 }
 
+/// Rounds in which the socket of a parked call that is over, because of `end`, must be nobody's but the program's.
+fn expect_a_lingering_socket_for_itself(
+    rounds: usize,
+    is_held: fn() -> bool,
+    end: fn(&Pending, &TcpStream),
+) {
+    let closing = format!("{} ", libc::SYS_close);
+    let mut alone = 0;
+    for _ in 0..rounds {
+        let (socket, peer) = lingering();
+        let read = parked(read_call(socket.as_raw_fd(), Landing::leak()));
+        if !is_held() {
+            return;
+        }
+        assert!(!keepers_sockets().is_empty());
+        let (closes, closed) = (&AtomicI32::new(0), &AtomicBool::new(false));
+        let closing = &closing;
+        let (give, take) = channel();
+        thread::scope(|scope| {
+            // True: the close waits for its peer, as the last one does. While another has it open none does.
+            let waits = scope.spawn(move || {
+                let peer: TcpStream = take.recv().expect("it is given");
+                let is_in_close = || {
+                    let call = format!("/proc/self/task/{}/syscall", closes.load(Ordering::SeqCst));
+                    fs::read_to_string(call).is_ok_and(|call| call.starts_with(closing))
+                };
+                let is_closed = || closed.load(Ordering::SeqCst);
+                assert!(eventually(|| is_closed() || is_in_close()));
+                let waits = !is_closed();
+                drop(peer);
+                waits
+            });
+            end(&read, &peer);
+            give.send(peer).expect("it is awaited");
+            read.wait_deadline(late()).expect("it is over");
+            // SAFETY: clause *numbers*.
+            closes.store(unsafe { libc::gettid() }, Ordering::SeqCst);
+            drop(socket);
+            closed.store(true, Ordering::SeqCst);
+            alone += usize::from(waits.join().expect("it has seen it"));
+        });
+        assert!(eventually(|| keepers_sockets().is_empty()));
+    }
+    // But if the thread that closes it has no CPU for half a second.
+    assert!(alone + 1 >= rounds, "{alone} times of {rounds}");
+}
+
 #[test]
 fn a_socket_that_lingers_is_the_programs_alone_once_its_call_is_over() {
     let path = "lingering::a_socket_that_lingers_is_the_programs_alone_once_its_call_is_over";
     let ended = Child::new().run(path, || {
         attached(|| {
             use_up_aio();
-            const ROUNDS: usize = 20;
-            let mut alone = 0;
-            for _ in 0..ROUNDS {
-                let (socket, peer) = lingering();
-                let read = parked(read_call(socket.as_raw_fd(), Landing::leak()));
-                if !eventually_held(1) {
-                    return;
-                }
-                assert!(!keepers_sockets().is_empty());
-                assert_eq!(read.cancel(), CancelOutcome::Asked);
-                assert!(read.wait_deadline(late()).expect("it was cancelled").is_cancelled());
-                alone += usize::from(keepers_sockets().is_empty());
-                assert!(eventually(|| keepers_sockets().is_empty()));
-                // Its close is the last, and waits.
-                let closes = thread::spawn(move || drop(socket));
-                drop(peer);
-                closes.join().expect("it is closed");
-            }
-            // But if the thread that closes it has no CPU for some time.
-            assert!(alone >= ROUNDS / 2, "{alone} times of {ROUNDS}");
+            expect_a_lingering_socket_for_itself(
+                20,
+                || eventually_held(1),
+                |read, _| assert_eq!(read.cancel(), CancelOutcome::Asked),
+            );
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_socket_that_lingers_and_is_held_at_once_is_the_programs_alone_once_its_call_is_over() {
+    let path = "lingering::a_socket_that_lingers_and_is_held_at_once_is_the_programs_alone_once_its_call_is_over";
+    let ended = Child::new().run(path, || {
+        hold_files_at_once(true);
+        attached(|| {
+            expect_a_lingering_socket_for_itself(
+                200,
+                || {
+                    assert_eq!(stats().held, 1, "its file is held");
+                    true
+                },
+                |_, mut peer| peer.write_all(&[7]).expect("there is room"),
+            );
         });
     });
     ended.expect("this is the parent").expect_done();

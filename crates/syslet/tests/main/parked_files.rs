@@ -109,6 +109,28 @@ fn closing_every_descriptor_at_once_loses_no_call_where_files_are_held_at_once()
 }
 
 #[test]
+fn a_file_that_is_held_at_once_is_the_programs_alone_when_its_calls_answer_is_known() {
+    let path = "parked_files::a_file_that_is_held_at_once_is_the_programs_alone_when_its_calls_answer_is_known";
+    let ended = Child::new().run(path, || {
+        hold_files_at_once(true);
+        attached(|| {
+            for round in 0..1000 {
+                let (mine, peer) = UnixStream::pair().expect("a pair");
+                let read = parked(read_call(mine.as_raw_fd(), Landing::leak()));
+                assert_eq!(stats().held, 1, "its file is held");
+                (&peer).write_all(&[7]).expect("there is room");
+                assert_eq!(read.wait().raw(), 1);
+                drop(mine);
+                let mut end = [0];
+                peer.set_nonblocking(true).expect("ours");
+                assert_eq!((&peer).read(&mut end).ok(), Some(0), "closed, in round {round}");
+            }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
 fn where_files_cannot_be_held_every_call_has_one_answer_all_the_same() {
     if sandbox().is_none() {
         return skip("files can be held");

@@ -1,6 +1,8 @@
 //! A thread that waits for its own parked call takes the events of others meanwhile, and runs no code of theirs: it may
 //! hold what that waits for.
 
+use std::fs;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +10,10 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use syslet::{hold_files_at_once, stats};
+
 use crate::util::calls::{Landing, read_call};
+use crate::util::child::Child;
 use crate::util::parking::parked;
 use crate::util::pipe::Pipe;
 use crate::util::{attached, eventually};
@@ -69,4 +74,46 @@ fn a_thread_that_waits_for_its_call_runs_no_waker_of_another() {
         }
         writer.join().expect("it has written");
     });
+}
+
+/// A waker that notes what a descriptor means where it runs.
+struct Sees {
+    number: i32,
+    seen: Mutex<Vec<Option<PathBuf>>>,
+}
+
+impl Sees {
+    fn file(&self) -> Option<PathBuf> {
+        fs::read_link(format!("/proc/thread-self/fd/{}", self.number)).ok()
+    }
+}
+
+impl Wake for Sees {
+    fn wake(self: Arc<Self>) {
+        let file = self.file();
+        self.seen.lock().expect("nobody panics").push(file);
+    }
+}
+
+#[test]
+fn a_waker_of_a_call_whose_file_is_held_at_once_sees_the_programs_descriptors() {
+    let path =
+        "parked_wakers::a_waker_of_a_call_whose_file_is_held_at_once_sees_the_programs_descriptors";
+    let ended = Child::new().run(path, || {
+        hold_files_at_once(true);
+        attached(|| {
+            let pipe = Pipe::new();
+            let sees = Arc::new(Sees { number: pipe.write_end(), seen: Mutex::default() });
+            let waker = Waker::from(Arc::clone(&sees));
+            let mut read = parked(read_call(pipe.read_end(), Landing::leak()));
+            assert_eq!(stats().held, 1, "its file is held");
+            assert!(Pin::new(&mut read).poll(&mut Context::from_waker(&waker)).is_pending());
+            pipe.put(1);
+            assert!(eventually(|| !sees.seen.lock().expect("nobody panics").is_empty()), "woken");
+            assert!(sees.file().is_some());
+            assert_eq!(*sees.seen.lock().expect("nobody panics"), [sees.file()]);
+            assert_eq!(read.wait().raw(), 1);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
 }

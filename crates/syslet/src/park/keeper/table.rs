@@ -12,7 +12,6 @@ use super::{
 };
 use crate::call::{interest, needs_descriptors};
 use crate::crew::{CREW_MASK, Engine};
-use crate::park::Clock;
 use crate::park::again::{self, Went};
 use crate::park::closing;
 use crate::park::gathering::Gathering;
@@ -22,6 +21,7 @@ use crate::park::op::Parked;
 use crate::park::set::Set;
 use crate::park::source::{Begun, Ended, Named, Order};
 use crate::park::watch::{From, Watches};
+use crate::park::{Clock, DRIVES};
 use crate::sync::{Ordering, lock};
 
 /// How long a call is parked before its file is held, in nanoseconds: most are over by then, and to hold a
@@ -104,6 +104,7 @@ impl Table {
     }
 
     pub(super) fn run(mut self) -> ! {
+        DRIVES.set(true);
         let mut look_at = None;
         loop {
             // What was asked for before this is served in this round; what is asked for after it prevents a nap.
@@ -439,12 +440,20 @@ impl Table {
             return self.engine.deliver(Delivery::Finish(Arc::clone(call), -EBADF));
         };
         match again::attempt(call, Some(place as i32)) {
-            Went::Over(answer) => {
-                self.engine.deliver(Delivery::Finish(Arc::clone(call), answer));
-            }
+            Went::Over(answer) => self.finish(call, place, answer),
             Went::NeedsThread => self.engine.deliver(Delivery::Thread(Arc::clone(call))),
             Went::Waits => self.let_go(call, place),
         }
+    }
+
+    /// The owned call, whose file is held at `place`, is over.
+    fn finish(&mut self, call: &Arc<Parked>, place: u32, answer: isize) {
+        if closing::may_wait(place as i32) || !call.keep_no_more(place) {
+            // Who tells the answer waits for the close.
+            return self.engine.deliver(Delivery::Finish(Arc::clone(call), answer));
+        }
+        self.release(place, None);
+        call.finish(&self.engine.park, answer);
     }
 
     /// As [`Engine::let_go`], for a call that is watched here.
