@@ -5,14 +5,14 @@
 //!
 //! - it *holds* the files of calls that have been parked for a while, so that a call whose descriptor
 //!   the program closes goes on with its file, as a call would that sleeps in the kernel;
-//! - it *watches* what found no room in the rings, and children, with an epoll.
+//! - it *watches* what found no room in the rings, what is held from the start, and children, with an epoll.
 //!
 //! It takes files by `pidfd_getfd(2)`, which Linux (5.6) allows within a process always and Docker's
 //! default profile forbids: there files are not held, and a call whose descriptor was closed ends with
 //! `EBADF`; and the files of sources, of calls that find no room in the rings and of sets are sent to it (`mail.rs`).
 //!
-//! Nothing of the user's runs here, because it would see the wrong table: what is to be finished is
-//! given to the clock's thread ([`Delivery`]).
+//! Nothing of the user's runs here, because it would see the wrong table: what is to be told is given to the clock's
+//! thread ([`Delivery`]).
 
 mod table;
 

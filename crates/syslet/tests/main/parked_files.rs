@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "system calls; see `util::calls`")]
 
-use std::io::{Read, Write};
+use std::io::{Read, Write, pipe};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
@@ -21,7 +21,8 @@ use crate::util::message::Message;
 use crate::util::parking::{accept_call, eventually_held, parked, skip_without_pidfd_getfd};
 use crate::util::pipe::Pipe;
 use crate::util::queue::{next, queue};
-use crate::util::{attached, eventually, late, skip};
+use crate::util::withheld::{PAGE, Withheld};
+use crate::util::{attached, eventually, late, skip, within};
 
 /// Closes all descriptors from 3 on.
 fn close_all() {
@@ -125,6 +126,40 @@ fn a_file_that_is_held_at_once_is_the_programs_alone_when_its_calls_answer_is_kn
                 peer.set_nonblocking(true).expect("ours");
                 assert_eq!((&peer).read(&mut end).ok(), Some(0), "closed, in round {round}");
             }
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn a_file_is_held_at_once_though_the_calls_memory_must_be_fetched() {
+    /// How long a guest is left asleep in its attempt, if nobody takes its place: longer than that takes.
+    const ASLEEP: Duration = Duration::from_millis(200);
+    let path = "parked_files::a_file_is_held_at_once_though_the_calls_memory_must_be_fetched";
+    let ended = Child::new().run(path, || {
+        let Some(withheld) = Withheld::new(1) else { return };
+        hold_files_at_once(true);
+        attached(move || {
+            let (reader, mut writer) = pipe().expect("a pipe can be made");
+            let landing = Landing::leak();
+            let readv =
+                number_call(libc::SYS_readv, [reader.as_raw_fd() as usize, withheld.address(0), 1]);
+            let mut page = [0; PAGE]; // struct iovec
+            page[..8].copy_from_slice(&landing.address().to_ne_bytes());
+            page[8] = 1;
+            let before = stats().total.handed_off;
+            let lets_in = thread::spawn(move || {
+                assert_eq!(withheld.next_touched(), 0);
+                within(ASLEEP, || stats().total.handed_off > before);
+                withheld.let_in_with(0, &page);
+            });
+            let read = pending(go(readv));
+            assert_eq!(stats().held, 1, "its file is held");
+            drop(reader);
+            writer.write_all(&[7]).expect("it has a reader");
+            let answer = read.wait_deadline(late()).expect("it ends").raw();
+            assert_eq!((answer, landing.byte()), (1, 7));
+            lets_in.join().expect("it has let it in");
         });
     });
     ended.expect("this is the parent").expect_done();
