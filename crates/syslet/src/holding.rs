@@ -22,13 +22,17 @@ use crate::sync::Ordering;
 /// microseconds of the submission: no other thread may close all descriptors just then.
 ///
 /// It costs each call that waits, but for `poll`, up to a tenth of a millisecond: a thread with descriptors of its own
-/// is woken to fetch its file, to make it when the file is ready, and to let the file go.
+/// is woken to fetch its file, and to make it and let the file go when that is ready.
 ///
 /// # Blocking
 ///
 /// Never. With it, `submit` of a call that is parked waits until its file was taken, some tens of microseconds. On an
 /// attached thread it does not leave the call to another thread while it finds out that the call would wait: if the
 /// call's memory has to be fetched for that, `submit` waits.
+///
+/// One thread makes all calls whose files are held. While it waits for a call's memory, which userfaultfd(2) or the
+/// server of a mapped file withholds, `submit` of another call that waits does too: who serves that memory must not
+/// submit such calls.
 ///
 /// # Examples
 ///
