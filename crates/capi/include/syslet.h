@@ -436,9 +436,9 @@ int syslet_get_probe(struct syslet_probe *probe, size_t size);
  * answers -EBADF. Not so for accept and messages with control data, what gets a thread when it is ready (terminals,
  * inotify), message queues, and what is beyond RLIMIT_NOFILE. Each call that waits takes up to a tenth of a
  * millisecond more, and syslet_submit waits for a part of it. One thread makes such calls: while it waits for memory
- * that userfaultfd(2) or the server of a mapped file withholds, syslet_submit of another call that waits does too.
- * Where pidfd_getfd is forbidden the file is sent, and no other thread may close all descriptors just then.
- * Handlers: yes.
+ * that userfaultfd(2) or the server of a mapped file withholds, syslet_submit of another call that waits does too, and
+ * so may cancels and times: who serves that memory must wait for none of them. Where pidfd_getfd is forbidden the file
+ * is sent, and no other thread may close all descriptors just then. Handlers: yes.
  */
 void syslet_hold_files_at_once(int on);
 

@@ -31,8 +31,8 @@ use crate::sync::Ordering;
 /// call's memory has to be fetched for that, `submit` waits.
 ///
 /// One thread makes all calls whose files are held. While it waits for a call's memory, which userfaultfd(2) or the
-/// server of a mapped file withholds, `submit` of another call that waits does too: who serves that memory must not
-/// submit such calls.
+/// server of a mapped file withholds, `submit` of another call that waits does too, and so may cancels, times and
+/// wakers: who serves that memory must wait for none of them.
 ///
 /// # Examples
 ///

@@ -317,6 +317,9 @@ impl Slot {
         drop_caught(|| drop(old));
         // Acquire: pairs with the release of `DONE`. Release: who comes second sees the ticket.
         if self.state.fetch_or(QUEUE, Ordering::AcqRel) & DONE != 0 {
+            // Not left for the finisher, who may be about to let go of the call: that of the queue may be the last.
+            let own = std::mem::take(&mut *lock(&self.notify));
+            drop_caught(|| drop(own));
             ticket.deliver(self.fetch());
         }
     }

@@ -274,13 +274,16 @@ impl Engine {
         }
         let interest = interest(&call.call());
         // What a poll says is its answer, whatever the number means by then; and the ring has the file meanwhile.
-        let is_to_hold = first && call.way != Way::Poll && HOLDS_AT_ONCE.load(Ordering::Relaxed);
-        let is_made_apart = !needs_program_table(call);
+        let is_to_hold = (first || call.kept_at().is_some())
+            && call.way != Way::Poll
+            && HOLDS_AT_ONCE.load(Ordering::Relaxed);
+        // The kernel has an epoll be watched by some hundreds of others at most (`path_limits`, fs/eventpoll.c).
+        let is_watched_apart = !needs_program_table(call) && call.way != Way::Zero;
         let by_number = call.way == Way::Child && interest.is_none();
         let child = by_number.then(|| child_of(&call.call()));
         if let Some((descriptor, events)) = interest {
             Ring::prepare(call, descriptor, events);
-            if is_to_hold && !is_made_apart {
+            if is_to_hold && first && !is_watched_apart {
                 self.hold(call, descriptor);
             }
         }
@@ -290,7 +293,7 @@ impl Engine {
         }
         if let Some((descriptor, events)) = interest {
             // Where its file is held it is gone on with there, too: so it is watched there.
-            let is_watched = is_to_hold && is_made_apart && self.watch(call, descriptor, events);
+            let is_watched = is_to_hold && is_watched_apart && self.watch(call, descriptor, events);
             if !is_watched {
                 self.arm(call, descriptor, events);
             }

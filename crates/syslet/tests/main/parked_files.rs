@@ -13,7 +13,7 @@ use syslet::{hold_files_at_once, stats};
 
 use crate::container::{deny, sandbox};
 use crate::util::calls::{
-    Landing, accepted, close, go, limit, number_call, pending, poll_call, read_call, send,
+    Landing, Words, accepted, close, go, limit, number_call, pending, poll_call, read_call, send,
     sleep_call,
 };
 use crate::util::child::Child;
@@ -160,6 +160,42 @@ fn a_file_is_held_at_once_though_the_calls_memory_must_be_fetched() {
             let answer = read.wait_deadline(late()).expect("it ends").raw();
             assert_eq!((answer, landing.byte()), (1, 7));
             lets_in.join().expect("it has let it in");
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
+fn an_epoll_that_many_wait_for_can_be_added_to_though_files_are_held_at_once() {
+    /// More than the epolls that the kernel has watch one (path_limits, fs/eventpoll.c).
+    const WAITS: usize = 600;
+    let path =
+        "parked_files::an_epoll_that_many_wait_for_can_be_added_to_though_files_are_held_at_once";
+    let ended = Child::new().run(path, || {
+        limit(libc::RLIMIT_NOFILE, 4096);
+        hold_files_at_once(true);
+        attached(|| {
+            // SAFETY: numbers.
+            let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+            let wait = || {
+                let event = Words::leak([0, 0]).address() as usize;
+                let forever = -1_isize as usize;
+                let call = [epoll as usize, event, 1, forever];
+                parked(number_call(libc::SYS_epoll_wait, call))
+            };
+            let waits: Vec<_> = (0..WAITS).map(|_| wait()).collect();
+            assert_eq!(stats().held, WAITS, "the epoll is held");
+            let pipe = Pipe::new();
+            let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 7 };
+            // SAFETY: live.
+            let added = unsafe {
+                libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, pipe.read_end(), &raw mut event)
+            };
+            assert_eq!(added, 0, "{:?}", std::io::Error::last_os_error());
+            pipe.put(1);
+            for wait in waits {
+                assert_eq!(wait.wait_deadline(late()).expect("it ends").raw(), 1);
+            }
         });
     });
     ended.expect("this is the parent").expect_done();

@@ -298,15 +298,24 @@ impl Table {
 
     /// Lets go of what is kept there; `reply` hears of it.
     fn release(&mut self, descriptor: u32, reply: Option<Arc<Reply>>) {
+        if self.take_out(descriptor) {
+            closing::close_and_tell(descriptor as i32, reply);
+        } else {
+            reply.inspect(|reply| reply.done());
+        }
+    }
+
+    /// What is kept there is so no more, and its number to be closed. False: nothing is.
+    fn take_out(&mut self, descriptor: u32) -> bool {
         let Some(kept) = self.kept.get_mut(descriptor as usize).and_then(Option::take) else {
-            return reply.iter().for_each(|reply| reply.done());
+            return false;
         };
         if kept.watched {
             // Closing would not do: the program has the file open too.
             descriptor::forget(self.epoll, descriptor as i32);
         }
         self.keeper.held.fetch_sub(1, Ordering::Relaxed);
-        closing::close_and_tell(descriptor as i32, reply);
+        true
     }
 
     /// The file of `call`, which was sent, or which the program knows as `number`: a descriptor here.
@@ -335,12 +344,8 @@ impl Table {
         if !self.keep(Arc::clone(&call), descriptor) {
             return true; // it is over already
         }
-        let watched = self.arm(descriptor as u32, events);
-        // If it is over by now, its release is on the way.
-        if !watched && call.keep_no_more(descriptor as u32) {
-            self.release(descriptor as u32, None);
-        }
-        watched
+        // If not, it is held all the same: something else may tell of it, or a thread make it.
+        self.arm(descriptor as u32, events)
     }
 
     /// Arms the watch of what is kept at `place`.
@@ -452,7 +457,9 @@ impl Table {
             // Who tells the answer waits for the close.
             return self.engine.deliver(Delivery::Finish(Arc::clone(call), answer));
         }
-        self.release(place, None);
+        self.take_out(place);
+        // Here and now, whatever it would say if it were asked once more.
+        kernel::close(place as i32);
         call.finish(&self.engine.park, answer);
     }
 
