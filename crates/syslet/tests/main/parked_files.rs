@@ -178,7 +178,7 @@ fn an_epoll_that_many_wait_for_can_be_added_to_though_files_are_held_at_once() {
             // SAFETY: numbers.
             let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
             let wait = || {
-                let event = Words::leak([0, 0]).address() as usize;
+                let event = Words::leak([0, 0]).address();
                 let forever = -1_isize as usize;
                 let call = [epoll as usize, event, 1, forever];
                 parked(number_call(libc::SYS_epoll_wait, call))
