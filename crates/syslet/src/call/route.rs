@@ -219,7 +219,9 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
     match entry.twin {
         None => Some(Way::Thread),
         Some(Twin::MsgDontwait { arg }) if kind == Kind::Device => {
-            (args[usize::from(arg)] & MSG_DONTWAIT == 0).then_some(Way::Thread)
+            // If it is a socket by now, what does not wait there is not to wait.
+            let flags = args[usize::from(arg)];
+            (flags & MSG_DONTWAIT == 0 && !is_aside(call, flags)).then_some(Way::Thread)
         }
         Some(Twin::MsgDontwait { arg }) => {
             let flags = args[usize::from(arg)];
@@ -232,9 +234,7 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
             };
             // Without waiting it would begin a connection, and send nothing.
             let connects = flags & MSG_FASTOPEN != 0 && Progress::writes(call);
-            // These do not wait, and are not what readiness is of.
-            let aside = flags & (MSG_ERRQUEUE | MSG_OOB) != 0 && !Progress::writes(call);
-            let whole = several || connects || aside || (all && !divisible());
+            let whole = several || connects || is_aside(call, flags) || (all && !divisible());
             let tried = flags & MSG_DONTWAIT == 0 && !whole;
             tried.then_some(Way::Message)
         }
@@ -248,6 +248,11 @@ fn way_of(call: &Call, entry: &Entry, kind: Kind) -> Option<Way> {
         },
         _ => None,
     }
+}
+
+/// True if it receives what does not wait, and is not what readiness is of.
+fn is_aside(call: &Call, flags: usize) -> bool {
+    flags & (MSG_ERRQUEUE | MSG_OOB) != 0 && !Progress::writes(call)
 }
 
 /// A transfer, an accept, or a wait for events.

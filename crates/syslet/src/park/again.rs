@@ -23,6 +23,9 @@ use crate::sync::Ordering;
 /// Rounds in a row that find nothing after which the descriptor is asked itself: if it says that it is
 /// ready, and is not, the call gets a thread. If not, others have taken what there was.
 const VAIN: u8 = 8;
+/// Parts of a transfer that are made in a row where one thread makes the calls of all: then it is asked anew whether
+/// the call is ready, after the others. A part of a pipe is 64 KiB.
+const IN_A_ROW: usize = 16;
 
 /// What became of trying a call again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +219,7 @@ pub(super) fn needs_program_table(call: &Parked) -> bool {
 /// Tries the call without waiting, until it is over or must wait; on `held`, if its file is known by
 /// another number here. Duty: the caller is the owner.
 pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
+    let mut parts = 0;
     loop {
         let mut now = call.call();
         if let Some(held) = held {
@@ -269,6 +273,10 @@ pub(super) fn attempt(call: &Parked, held: Option<i32>) -> Went {
             Progress::Rest(rest) => {
                 call.add_done(answer as usize);
                 call.set_rest(&rest);
+                parts += 1;
+                if held.is_some() && parts == IN_A_ROW {
+                    return Went::Waits;
+                }
             }
             Progress::Vectors => {
                 call.add_done(answer as usize);

@@ -5,7 +5,7 @@
 //!
 //! - it *holds* the files of calls that have been parked for a while, so that a call whose descriptor
 //!   the program closes goes on with its file, as a call would that sleeps in the kernel;
-//! - it *watches* what found no room in the rings, what is held from the start, and children, with an epoll.
+//! - it *watches* what found no room in the rings, most of what is held from the start, and children, with an epoll.
 //!
 //! It takes files by `pidfd_getfd(2)`, which Linux (5.6) allows within a process always and Docker's
 //! default profile forbids: there files are not held, and a call whose descriptor was closed ends with
@@ -88,7 +88,7 @@ pub(super) enum Delivery {
     Ready(Arc<Parked>, u32),
     /// The owned call cannot be tried, or not be watched: it needs a thread.
     Thread(Arc<Parked>),
-    /// It was completed by a thread that drives the ring, which tells nobody of it.
+    /// It was completed by a thread that drives the ring, or the keeper's, which tells nobody of it.
     Tell(Arc<dyn Holder>, Untold),
     /// A surface wants something done.
     Nudge(Arc<dyn Nudged>),

@@ -26,7 +26,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use syslet_sys::futex;
-use syslet_sys::uapi::POLLIN;
 
 pub(crate) use self::again::without_sigpipe;
 use self::again::{look, needs_program_table};
@@ -36,7 +35,7 @@ use self::keeper::{Delivery, Keeper, PollIn};
 use self::op::NOWHERE;
 pub(crate) use self::op::{CHILD_LOOKS, NEVER, Order, Parked, Way, hold_off_handlers};
 use self::ring::{Ring, Unarmed};
-use self::set::{Set, can_be_watched};
+use self::set::can_be_watched;
 pub(crate) use self::timers::Clock;
 use self::timers::Timers;
 use crate::call::{PendingCall, child_of, interest, interests, store_nothing};
@@ -343,10 +342,10 @@ impl Engine {
         }
     }
 
-    /// Lets the owned call wait, with the poll of `set` in the first ring that has room. False: none has, and the
-    /// caller is the owner still; or it makes no difference any more. By the keeper, in whose table the set is.
-    fn arm_set(&self, call: &Arc<Parked>, set: &Set) -> bool {
-        Ring::prepare(call, set.number(), POLLIN);
+    /// Lets the owned call wait, with the poll of `number` in the first ring that has room. False: none has, and the
+    /// caller is the owner still; or it makes no difference any more. By the keeper, in whose table `number` is.
+    fn arm_apart(&self, call: &Arc<Parked>, number: i32, events: u32) -> bool {
+        Ring::prepare(call, number, events);
         call.wait();
         for (index, ring) in self.park.rings.iter().enumerate() {
             let Some(ring) = ring.get() else { continue };

@@ -169,6 +169,7 @@ fn a_file_is_held_at_once_though_the_calls_memory_must_be_fetched() {
 fn an_epoll_that_many_wait_for_can_be_added_to_though_files_are_held_at_once() {
     /// More than the epolls that the kernel has watch one (path_limits, fs/eventpoll.c).
     const WAITS: usize = 600;
+    const ROUNDS: usize = 20;
     let path =
         "parked_files::an_epoll_that_many_wait_for_can_be_added_to_though_files_are_held_at_once";
     let ended = Child::new().run(path, || {
@@ -185,13 +186,25 @@ fn an_epoll_that_many_wait_for_can_be_added_to_though_files_are_held_at_once() {
             };
             let waits: Vec<_> = (0..WAITS).map(|_| wait()).collect();
             assert_eq!(stats().held, WAITS, "the epoll is held");
-            let pipe = Pipe::new();
-            let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 7 };
-            // SAFETY: live.
-            let added = unsafe {
-                libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, pipe.read_end(), &raw mut event)
+            let change = |operation, pipe: &Pipe, once| {
+                let mut event = libc::epoll_event { events: libc::EPOLLIN as u32 | once, u64: 7 };
+                // SAFETY: live.
+                let done =
+                    unsafe { libc::epoll_ctl(epoll, operation, pipe.read_end(), &raw mut event) };
+                assert_eq!(done, 0, "{:?}", std::io::Error::last_os_error());
             };
-            assert_eq!(added, 0, "{:?}", std::io::Error::last_os_error());
+            let once = libc::EPOLLONESHOT as u32;
+            // All are told, one is answered, and the others wait again.
+            for answered in 1..=ROUNDS {
+                let pipe = Pipe::new();
+                change(libc::EPOLL_CTL_ADD, &pipe, once);
+                pipe.put(1);
+                let done = || waits.iter().filter(|wait| wait.is_done()).count();
+                assert!(eventually(|| done() == answered));
+                change(libc::EPOLL_CTL_DEL, &pipe, 0);
+            }
+            let pipe = Pipe::new();
+            change(libc::EPOLL_CTL_ADD, &pipe, 0);
             pipe.put(1);
             for wait in waits {
                 assert_eq!(wait.wait_deadline(late()).expect("it ends").raw(), 1);

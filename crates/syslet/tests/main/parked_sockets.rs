@@ -246,6 +246,35 @@ fn what_is_received_aside_is_not_waited_for() {
 }
 
 #[test]
+fn what_is_received_aside_is_not_waited_for_where_a_terminal_was() {
+    let path = "parked_sockets::what_is_received_aside_is_not_waited_for_where_a_terminal_was";
+    let ended = Child::new().run(path, || {
+        attached(|| {
+            // SAFETY: numbers.
+            let number = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY) };
+            assert!(number >= 0, "there are terminals");
+            let wrote = number_call(libc::SYS_write, [number as usize, Block::leak().address(), 1]);
+            assert_eq!(go(wrote).wait().raw(), 1);
+            let (one, _other) = UnixStream::pair().expect("a pair");
+            // SAFETY: both are ours.
+            assert_eq!(unsafe { libc::dup2(one.as_raw_fd(), number) }, number);
+            let args = [number as usize, Block::leak().address(), 10, libc::MSG_OOB as usize, 0, 0];
+            let plain = plain(libc::SYS_recvfrom as usize, args);
+            assert!(plain < 0, "there is nothing");
+            let ret = match go(number_call(libc::SYS_recvfrom, args)) {
+                Submitted::Done(ret) => ret,
+                // A guest that is held up for long goes on without its answer.
+                Submitted::Pending(pending) => {
+                    pending.wait_deadline(late()).expect("it does not wait")
+                }
+            };
+            assert_eq!(ret.raw(), plain);
+        });
+    });
+    ended.expect("this is the parent").expect_done();
+}
+
+#[test]
 fn a_receive_waits_for_as_much_as_its_socket_says() {
     // In a process of its own: of numbers that were sockets before it is not noticed before one has waited.
     let path = "parked_sockets::a_receive_waits_for_as_much_as_its_socket_says";

@@ -17,7 +17,7 @@ use crate::park::closing;
 use crate::park::gathering::Gathering;
 use crate::park::mail::Inbox;
 use crate::park::nap::NAPS;
-use crate::park::op::Parked;
+use crate::park::op::{Parked, Way};
 use crate::park::set::Set;
 use crate::park::source::{Begun, Ended, Named, Order};
 use crate::park::watch::{From, Watches};
@@ -367,7 +367,7 @@ impl Table {
         }
         let Some(set) = Set::of(self.process, files) else { return false };
         match place {
-            PollIn::Ring => self.engine.arm_set(call, &set),
+            PollIn::Ring => self.engine.arm_apart(call, set.number(), POLLIN),
             PollIn::Epoll => self.keep_set(call, set),
         }
     }
@@ -466,13 +466,21 @@ impl Table {
     /// As [`Engine::let_go`], for a call that is watched here.
     fn let_go(&mut self, call: &Arc<Parked>, place: u32) {
         let events = interest(&call.call()).map_or(POLLIN, |(_, events)| events);
-        call.wait();
-        if !self.arm(place, events) && call.claim() {
+        // An epoll, as where it is parked first.
+        let in_ring = call.way == Way::Zero && self.engine.arm_apart(call, place as i32, events);
+        if !in_ring {
+            call.wait();
+        }
+        if !in_ring && !self.arm(place, events) && call.claim() {
             self.engine.deliver(Delivery::Thread(Arc::clone(call)));
         } else if call.is_timed() && !call.is_among_timers() && call.claim() {
             self.engine.deliver(Delivery::Finish(Arc::clone(call), 0));
         } else if call.claim_if_cancelled() {
             self.engine.deliver(Delivery::Finish(Arc::clone(call), -ECANCELED));
+        }
+        if in_ring && call.is_over_after() {
+            // Finished while its poll was being armed, by somebody who could not know where.
+            self.engine.park.disarm(call);
         }
     }
 }
